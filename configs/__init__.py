@@ -1,0 +1,1 @@
+"""The domains' numbers: the paper's tables, one a line, each with its source."""

@@ -1,0 +1,1 @@
+"""The commands: flags, configuration, runtime."""

@@ -1,0 +1,1 @@
+"""Agents: pure functions behind one contract (stac.agents.base)."""

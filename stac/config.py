@@ -1,0 +1,257 @@
+"""The configuration: frozen dataclasses, every number with its unit and its source.
+
+A configuration that cannot work is refused when it is built, with a `ConfigError` of one
+line. Sources: "Table n", "Alg. n" and "Sec. n" are Zahavy et al. (2020); "IMPALA" is
+Espeholt et al. (2018). The domains' values are in `configs/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+
+METAPARAMETERS = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
+# Sec. 4.3: two coefficients in the place of alpha; one learned truncation level.
+EXTRA_METAPARAMETERS = ("alpha_rho", "alpha_c", "truncation")
+BEHAVIOURS = ("head_1", "random_head", "average")
+GAMMA_EMBEDDINGS = ("none", "shared", "per_head")
+TORSOS = ("deep", "shallow", "mlp", "residual_strided")
+REDUCTIONS = ("sum", "mean")
+RUNTIMES = ("launchpad", "threads", "lockstep")
+
+
+class ConfigError(ValueError):
+    """What the user asked for cannot be; the message is one line that says the cure."""
+
+
+def choose(what: str, value: str, choices: Iterable[str]) -> str:
+    """Returns `value` if it is one of `choices`, else raises with the nearest ones."""
+    choices = list(choices)
+    if value in choices:
+        return value
+    near = difflib.get_close_matches(value, choices, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else ""
+    known = hint or f"choose one of {', '.join(choices)}"
+    raise ConfigError(f"unknown {what} {value!r}: {known}")
+
+
+def check(condition: bool, message: str) -> None:
+    """Raises a ConfigError with `message` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    """Hyperparameters of the outer loss; the inner loss starts near them (Table 3)."""
+
+    gamma: float = 0.995  # discount; Atari 0.995, control 0.99
+    lambda_: float = 1.0
+    alpha: float = 1.0  # 1 is plain V-trace, 0 untruncated importance sampling
+    g_v: float = 0.25  # value loss, no 1/2 in it
+    g_p: float = 1.0
+    g_e: float = 0.01  # entropy, or KL to the standard normal
+    g_kl: float = 1.0  # KL of the updated to the old policy, head 1 (Eq. 3)
+    truncation: float = 1.0  # rho bar = c bar (Alg. 2, line 3)
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "lambda_", "alpha"):
+            value = getattr(self, name)
+            check(
+                0.0 <= value <= 1.0, f"agent.outer.{name}={value}: must be in [0, 1]"
+            )
+        for name in ("g_v", "g_p", "g_e", "g_kl"):
+            value = getattr(self, name)
+            check(value >= 0.0, f"agent.outer.{name}={value}: must not be negative")
+        check(
+            self.truncation > 0,
+            f"agent.outer.truncation={self.truncation}: must be positive",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentConfig:
+    """Which member of the family this is: heads and what is self-tuned."""
+
+    name: str = "stacx"  # a row of stac.agents.variants
+    heads: int = 3  # P
+    self_tuned: str = "gamma,lambda,alpha,g_v,g_p,g_e"  # any subset; "" for none
+    initial_raw: float = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
+    initial_raw_gamma: float = 4.6  # gamma's own start (Fig. 4(c), bottom)
+    reward_clip: float = 1.0  # clips to [-1, 1] in the loss only (IMPALA); 0 is off
+    reduction: str = "sum"  # over batch and time (Alg. 1)
+    behaviour: str = "head_1"  # who acts (Sec. 9.3)
+    gamma_embedding: str = "none"  # Sec. 9.5
+    outer: Outer = Outer()
+
+    def __post_init__(self) -> None:
+        check(self.heads >= 1, f"agent.heads={self.heads}: must be at least 1")
+        names = self.self_tuned_names
+        for name in names:
+            choose("metaparameter", name, METAPARAMETERS + EXTRA_METAPARAMETERS)
+        check(
+            len(set(names)) == len(names),
+            f"agent.self_tuned={self.self_tuned}: names a metaparameter twice",
+        )
+        check(
+            not ("alpha" in names and {"alpha_rho", "alpha_c"} & set(names)),
+            "agent.self_tuned: choose alpha, or alpha_rho and alpha_c, not both",
+        )
+        check(self.reward_clip >= 0, "agent.reward_clip: must not be negative")
+        choose("agent.reduction", self.reduction, REDUCTIONS)
+        choose("agent.behaviour", self.behaviour, BEHAVIOURS)
+        choose("agent.gamma_embedding", self.gamma_embedding, GAMMA_EMBEDDINGS)
+
+    @property
+    def self_tuned_names(self) -> tuple[str, ...]:
+        names = (name.strip() for name in self.self_tuned.split(","))
+        return tuple(name for name in names if name)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Table 2."""
+
+    torso: str = "deep"  # "deep" is the paper's; "shallow" is IMPALA's small one
+    lstm_size: int = 0  # 0: no recurrent core (Atari stacks frames)
+    head_hidden: int = 256  # each head is an MLP of one hidden layer and the output
+    mlp_hiddens: tuple[int, ...] = (256, 256)  # torso from features
+
+    def __post_init__(self) -> None:
+        choose("network.torso", self.torso, TORSOS)
+        check(self.lstm_size >= 0, "network.lstm_size: must not be negative")
+        check(self.head_hidden >= 1, "network.head_hidden: must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Table 3."""
+
+    learning_rate: float = 6e-4  # at frame 0; linear in frames
+    end_learning_rate: float = 0.0  # at total_frames
+    rms_decay: float = 0.99
+    rms_epsilon: float = 0.1  # inside the root
+    rms_initial: float = 0.0  # the second moment's start
+    max_gradient_norm: float = 40.0  # global norm, all heads (IMPALA); 0 is off
+    meta_learning_rate: float = 1e-3
+    meta_b1: float = 0.9
+    meta_b2: float = 0.999
+    meta_epsilon: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check(
+            self.learning_rate > 0,
+            f"optimizer.learning_rate={self.learning_rate}: must be positive",
+        )
+        check(
+            0 <= self.end_learning_rate <= self.learning_rate,
+            f"optimizer.end_learning_rate={self.end_learning_rate}: must be between 0"
+            f" and learning_rate={self.learning_rate}",
+        )
+        for name in ("rms_decay", "meta_b1", "meta_b2"):
+            value = getattr(self, name)
+            check(0 <= value < 1, f"optimizer.{name}={value}: must be in [0, 1)")
+        for name in ("rms_epsilon", "meta_learning_rate", "meta_epsilon"):
+            value = getattr(self, name)
+            check(value > 0, f"optimizer.{name}={value}: must be positive")
+        check(self.rms_initial >= 0, "optimizer.rms_initial: must not be negative")
+        check(
+            self.max_gradient_norm >= 0,
+            "optimizer.max_gradient_norm: must not be negative; 0 is off",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchConfig:
+    """What one update reads (Table 3)."""
+
+    batch_size: int = 32  # B, trajectories, over all learner devices together
+    unroll_length: int = 20  # n, observations; the last one only bootstraps
+    overlap: int = 0  # rows shared with the trajectory before; control 30
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "batch.batch_size: must be at least 1")
+        check(self.unroll_length >= 2, "batch.unroll_length: must be at least 2")
+        check(
+            0 <= self.overlap < self.unroll_length,
+            f"batch.overlap={self.overlap}: must be in [0, unroll_length)",
+        )
+
+    @property
+    def period(self) -> int:
+        """Environment steps between the starts of two trajectories."""
+        return self.unroll_length - self.overlap
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvironmentConfig:
+    """What is played. Each domain reads the fields it knows."""
+
+    domain: str = "atari"  # "catch": the tiny game of the tests
+    task: str = "pong"  # a ROM in snake_case, or domain.task
+    protocol: str = "impala"  # Atari: a row of stac.environments.atari.PROTOCOLS
+    threads: int = 0  # C++ threads of one actor's environments; 0: one per core
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeConfig:
+    """How the work is spread; nothing here changes what an update computes."""
+
+    name: str = "launchpad"
+    num_actors: int = 2
+    envs_per_actor: int = 32  # E
+    queue_capacity: int = 64  # trajectories; actors wait when it is full
+    learner_devices: int = 0  # 0: all of them
+    log_every_seconds: float = 5.0
+    checkpoint_every_seconds: float = 300.0
+    checkpoints_to_keep: int = 3
+
+    def __post_init__(self) -> None:
+        choose("runtime", self.name, RUNTIMES)
+        for name in (
+            "num_actors",
+            "envs_per_actor",
+            "queue_capacity",
+            "checkpoints_to_keep",
+        ):
+            value = getattr(self, name)
+            check(value >= 1, f"runtime.{name}={value}: must be at least 1")
+        check(self.learner_devices >= 0, "runtime.learner_devices: must be 0 or more")
+        for name in ("log_every_seconds", "checkpoint_every_seconds"):
+            value = getattr(self, name)
+            check(value > 0, f"runtime.{name}={value}: must be positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    agent: AgentConfig = AgentConfig()
+    network: NetworkConfig = NetworkConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    batch: BatchConfig = BatchConfig()
+    environment: EnvironmentConfig = EnvironmentConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    total_frames: int = 200_000_000  # environment frames, action repeats included
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        check(
+            1 <= self.total_frames < 2**31 - 2**24,
+            f"total_frames={self.total_frames}: must be in [1, 2^31 - 2^24)",
+        )
+        check(
+            0 <= self.seed < 2**31,
+            f"seed={self.seed}: must be in [0, 2^31)",
+        )
+        check(
+            self.runtime.queue_capacity >= self.batch.batch_size,
+            f"runtime.queue_capacity={self.runtime.queue_capacity} cannot hold one"
+            f" batch of batch.batch_size={self.batch.batch_size} trajectories",
+        )
+
+
+def frames_per_update(config: Config, frames_per_step: int) -> int:
+    """Environment frames between two updates: new steps of a batch, times repeats."""
+    return config.batch.batch_size * config.batch.period * frames_per_step

@@ -1,0 +1,1 @@
+"""Environments: batched tasks behind one protocol (stac.environments.base)."""

@@ -1,0 +1,51 @@
+"""The one interface behind which every environment stands.
+
+A batched environment steps E copies of one task together, like dm_env but with a batch
+axis. When an episode ends in row t (`last`), row t holds its final observation; the
+action given for that row is ignored, and row t+1 holds the first observation of the
+next episode with `first` True, reward 0 and discount 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from stac.types import Timestep
+
+
+class EnvironmentSpec(NamedTuple):
+    """What networks and actors must know before the first step."""
+
+    observation_shape: tuple[int, ...]  # without the batch axis; images [C, H, W]
+    observation_dtype: np.dtype
+    num_actions: int  # discrete choices, or action dimensions when `continuous`
+    continuous: bool
+    frames_per_step: int  # the action repeat: the unit of every schedule is frames
+    action_minimum: np.ndarray | None = None  # [A], continuous only
+    action_maximum: np.ndarray | None = None  # [A], continuous only
+
+
+class BatchedEnvironment(Protocol):
+    """E environments behind one reset and one step."""
+
+    spec: EnvironmentSpec
+    num_envs: int
+
+    def reset(self) -> Timestep:
+        """Starts E episodes; every row is `first`."""
+        ...
+
+    def step(self, action: np.ndarray) -> Timestep:
+        """Takes one action per environment: [E] int32, or [E, A] float32."""
+        ...
+
+    def close(self) -> None:
+        """Frees threads, processes and simulators; may be called twice."""
+        ...
+
+
+# (seed, num_envs) -> environment; must pickle, for it travels to other processes.
+EnvironmentFactory = Callable[[int, int], BatchedEnvironment]

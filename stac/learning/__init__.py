@@ -1,0 +1,1 @@
+"""Learning: the paper's two algorithm boxes, as pure functions."""

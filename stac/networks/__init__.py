@@ -1,0 +1,1 @@
+"""Networks: torsos, recurrent core and heads, in Haiku."""

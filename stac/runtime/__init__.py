@@ -1,0 +1,1 @@
+"""Runtime: all that waits: actors, queues, learner, files."""

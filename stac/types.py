@@ -1,0 +1,100 @@
+"""What travels between the rooms: time steps, trajectories, learner state.
+
+The picture of time. An actor sees ``x_t``, acts ``a_t``, and the environment answers
+with ``r_{t+1}``, ``d_{t+1}`` and ``x_{t+1}``:
+
+    row           0            1            2        ...     n-1
+    observation   x_0          x_1          x_2      ...     x_{n-1}
+    first         f_0          f_1          f_2      ...     f_{n-1}
+    action            a_0          a_1      ...  a_{n-2}
+    reward            r_1          r_2      ...  r_{n-1}
+    discount          d_1          d_2      ...  d_{n-1}
+
+Column ``t`` of action, behaviour_log_prob, reward and discount is the transition from
+``x_t`` to ``x_{t+1}``: ``reward[:, t]`` is the paper's ``r_{t+1}``. The last observation
+only bootstraps, so n observations hold n - 1 transitions (paper, Algorithm 1).
+
+``discount`` is 0 where the episode truly ended (or, in Atari training, a life was lost)
+and 1 elsewhere, a time limit included. When an episode ends, its final observation has
+a row of its own, and the next row is the first of the next episode (``first`` is True
+there). The "transition" into such a row is none: it has no weight in any sum and no
+trace crosses it (`valid`).
+
+Axis letters: B trajectories in a batch, n observations in a trajectory, E environments
+of one actor, P heads, A actions (discrete) or action dimensions (continuous).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+Tree = Any  # a pytree of arrays
+Params = Tree
+CoreState = Tree  # () for a feed-forward network
+
+
+class Timestep(NamedTuple):
+    """What E batched environments say after a reset or a step (row t)."""
+
+    observation: Array  # [E, ...] x_t; images are uint8 [E, C, H, W]
+    reward: Array  # [E] float32, r_t: raw, never clipped; 0 where `first`
+    discount: Array  # [E] float32, d_t: 0 at a true end (or a lost life in training)
+    first: Array  # [E] bool, x_t begins an episode; the action before it was ignored
+    last: Array  # [E] bool, x_t ends an episode, by a true end or by a time limit
+
+
+class ActorOutput(NamedTuple):
+    """What the policy decides for one row."""
+
+    action: Array  # [E] int32, or [E, A] float32: the sample before the tanh
+    log_prob: Array  # [E] float32, log mu(a_t | x_t)
+
+
+class Trajectory(NamedTuple):
+    """A batch of fixed-length trajectories, as the learner reads it."""
+
+    observation: Array  # [B, n, ...]
+    first: Array  # [B, n] bool
+    action: Array  # [B, n-1] int32, or [B, n-1, A] float32 before the tanh
+    behaviour_log_prob: Array  # [B, n-1] float32, of head 1 at the actor's parameters
+    reward: Array  # [B, n-1] raw; clipped only in the loss
+    discount: Array  # [B, n-1]
+    core_state: CoreState  # leaves [B, ...]: the state acted from at row 0
+
+
+class Report(NamedTuple):
+    """What an actor tells beside a trajectory: for logs, never for the loss."""
+
+    episode_return: Array  # [B, n] float32: raw return of the episode that ended in
+    # this row, NaN elsewhere
+    episode_length: Array  # [B, n] int32, in environment steps; 0 where none ended
+    parameter_version: Array  # [B] int32, learner updates behind the actor's parameters
+    actor: Array  # [B] int32, who acted
+
+
+class Experience(NamedTuple):
+    """What goes through a queue."""
+
+    trajectory: Trajectory
+    report: Report
+
+
+class LearnerState(NamedTuple):
+    """Everything an update reads and writes; a checkpoint holds all of it."""
+
+    params: Params  # theta
+    optimizer: Tree  # RMSProp's second moment
+    metaparameters: dict[str, Array]  # eta before the squash: {name: [P]}, tuned only
+    meta_optimizer: Tree  # Adam over eta
+    updates: Array  # [] int32
+    frames: Array  # [] int32, environment frames consumed, action repeats included
+    key: Array  # [2] uint32, for updates that need randomness
+
+
+def valid(trajectory: Trajectory) -> Array:
+    """[B, n-1] float32: 0 where the transition would cross into another episode."""
+    return 1.0 - trajectory.first[:, 1:].astype(np.float32)
