@@ -21,7 +21,9 @@ from stac.types import (
 # Sums a pytree over all learner devices; the identity on one. Differentiable: the
 # gradient through it is again the sum over devices (see stac.runtime.devices).
 AllSum = Callable[[Tree], Tree]
-Metrics = dict[str, Array]  # flat: {"loss/value/head_1": scalar}
+# Flat: {"loss/value/head_1": scalar}. The same on all devices, but for names that end
+# in "_max": those are each device's own, and their maximum over devices is meant.
+Metrics = dict[str, Array]
 
 
 class Act(Protocol):
@@ -48,7 +50,7 @@ class Agent(NamedTuple):
     initial_core_state: Callable[[int], CoreState]  # for E environments
     act: Act
     update: Update  # on this device's share of the batch
-    actor_params: Callable[[Params], Params]  # the part of theta that acting needs
+    actor_params: Callable[[LearnerState], Params]  # what acting needs of the state
 
 
 def no_devices(tree: Tree) -> Tree:

@@ -1,0 +1,79 @@
+"""IMPALA, STAC, STACX and all between: network, policy and update made one agent."""
+
+from __future__ import annotations
+
+import jax
+
+from stac import config as configuration
+from stac import distributions
+from stac.agents import base
+from stac.config import Config
+from stac.environments.base import EnvironmentSpec
+from stac.learning import losses, update
+from stac.networks import actor_critic
+from stac.types import ActorOutput, Array, CoreState, LearnerState, Params, Trajectory
+
+
+def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
+    """The agent that `config` describes, for environments like `spec`.
+
+    Raises:
+      ConfigError: where network and observations do not fit.
+    """
+    _check(config, spec)
+    family = distributions.tanh_normal if spec.continuous else distributions.categorical
+    distribution = family(spec.num_actions)
+    network = actor_critic.make(
+        config.network,
+        config.agent.heads,
+        distribution.num_outputs,
+        spec.observation_shape,
+        spec.observation_dtype,
+    )
+
+    def unroll(params: Params, trajectory: Trajectory) -> tuple[losses.HeadOutput, ...]:
+        heads = network.unroll(
+            params, trajectory.observation, trajectory.first, trajectory.core_state
+        )
+        return tuple(losses.HeadOutput(*head) for head in heads)
+
+    rule = update.Rule(
+        unroll=unroll,
+        distribution=distribution,
+        agent=config.agent,
+        optimizer=config.optimizer,
+        transitions_per_update=config.batch.batch_size
+        * (config.batch.unroll_length - 1),
+        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
+        total_frames=config.total_frames,
+    )
+
+    def init(key: Array) -> LearnerState:
+        params_key, key = jax.random.split(key)
+        return update.init(rule, network.init(params_key), key)
+
+    def act(
+        params: Params, key: Array, observation: Array, first: Array, state: CoreState
+    ) -> tuple[ActorOutput, CoreState]:
+        policy, state = network.step(params, observation, first, state)
+        action = distribution.sample(key, policy)
+        return ActorOutput(action, distribution.log_prob(policy, action)), state
+
+    return base.Agent(
+        init=init,
+        initial_core_state=network.initial_state,
+        act=act,
+        update=lambda state, trajectory, all_sum: update.update(
+            rule, state, trajectory, all_sum
+        ),
+        actor_params=lambda state: network.acting(state.params),
+    )
+
+
+def _check(config: Config, spec: EnvironmentSpec) -> None:
+    images = len(spec.observation_shape) == 3
+    configuration.check(
+        images or config.network.torso == "mlp",
+        f"network.torso={config.network.torso} reads images, but observations have"
+        f" shape {spec.observation_shape}: use network.torso=mlp",
+    )

@@ -1,0 +1,126 @@
+"""Policies over actions: a softmax, and a squashed Gaussian, behind one interface.
+
+A distribution turns a policy head's outputs y (last axis `num_outputs`) into samples,
+log-probabilities and the two divergences of the losses. All functions work on any
+leading axes.
+
+The Gaussian's actions are the samples *before* the tanh: the density of the squashed
+action differs by a Jacobian that does not depend on the parameters, so it cancels in
+the importance ratio, in the policy gradient and in the KL between two policies
+(`tanh_log_jacobian` has it for who needs the density itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from stac.types import Array
+
+LOG_STD_MIN, LOG_STD_MAX = -4.0, 0.0  # sigma_min and sigma_max of Sec. 9.3
+_LOG_2PI = 1.8378770664093453
+
+
+class Distribution(NamedTuple):
+    """One family of policies."""
+
+    num_outputs: int  # of the policy head
+    sample: Callable[[Array, Array], Array]  # (key, y) -> action
+    log_prob: Callable[[Array, Array], Array]  # (y, action) -> [...]
+    entropy: Callable[[Array], Array]  # y -> [...]
+    regulariser: Callable[[Array], Array]  # y -> [...], what g_e multiplies; minimised
+    kl: Callable[[Array, Array], Array]  # (y, y') -> KL(pi_y || pi_y'), [...]
+
+
+def categorical(num_actions: int) -> Distribution:
+    """Softmax over `num_actions` logits; actions are int32.
+
+    The regulariser is the negative entropy, sum_a pi log pi: the signs of Eq. (1) and
+    of Algorithm 1, line 18, would punish entropy and are misprints.
+    """
+
+    def log_prob(logits: Array, action: Array) -> Array:
+        log_pi = jax.nn.log_softmax(logits)
+        return jnp.take_along_axis(log_pi, action[..., None], axis=-1)[..., 0]
+
+    def negative_entropy(logits: Array) -> Array:
+        log_pi = jax.nn.log_softmax(logits)
+        return jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1)
+
+    def kl(logits: Array, other: Array) -> Array:
+        log_pi, log_other = jax.nn.log_softmax(logits), jax.nn.log_softmax(other)
+        return jnp.sum(jnp.exp(log_pi) * (log_pi - log_other), axis=-1)
+
+    return Distribution(
+        num_outputs=num_actions,
+        sample=lambda key, y: jax.random.categorical(key, y).astype(jnp.int32),
+        log_prob=log_prob,
+        entropy=lambda logits: -negative_entropy(logits),
+        regulariser=negative_entropy,
+        kl=kl,
+    )
+
+
+def mean_and_log_std(outputs: Array) -> tuple[Array, Array]:
+    """Splits [..., 2A] outputs into mean and log std, [..., A] each (Sec. 9.3)."""
+    mean, spread = jnp.split(outputs, 2, axis=-1)
+    half_range = 0.5 * (LOG_STD_MAX - LOG_STD_MIN)
+    return jnp.tanh(mean), LOG_STD_MIN + half_range * (jnp.tanh(spread) + 1.0)
+
+
+def tanh_normal(action_size: int) -> Distribution:
+    """Squashed diagonal Gaussian of `action_size` dimensions; actions before the tanh.
+
+    The regulariser is KL(N(mean, std) || N(0, 1)) of the Gaussian before the tanh.
+    """
+
+    def sample(key: Array, outputs: Array) -> Array:
+        mean, log_std = mean_and_log_std(outputs)
+        return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+
+    def log_prob(outputs: Array, action: Array) -> Array:
+        mean, log_std = mean_and_log_std(outputs)
+        z = (action - mean) * jnp.exp(-log_std)
+        return jnp.sum(-0.5 * (z * z + _LOG_2PI) - log_std, axis=-1)
+
+    def entropy(outputs: Array) -> Array:  # of the Gaussian before the tanh
+        _, log_std = mean_and_log_std(outputs)
+        return jnp.sum(log_std + 0.5 * (1.0 + _LOG_2PI), axis=-1)
+
+    def kl(outputs: Array, other: Array) -> Array:
+        mean, log_std = mean_and_log_std(outputs)
+        other_mean, other_log_std = mean_and_log_std(other)
+        return _normal_kl(mean, log_std, other_mean, other_log_std)
+
+    def regulariser(outputs: Array) -> Array:
+        mean, log_std = mean_and_log_std(outputs)
+        return _normal_kl(mean, log_std, jnp.zeros_like(mean), jnp.zeros_like(mean))
+
+    return Distribution(
+        num_outputs=2 * action_size,
+        sample=sample,
+        log_prob=log_prob,
+        entropy=entropy,
+        regulariser=regulariser,
+        kl=kl,
+    )
+
+
+def tanh_log_jacobian(action: Array) -> Array:
+    """Log |d tanh(u) / du| at u = `action` [..., A], summed over A.
+
+    The squashed action's log-density is the sample's minus this.
+    """
+    return jnp.sum(
+        2.0 * (jnp.log(2.0) - action - jax.nn.softplus(-2.0 * action)), axis=-1
+    )
+
+
+def _normal_kl(mean: Array, log_std: Array, mean2: Array, log_std2: Array) -> Array:
+    """KL(N(mean, std) || N(mean2, std2)) summed over the last axis."""
+    scaled = (mean - mean2) * jnp.exp(-log_std2)
+    ratio = jnp.exp(2.0 * (log_std - log_std2))
+    return jnp.sum(log_std2 - log_std + 0.5 * (ratio + scaled * scaled - 1.0), axis=-1)

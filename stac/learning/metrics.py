@@ -1,0 +1,66 @@
+"""What an update tells about itself: flat dictionaries of scalars.
+
+During an update, metrics are local sums over this device's transitions; `reduced` turns
+them into global sums, and those named "mean/..." into means over valid transitions.
+Names ending in "_max" stay each device's own (see stac.agents.base).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+
+from stac.distributions import Distribution
+from stac.learning import losses
+from stac.types import Array, Tree
+
+Metrics = dict[str, Array]
+
+
+def of_batch(
+    acting: losses.HeadOutput, batch: losses.Transitions, distribution: Distribution
+) -> Metrics:
+    """About the acting head before the update."""
+    entropy = distribution.entropy(acting.policy[:, :-1])
+    return {
+        "mean/entropy": jnp.sum(batch.valid * entropy),
+        "mean/value": jnp.sum(batch.valid * acting.value[:, :-1]),
+        "mean/reward": jnp.sum(batch.valid * batch.reward),
+    }
+
+
+def of_head(
+    terms: losses.Terms, seen: losses.Diagnostics, valid: Array, head: int
+) -> Metrics:
+    """One head's loss terms (weighted sums, as Algorithm 1 adds them) and ratios."""
+    suffix = f"head_{head + 1}"
+    metrics = {f"loss/{name}/{suffix}": term for name, term in terms._asdict().items()}
+    metrics[f"mean/importance/{suffix}"] = jnp.sum(valid * seen.importance)
+    metrics[f"importance/{suffix}_max"] = jnp.max(valid * seen.importance)
+    return metrics
+
+
+def of_outer(terms: losses.Terms, kl: Array, total: Array) -> Metrics:
+    """The outer loss after the step: weighted sums."""
+    named = {f"outer/{name}": term for name, term in terms._asdict().items()}
+    return {**named, "outer/kl": kl, "outer/total": total}
+
+
+def reduced(metrics: Metrics, valid: Array, all_sum: Callable[[Tree], Tree]) -> Metrics:
+    """Global sums and means from local sums."""
+    local = {name: m for name, m in metrics.items() if name.endswith("_max")}
+    sums = {name: m for name, m in metrics.items() if name not in local}
+    sums, count = all_sum((sums, jnp.sum(valid)))
+    for name in [name for name in sums if name.startswith("mean/")]:
+        sums[name.removeprefix("mean/")] = sums.pop(name) / jnp.maximum(count, 1.0)
+    return {**sums, **local}
+
+
+def by_head(prefix: str, vectors: Mapping[str, Array]) -> Metrics:
+    """{"gamma": [P]} becomes {"<prefix>/gamma/head_1": scalar, ...}."""
+    return {
+        f"{prefix}/{name}/head_{head + 1}": vector[head]
+        for name, vector in vectors.items()
+        for head in range(vector.shape[0])
+    }

@@ -1,0 +1,78 @@
+"""Leaky V-trace: targets and advantages of Algorithm 1, lines 4-15 and 20 (Eq. 5).
+
+Everything here is differentiable in the hyperparameters gamma, lambda, alpha_rho,
+alpha_c and (as far as a minimum is) the truncation level; that is where the
+metagradient comes from. Callers stop the gradients of the inputs `importance` and
+`values`; no gradient is stopped here. Columns are transitions, as drawn in stac.types.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from stac.types import Array
+
+
+class Targets(NamedTuple):
+    """What the losses read, [B, n-1] each."""
+
+    value: Array  # v_s, the target of V(x_s); V(x_s) itself on a boundary
+    advantage: Array  # r_{s+1} + gamma d v_{s+1} - V(x_s)
+    rho: Array  # weight of the policy gradient
+    c: Array  # trace coefficient, lambda included
+
+
+def leaky_weight(
+    importance: Array, alpha: Array | float, truncation: Array | float
+) -> Array:
+    """(1 - alpha) IS + alpha min(truncation, IS), lines 5 and 6; 1 is V-trace."""
+    truncated = jnp.minimum(truncation, importance)
+    return (1.0 - alpha) * importance + alpha * truncated
+
+
+def targets(
+    importance: Array,  # [B, n-1] pi(a_s|x_s) / mu(a_s|x_s)
+    reward: Array,  # [B, n-1] r_{s+1}
+    discount: Array,  # [B, n-1] d_{s+1}, 0 at a true end
+    valid: Array,  # [B, n-1] 0 where the transition crosses into another episode
+    values: Array,  # [B, n] V(x_s), the last one bootstraps
+    *,
+    gamma: Array | float,
+    lambda_: Array | float,
+    alpha_rho: Array | float,
+    alpha_c: Array | float,
+    truncation: Array | float,  # rho bar = c bar
+) -> Targets:
+    """Leaky V-trace targets of one head.
+
+    A boundary transition has no error of its own and passes none back: its target is
+    V(x_s), so that a time limit before it bootstraps from the final observation.
+
+    Source: Zahavy et al. (2020), Algorithm 1 and Eq. (5); alpha_rho and alpha_c are one
+    alpha in the main agents.
+    """
+    rho = leaky_weight(importance, alpha_rho, truncation)
+    c = lambda_ * leaky_weight(importance, alpha_c, truncation)
+    continuation = gamma * discount
+    delta = rho * (reward + continuation * values[:, 1:] - values[:, :-1])
+    errors = _accumulate(valid * delta, valid * continuation * c)
+    v = values[:, :-1] + errors
+    v_next = jnp.concatenate([v[:, 1:], values[:, -1:]], axis=1)
+    advantage = reward + continuation * v_next - values[:, :-1]
+    return Targets(value=v, advantage=advantage, rho=rho, c=c)
+
+
+def _accumulate(delta: Array, decay: Array) -> Array:
+    """e_s = delta_s + decay_s e_{s+1}, backwards in time over [B, n-1] (lines 9-12)."""
+
+    def step(error: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        error = now[0] + now[1] * error
+        return error, error
+
+    _, errors = jax.lax.scan(
+        step, jnp.zeros_like(delta[:, 0]), (delta.T, decay.T), reverse=True
+    )
+    return errors.T

@@ -1,0 +1,87 @@
+"""Torsos: from one observation to one feature vector (Table 2).
+
+Images arrive as uint8 [N, C, H, W], as the environments ship them, and are turned to
+float [N, H, W, C] here, on the device. Each torso maps [N, ...] to [N, features] and is
+applied to a whole batch of trajectories at once, never inside a loop over time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from stac.config import NetworkConfig
+from stac.types import Array
+
+
+def pixels(observation: Array) -> Array:
+    """uint8 [N, C, H, W] to float32 [N, H, W, C] in [0, 1]."""
+    return jnp.moveaxis(observation, 1, -1).astype(jnp.float32) / 255.0
+
+
+class ResidualBlock(hk.Module):
+    """Two 3x3 convolutions beside a skip connection; the size stays."""
+
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+        out = hk.Conv2D(channels, 3)(jax.nn.relu(x))
+        out = hk.Conv2D(channels, 3)(jax.nn.relu(out))
+        return x + out
+
+
+class ResidualTorso(hk.Module):
+    """The deep residual network of Espeholt et al. (2018), as Table 2 lists it.
+
+    Three sections of a convolution and two residual blocks, with 16 ("13" in the table
+    is a misprint), 32 and 32 channels for Atari. The size halves by a 3x3 max-pool with
+    stride 2 (Atari) or by strided convolutions (control from pixels). The table has no
+    dense layer between the convolutions and the heads, and so has none here.
+    """
+
+    def __init__(self, channels: tuple[int, ...], pool: bool, name: str = "torso"):
+        super().__init__(name=name)
+        self._channels = channels
+        self._pool = pool
+
+    def __call__(self, observation: Array) -> Array:
+        x = pixels(observation)
+        for channels in self._channels:
+            x = hk.Conv2D(channels, 3, stride=1 if self._pool else 2)(x)
+            if self._pool:
+                x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+            for _ in range(2):
+                x = ResidualBlock()(x)
+        return hk.Flatten()(jax.nn.relu(x))
+
+
+class ShallowTorso(hk.Module):
+    """The small network of Espeholt et al. (2018): two convolutions, one dense."""
+
+    def __call__(self, observation: Array) -> Array:
+        x = pixels(observation)
+        x = jax.nn.relu(hk.Conv2D(16, 8, stride=4, padding="VALID")(x))
+        x = jax.nn.relu(hk.Conv2D(32, 4, stride=2, padding="VALID")(x))
+        return jax.nn.relu(hk.Linear(256)(hk.Flatten()(x)))
+
+
+class MlpTorso(hk.Module):
+    """Dense layers over features (Table 2, control from features)."""
+
+    def __init__(self, hiddens: tuple[int, ...], name: str = "torso"):
+        super().__init__(name=name)
+        self._hiddens = hiddens
+
+    def __call__(self, observation: Array) -> Array:
+        x = hk.Flatten()(observation.astype(jnp.float32))
+        return hk.nets.MLP(self._hiddens, activate_final=True)(x)
+
+
+TORSOS: dict[str, Callable[[NetworkConfig], hk.Module]] = {
+    "deep": lambda config: ResidualTorso((16, 32, 32), pool=True),
+    "shallow": lambda config: ShallowTorso(name="torso"),
+    "mlp": lambda config: MlpTorso(config.mlp_hiddens),
+    "residual_strided": lambda config: ResidualTorso((32, 32, 32), pool=False),
+}
