@@ -34,6 +34,14 @@ def meta_adam(config: OptimizerConfig) -> optax.GradientTransformation:
     )
 
 
+def meta_step(
+    config: OptimizerConfig, raw: Tree, metagradient: Tree, state: Tree
+) -> tuple[Tree, Tree]:
+    """New eta and new Adam state (Algorithm 2, line 15)."""
+    direction, state = meta_adam(config).update(metagradient, state)
+    return optax.apply_updates(raw, direction), state
+
+
 def learning_rate(config: OptimizerConfig, frames: Array, total_frames: int) -> Array:
     """Linear in environment frames, constant after `total_frames` (Table 3)."""
     done = jnp.clip(frames.astype(float) / total_frames, 0.0, 1.0)

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from stac import types
 from stac.config import AgentConfig, OptimizerConfig
@@ -95,10 +94,9 @@ def update(
     if raw:
         metagradient, (step, outer) = jax.grad(loss_after_step, has_aux=True)(raw)
         metagradient = all_sum(metagradient)
-        direction, meta_optimizer = optimizers.meta_adam(rule.optimizer).update(
-            metagradient, meta_optimizer
+        raw, meta_optimizer = optimizers.meta_step(
+            rule.optimizer, raw, metagradient, meta_optimizer
         )
-        raw = optax.apply_updates(raw, direction)
         meta_metrics = metrics.by_head("metagradient", metagradient)
     else:  # nothing to tune: no outer loss is computed
         step, outer = inner_step(rule, state, raw, trajectory, batch, all_sum), {}

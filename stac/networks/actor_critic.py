@@ -37,9 +37,10 @@ class Network(NamedTuple):
     acting: Callable[[Params], Params]  # the part that `step` reads
 
 
-class _ActorCritic(hk.Module):
+class _ActorCritic:
+    """Not a Haiku module itself, so that parameters are named for the parts alone."""
+
     def __init__(self, config: NetworkConfig, heads: int, num_outputs: int):
-        super().__init__(name="network")
         self._config = config
         self._heads = heads
         self._num_outputs = num_outputs
@@ -93,7 +94,7 @@ def make(
 
     def acting(params: Params) -> Params:
         def needed(module: str, name: str, value: Array) -> bool:
-            return "/head_" not in module or "/head_1_policy" in module
+            return "head_" not in module or "head_1_policy" in module
 
         return hk.data_structures.filter(needed, params)
 

@@ -1,0 +1,76 @@
+"""From a configuration to environments: one table, one row per domain.
+
+A domain's simulator is imported when its environment is built, so that nobody needs
+ale-py to play catch.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+
+from stac import config as configuration
+from stac.config import Config
+from stac.environments import base
+
+
+def _atari(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
+    from stac.environments import atari
+
+    environment = config.environment
+    return atari.Atari(
+        environment.task,
+        seed,
+        num_envs,
+        protocol=environment.protocol,
+        threads=environment.threads or share_of_cores(config.runtime.num_actors),
+    )
+
+
+def _catch(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
+    from stac.environments import catch
+
+    return catch.Catch(config.environment.task, seed, num_envs)
+
+
+Builder = Callable[[Config, int, int], base.BatchedEnvironment]
+DOMAINS: dict[str, Builder] = {
+    "atari": _atari,
+    "catch": _catch,
+}
+
+
+def factory(config: Config) -> base.EnvironmentFactory:
+    """Returns what builds the configured environment from (seed, num_envs).
+
+    It pickles, and reads the cores of the machine on which it is called.
+
+    Raises:
+      ConfigError: an unknown domain; `spec` and the factory itself also refuse an
+        unknown task.
+    """
+    domain = configuration.choose("domain", config.environment.domain, DOMAINS)
+    return functools.partial(DOMAINS[domain], config)
+
+
+def spec(config: Config) -> base.EnvironmentSpec:
+    """What networks must know; builds one environment and closes it again.
+
+    Raises:
+      ConfigError: an unknown domain, task or protocol.
+    """
+    environment = factory(config)(0, 1)
+    try:
+        return environment.spec
+    finally:
+        environment.close()
+
+
+def share_of_cores(actors: int) -> int:
+    """Threads for each of `actors` on this machine: its cores shared out, or 1."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: the cores this process may use
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // actors)

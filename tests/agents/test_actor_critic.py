@@ -1,0 +1,116 @@
+"""The four agents: rows of one table, one of them a special case of another."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from stac.agents import actor_critic, base, variants
+from stac.config import AgentConfig, BatchConfig, Config, ConfigError, NetworkConfig
+from stac.environments.base import EnvironmentSpec
+from stac.types import Trajectory
+
+SPEC = EnvironmentSpec((6,), np.dtype(np.float32), 3, False, 1)
+PIXELS = EnvironmentSpec((4, 84, 84), np.dtype(np.uint8), 6, False, 4)
+
+
+def config(name, **agent):
+    row = variants.VARIANTS[name]
+    agent = {"heads": row.heads, "self_tuned": ",".join(row.self_tuned), **agent}
+    return Config(
+        agent=AgentConfig(name=name, **agent),
+        network=NetworkConfig(torso="mlp", mlp_hiddens=(16,), head_hidden=16),
+        batch=BatchConfig(batch_size=4, unroll_length=6),
+    )
+
+
+def batch(seed=0, size=4, n=6, observation=(6,), actions=3):
+    rng = np.random.default_rng(seed)
+    return Trajectory(
+        observation=rng.normal(size=(size, n, *observation)).astype(np.float32),
+        first=rng.random((size, n)) < 0.1,
+        action=rng.integers(0, actions, size=(size, n - 1)).astype(np.int32),
+        behaviour_log_prob=np.full((size, n - 1), -np.log(actions), np.float32),
+        reward=rng.normal(size=(size, n - 1)).astype(np.float32),
+        discount=(rng.random((size, n - 1)) > 0.1).astype(np.float32),
+        core_state=(),
+    )
+
+
+def after(agent, updates=3):
+    state = agent.init(jax.random.PRNGKey(0))
+    step = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))
+    for seed in range(updates):
+        state, metrics = step(state, batch(seed))
+    assert step._cache_size() == 1, "the update compiled twice"
+    return state, metrics
+
+
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_every_variant_updates_and_acts(name):
+    agent = actor_critic.build(config(name), SPEC)
+    state, metrics = after(agent)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, metrics)))
+    observation, first = batch().observation[:, 0], batch().first[:, 0]
+    output, core_state = agent.act(
+        agent.actor_params(state), jax.random.PRNGKey(1), observation, first, ()
+    )
+    assert output.action.shape == output.log_prob.shape == (4,)
+    assert core_state == ()
+
+
+def bits(tree):
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("pair", [("impala", "stac"), ("impala_aux", "stacx")])
+def test_impala_is_stac_with_nothing_tuned_bit_for_bit(pair):
+    plain, tuned = pair
+    expected, _ = after(actor_critic.build(config(plain), SPEC))
+    actual, _ = after(actor_critic.build(config(tuned, self_tuned=""), SPEC))
+    assert bits(actual) == bits(expected)
+    moved, _ = after(actor_critic.build(config(tuned), SPEC))
+    assert bits(moved.params) != bits(expected.params)
+
+
+def test_log_probs_are_those_of_the_acting_policy():
+    agent = actor_critic.build(config("stac"), SPEC)
+    state = agent.init(jax.random.PRNGKey(0))
+    observation = np.repeat(batch().observation[:1, 0], 20_000, axis=0)
+    first = np.zeros(len(observation), bool)
+    output, _ = agent.act(
+        agent.actor_params(state), jax.random.PRNGKey(1), observation, first, ()
+    )
+    for action in range(3):
+        chosen = np.asarray(output.action) == action
+        claimed = np.exp(np.asarray(output.log_prob)[chosen][0])
+        assert abs(chosen.mean() - claimed) < 0.02
+
+
+def test_a_torso_for_images_refuses_features():
+    wrong = dataclasses.replace(config("stac"), network=NetworkConfig(torso="deep"))
+    with pytest.raises(ConfigError, match=r"network\.torso=deep reads images"):
+        actor_critic.build(wrong, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("plain", "tuned"), [("impala", "stac"), ("impala_aux", "stacx")]
+)
+def test_self_tuning_the_deep_network_costs_at_most_2_70_times_the_flops(plain, tuned):
+    """XLA's own count of one compiled update; 8/3 is the floor."""
+
+    def flops(name):
+        deep = dataclasses.replace(config(name), network=NetworkConfig(torso="deep"))
+        agent = actor_critic.build(deep, PIXELS)
+        state = jax.eval_shape(agent.init, jax.random.PRNGKey(0))
+        step = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))
+        images = batch(size=2, observation=(4, 84, 84), actions=6)
+        images = images._replace(observation=images.observation.astype(np.uint8))
+        cost = step.lower(state, images).compile().cost_analysis()
+        return (cost[0] if isinstance(cost, list) else cost)["flops"]
+
+    ratio = flops(tuned) / flops(plain)
+    assert 2.5 < ratio <= 2.70, ratio

@@ -1,0 +1,82 @@
+"""From a configuration to environments, also in another process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from stac import config
+from stac.environments import atari, make
+
+
+def configured(**environment: object) -> config.Config:
+    return config.Config(environment=config.EnvironmentConfig(**environment))
+
+
+@pytest.mark.parametrize(
+    ("domain", "task", "shape", "actions", "frames"),
+    [
+        ("atari", "james_bond", (4, 84, 84), 18, 4),
+        ("catch", "catch.features", (50,), 3, 1),
+        ("catch", "catch.pixels", (1, 40, 20), 3, 1),
+    ],
+)
+def test_the_spec_is_that_of_the_environments(domain, task, shape, actions, frames):
+    chosen = configured(domain=domain, task=task)
+    spec = make.spec(chosen)
+    assert spec.observation_shape == shape
+    assert (spec.num_actions, spec.frames_per_step) == (actions, frames)
+    assert not spec.continuous
+    environment = make.factory(chosen)(0, 3)
+    assert environment.spec == spec
+    assert environment.num_envs == 3
+    timestep = environment.reset()
+    assert timestep.observation.shape == (3, *shape)
+    assert timestep.observation.dtype == spec.observation_dtype
+    environment.close()
+
+
+def test_asking_for_the_spec_leaves_no_thread():
+    before = len(os.listdir("/proc/self/task"))
+    make.spec(configured(task="pong"))
+    assert len(os.listdir("/proc/self/task")) == before
+
+
+@pytest.mark.parametrize(("domain", "task"), [("atari", "pong"), ("catch", "features")])
+def test_a_factory_that_travelled_builds_the_same_environment(domain, task):
+    factory = make.factory(configured(domain=domain, task=task))
+    there = pickle.loads(pickle.dumps(factory))(7, 8)
+    here = factory(7, 8)
+    np.testing.assert_array_equal(here.reset().observation, there.reset().observation)
+    here.close(), there.close()
+
+
+@pytest.mark.parametrize(("threads", "used"), [(0, 5), (3, 3)])
+def test_the_protocol_and_the_threads_are_the_configured_ones(
+    monkeypatch, threads, used
+):
+    monkeypatch.setattr(make, "share_of_cores", lambda actors: 5)
+    monkeypatch.setattr(atari, "Atari", lambda *args, **named: (args, named))
+    chosen = configured(task="pong", protocol="machado", threads=threads)
+    positional, named = make.factory(chosen)(7, 4)
+    assert positional == ("pong", 7, 4)
+    assert named == {"protocol": "machado", "threads": used}
+
+
+def test_actors_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert [make.share_of_cores(actors) for actors in (1, 3, 8, 50)] == [8, 2, 1, 1]
+
+
+def test_an_unknown_domain_is_refused_before_anything_is_built():
+    with pytest.raises(config.ConfigError, match="domain 'atary': did you mean atari"):
+        make.factory(configured(domain="atary"))
+
+
+@pytest.mark.parametrize("domain", ["atari", "catch"])
+def test_an_unknown_task_is_refused_by_the_spec(domain):
+    with pytest.raises(config.ConfigError, match="unknown"):
+        make.spec(configured(domain=domain, task="ping"))

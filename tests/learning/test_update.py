@@ -1,0 +1,221 @@
+"""What flows where in one update: metagradients, boundaries, subsets, means."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stac import types
+from stac.agents.base import no_devices
+from stac.config import EXTRA_METAPARAMETERS, METAPARAMETERS
+from stac.learning import losses, metaparameters, update
+from stac.types import Trajectory
+from tests.conftest import load_golden
+from tests.learning import golden_case
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+def tiny(name="categorical_3_heads", **agent):
+    golden = load_golden(name)
+    start = np.full(len(golden["case"]["raw"]["gamma"]), 1.5)
+    for extra in EXTRA_METAPARAMETERS:
+        golden["case"]["raw"][extra] = start
+    return golden_case.build(golden, np.float64, **agent)
+
+
+def updated(case):
+    """The product's update, compiled: faster than its many small steps."""
+    run = jax.jit(
+        lambda state, batch: update.update(case.rule, state, batch, no_devices)
+    )
+    return run(case.state, case.trajectory)
+
+
+def metagradient(case):
+    """{name: [P]} as the product computes it."""
+    _, metrics = updated(case)
+    names = METAPARAMETERS + EXTRA_METAPARAMETERS
+    heads = range(1, case.rule.agent.heads + 1)
+    return {
+        name: np.array([metrics[f"metagradient/{name}/head_{p}"] for p in heads])
+        for name in names
+        if f"metagradient/{name}/head_1" in metrics
+    }
+
+
+@pytest.mark.parametrize("name", ["categorical_3_heads", "gaussian_3_heads"])
+def test_every_metaparameter_of_every_head_has_a_metagradient(name):
+    found = metagradient(tiny(name))
+    assert set(found) == set(METAPARAMETERS)
+    for vector in found.values():
+        assert (np.abs(vector) > 1e-9).all()
+
+
+@pytest.mark.parametrize("name", METAPARAMETERS + EXTRA_METAPARAMETERS)
+def test_only_the_chosen_metaparameter_moves(name):
+    case = tiny(self_tuned=name)
+    assert set(metagradient(case)) == {name}
+    new, metrics = updated(case)
+    assert set(new.metaparameters) == {name}
+    assert (new.metaparameters[name] != case.state.metaparameters[name]).all()
+    for other in set(METAPARAMETERS) - {name, "alpha"}:
+        outer = getattr(case.rule.agent.outer, {"lambda": "lambda_"}.get(other, other))
+        assert metrics[f"hyperparameters/{other}/head_1"] == outer
+
+
+def test_nothing_tuned_has_no_metagradient_and_an_empty_state():
+    case = tiny(self_tuned="")
+    new, metrics = update.update(*case, no_devices)
+    assert new.metaparameters == {}
+    assert not [name for name in metrics if name.startswith(("metagradient", "outer"))]
+
+
+def step_along(case, direction, raw):
+    """<direction, theta'(eta)>, theta' by the product's inner step."""
+    batch = update.transitions(case.rule.agent, case.trajectory)
+    step = update.inner_step(
+        case.rule, case.state, raw, case.trajectory, batch, no_devices
+    )
+    pairs = zip(jax.tree.leaves(direction), jax.tree.leaves(step.params), strict=True)
+    return sum(jnp.vdot(d, p) for d, p in pairs)
+
+
+@pytest.mark.parametrize("name", ["categorical_3_heads", "gaussian_3_heads"])
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_metagradients_equal_central_differences_of_the_step(name, clip):
+    """The outer gradient is held fixed: its targets and ratios are stopped."""
+    names = METAPARAMETERS + ("truncation",)
+    case = tiny(name, self_tuned=",".join(names))
+    optimizer = case.rule.optimizer.__class__(
+        **{**vars(case.rule.optimizer), "max_gradient_norm": clip}
+    )
+    case = case._replace(rule=case.rule._replace(optimizer=optimizer))
+    batch = update.transitions(case.rule.agent, case.trajectory)
+    raw = case.state.metaparameters
+    step = update.inner_step(
+        case.rule, case.state, raw, case.trajectory, batch, no_devices
+    )
+    outer = lambda params: update.outer_loss(  # noqa: E731
+        case.rule, step._replace(params=params), case.trajectory, batch
+    )[0]
+    direction = jax.jit(jax.grad(outer))(step.params)
+    found = metagradient(case)
+    along = jax.jit(lambda raw: step_along(case, direction, raw))
+    for name, head in [(n, h) for n in names for h in range(3)]:
+        shift = 1e-5 * np.eye(3)[head]
+        above = along(raw | {name: raw[name] + shift})
+        below = along(raw | {name: raw[name] - shift})
+        difference = (above - below) / 2e-5
+        np.testing.assert_allclose(found[name][head], difference, atol=1e-7)
+
+
+def two_episodes(rng, end_discount):
+    """Two trajectories with an end of episode each, and the two as one."""
+
+    def episode(n):
+        return Trajectory(
+            observation=rng.normal(size=(2, n, 4)),
+            first=np.zeros((2, n), bool),
+            action=rng.integers(0, 3, size=(2, n - 1)).astype(np.int32),
+            behaviour_log_prob=rng.normal(-1.0, 0.3, size=(2, n - 1)),
+            reward=rng.normal(size=(2, n - 1)),
+            discount=np.ones((2, n - 1)),
+            core_state=(),
+        )
+
+    one, two = episode(4), episode(5)
+    one.discount[:, -1] = end_discount
+    two.first[:, 0] = True
+    gap = episode(2)  # what the environment says between; all of it must be ignored
+    gap.reward[:] = 1e3
+    joined = Trajectory(
+        observation=np.concatenate([one.observation, two.observation], axis=1),
+        first=np.concatenate([one.first, two.first], axis=1),
+        core_state=(),
+        **{
+            name: np.concatenate(
+                [getattr(one, name), getattr(gap, name), getattr(two, name)], axis=1
+            )
+            for name in ("action", "behaviour_log_prob", "reward", "discount")
+        },
+    )
+    return one, two, joined
+
+
+@pytest.mark.parametrize("end_discount", [0.0, 1.0])
+def test_two_episodes_in_one_trajectory_are_the_two_apart(end_discount):
+    case = tiny()
+    one, two, joined = two_episodes(np.random.default_rng(0), end_discount)
+    assert types.valid(joined).sum() == 2 * (3 + 4)
+
+    def loss(params, raw, trajectory):
+        zeta = metaparameters.squash(raw, case.rule.agent.outer, 3)
+        batch = update.transitions(case.rule.agent, trajectory)
+        outputs = case.rule.unroll(params, trajectory)
+        return sum(
+            sum(
+                losses.head_loss(
+                    outputs[head],
+                    batch,
+                    metaparameters.of_head(zeta, head),
+                    case.rule.distribution,
+                )[0]
+            )
+            for head in range(3)
+        )
+
+    gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    arguments = case.state.params, case.state.metaparameters
+    apart = jax.tree.map(jnp.add, gradient(*arguments, one), gradient(*arguments, two))
+    together = gradient(*arguments, joined)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10),
+        together,
+        apart,
+    )
+
+
+def test_a_mean_is_the_sum_over_the_number_of_transitions():
+    case = tiny(self_tuned="")
+    mean = tiny(self_tuned="", reduction="mean")
+    _, summed = updated(case)
+    _, averaged = updated(mean)
+    ratio = summed["gradient_norm"] / averaged["gradient_norm"]
+    np.testing.assert_allclose(ratio, case.rule.transitions_per_update, rtol=1e-12)
+
+
+def test_rewards_are_clipped_for_the_loss_and_nowhere_else():
+    case = tiny(reward_clip=0.1)
+    batch = update.transitions(case.rule.agent, case.trajectory)
+    assert np.abs(batch.reward).max() == 0.1
+    assert np.abs(case.trajectory.reward).max() > 1.0
+
+
+def test_counters_advance_and_the_learning_rate_follows_frames():
+    case = tiny()
+    rule = case.rule._replace(
+        total_frames=100,
+        frames_per_update=10,
+        optimizer=case.rule.optimizer.__class__(
+            learning_rate=1e-3, end_learning_rate=1e-4
+        ),
+    )
+    state, rates = case.state, []
+    run = jax.jit(lambda state: update.update(rule, state, case.trajectory, no_devices))
+    for _ in range(12):
+        state, metrics = run(state)
+        rates.append(float(metrics["learning_rate"]))
+    assert int(state.updates) == 12
+    assert int(state.frames) == 120
+    np.testing.assert_allclose(rates[0], 1e-3)
+    np.testing.assert_allclose(rates[5], 5.5e-4)
+    np.testing.assert_allclose(rates[10:], 1e-4)
