@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 
 from stac import config as configuration
 from stac import distributions
@@ -33,7 +34,10 @@ def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
 
     def unroll(params: Params, trajectory: Trajectory) -> tuple[losses.HeadOutput, ...]:
         heads = network.unroll(
-            params, trajectory.observation, trajectory.first, trajectory.core_state
+            params,
+            jnp.asarray(trajectory.observation),
+            jnp.asarray(trajectory.first),
+            trajectory.core_state,
         )
         return tuple(losses.HeadOutput(*head) for head in heads)
 
@@ -53,11 +57,17 @@ def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
         return update.init(rule, network.init(params_key), key)
 
     def act(
-        params: Params, key: Array, observation: Array, first: Array, state: CoreState
+        actor_params: Params,
+        key: Array,
+        observation: Array,
+        first: Array,
+        core_state: CoreState,
     ) -> tuple[ActorOutput, CoreState]:
-        policy, state = network.step(params, observation, first, state)
+        policy, core_state = network.step(
+            actor_params, jnp.asarray(observation), jnp.asarray(first), core_state
+        )
         action = distribution.sample(key, policy)
-        return ActorOutput(action, distribution.log_prob(policy, action)), state
+        return ActorOutput(action, distribution.log_prob(policy, action)), core_state
 
     return base.Agent(
         init=init,

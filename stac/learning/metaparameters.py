@@ -69,7 +69,7 @@ def outer_hyperparameters(outer: Outer) -> Hyperparameters:
 
 def of_head(hyper: Hyperparameters, head: int) -> Hyperparameters:
     """The scalars of one head, counted from 0."""
-    return Hyperparameters(*(field[head] for field in hyper))
+    return Hyperparameters(*(jnp.asarray(field)[head] for field in hyper))
 
 
 def named(raw: Raw, config: AgentConfig) -> dict[str, Array]:

@@ -68,11 +68,12 @@ def targets(
 def _accumulate(delta: Array, decay: Array) -> Array:
     """e_s = delta_s + decay_s e_{s+1}, backwards in time over [B, n-1] (lines 9-12)."""
 
-    def step(error: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(
+        error: jax.Array, now: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
         error = now[0] + now[1] * error
         return error, error
 
-    _, errors = jax.lax.scan(
-        step, jnp.zeros_like(delta[:, 0]), (delta.T, decay.T), reverse=True
-    )
+    rows = (jnp.asarray(delta).T, jnp.asarray(decay).T)
+    _, errors = jax.lax.scan(step, jnp.zeros_like(rows[0][0]), rows, reverse=True)
     return errors.T

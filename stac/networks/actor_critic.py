@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import haiku as hk
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
 
 from stac.config import NetworkConfig
 from stac.networks import core, torsos
-from stac.types import Array, CoreState, Params
+from stac.types import CoreState, Params
 
 
 class Head(NamedTuple):
@@ -76,7 +78,7 @@ def make(
     heads: int,
     num_outputs: int,
     observation_shape: tuple[int, ...],
-    observation_dtype: jnp.dtype,
+    observation_dtype: np.dtype,
 ) -> Network:
     """Builds the network of P = `heads` heads for one kind of observation."""
 

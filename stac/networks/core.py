@@ -9,8 +9,9 @@ from __future__ import annotations
 import haiku as hk
 import jax
 import jax.numpy as jnp
+from jax import Array
 
-from stac.types import Array, CoreState
+from stac.types import CoreState
 
 
 def initial_state(size: int, batch_size: int) -> CoreState:

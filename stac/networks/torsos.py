@@ -12,9 +12,9 @@ from collections.abc import Callable
 import haiku as hk
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from stac.config import NetworkConfig
-from stac.types import Array
 
 
 def pixels(observation: Array) -> Array:
@@ -79,7 +79,9 @@ class MlpTorso(hk.Module):
         return hk.nets.MLP(self._hiddens, activate_final=True)(x)
 
 
-TORSOS: dict[str, Callable[[NetworkConfig], hk.Module]] = {
+Torso = Callable[[Array], Array]
+
+TORSOS: dict[str, Callable[[NetworkConfig], Torso]] = {
     "deep": lambda config: ResidualTorso((16, 32, 32), pool=True),
     "shallow": lambda config: ShallowTorso(name="torso"),
     "mlp": lambda config: MlpTorso(config.mlp_hiddens),
