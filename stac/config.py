@@ -115,11 +115,16 @@ class NetworkConfig:
     lstm_size: int = 0  # 0: no recurrent core (Atari stacks frames)
     head_hidden: int = 256  # each head is an MLP of one hidden layer and the output
     mlp_hiddens: tuple[int, ...] = (256, 256)  # torso from features
+    gamma_embedding_size: int = 16  # Sec. 9.5; the size is not given there
 
     def __post_init__(self) -> None:
         choose("network.torso", self.torso, TORSOS)
         check(self.lstm_size >= 0, "network.lstm_size: must not be negative")
         check(self.head_hidden >= 1, "network.head_hidden: must be at least 1")
+        check(
+            self.gamma_embedding_size >= 1,
+            "network.gamma_embedding_size: must be at least 1",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from stac import config as configuration
 from stac import distributions
-from stac.agents import base
+from stac.agents import base, behaviours
 from stac.config import Config
 from stac.environments.base import EnvironmentSpec
-from stac.learning import losses, update
+from stac.learning import losses, metaparameters, update
 from stac.networks import actor_critic
 from stac.types import ActorOutput, Array, CoreState, LearnerState, Params, Trajectory
 
@@ -26,21 +26,24 @@ def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
     distribution = family(spec.num_actions)
     network = actor_critic.make(
         config.network,
-        config.agent.heads,
-        distribution.num_outputs,
+        _shape(config.agent, distribution),
         spec.observation_shape,
         spec.observation_dtype,
     )
 
-    def unroll(params: Params, trajectory: Trajectory) -> tuple[losses.HeadOutput, ...]:
+    def unroll(
+        params: Params, trajectory: Trajectory, gamma: Array
+    ) -> tuple[losses.HeadOutput, ...]:
         heads = network.unroll(
             params,
             jnp.asarray(trajectory.observation),
             jnp.asarray(trajectory.first),
             trajectory.core_state,
+            gamma,
         )
         return tuple(losses.HeadOutput(*head) for head in heads)
 
+    behave = behaviours.BEHAVIOURS[config.agent.behaviour]
     rule = update.Rule(
         unroll=unroll,
         distribution=distribution,
@@ -63,11 +66,15 @@ def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
         first: Array,
         core_state: CoreState,
     ) -> tuple[ActorOutput, CoreState]:
-        policy, core_state = network.step(
-            actor_params, jnp.asarray(observation), jnp.asarray(first), core_state
+        params, gamma = actor_params
+        policies, core_state = network.step(
+            params, jnp.asarray(observation), jnp.asarray(first), core_state, gamma
         )
-        action = distribution.sample(key, policy)
-        return ActorOutput(action, distribution.log_prob(policy, action)), core_state
+        return behave(distribution, key, policies), core_state
+
+    def actor_params(state: LearnerState) -> Params:
+        zeta = metaparameters.named(state.metaparameters, config.agent)
+        return network.acting(state.params), zeta["gamma"]
 
     return base.Agent(
         init=init,
@@ -76,7 +83,19 @@ def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
         update=lambda state, trajectory, all_sum: update.update(
             rule, state, trajectory, all_sum
         ),
-        actor_params=lambda state: network.acting(state.params),
+        actor_params=actor_params,
+    )
+
+
+def _shape(
+    agent: configuration.AgentConfig, distribution: distributions.Distribution
+) -> actor_critic.Shape:
+    return actor_critic.Shape(
+        heads=agent.heads,
+        num_outputs=distribution.num_outputs,
+        acting_heads=1 if agent.behaviour == "head_1" else agent.heads,
+        average_head=agent.behaviour == "average",
+        gamma_embedding=agent.gamma_embedding,
     )
 
 

@@ -25,13 +25,16 @@ from stac.distributions import Distribution
 from stac.learning import losses, metaparameters, metrics, optimizers
 from stac.types import Array, LearnerState, Params, Trajectory, Tree
 
-Unroll = Callable[[Params, Trajectory], tuple[losses.HeadOutput, ...]]
+Outputs = tuple[losses.HeadOutput, ...]
+Unroll = Callable[[Params, Trajectory, Array], Outputs]
 
 
 class Rule(NamedTuple):
     """Everything an update depends on beside its state and its batch."""
 
-    unroll: Unroll  # (theta, batch) -> one output a head, the acting one first
+    # (theta, batch, gamma [P]) -> P outputs, and the average ensemble where it acts.
+    # gamma is for an embedding (Sec. 9.5) and an input, not a path for metagradients.
+    unroll: Unroll
     distribution: Distribution
     agent: AgentConfig
     optimizer: OptimizerConfig
@@ -45,7 +48,7 @@ class Step(NamedTuple):
 
     params: Params  # theta'
     optimizer: Tree  # the new second moment
-    acting: losses.HeadOutput  # head 1 at theta, the KL's reference
+    acting: Outputs  # who acts, at theta: the KL's reference
     gradient_norm: Array  # global, before clipping
     metrics: metrics.Metrics  # local sums
 
@@ -144,16 +147,22 @@ def inner_step(
     """The new theta and second moment as functions of eta (Algorithm 2, 10-12)."""
     zeta = metaparameters.squash(raw, rule.agent.outer, rule.agent.heads)
 
-    def inner_loss(params: Params) -> tuple[Array, tuple[losses.HeadOutput, Tree]]:
-        outputs = rule.unroll(params, trajectory)
-        seen = metrics.of_batch(outputs[0], batch, rule.distribution)
+    def inner_loss(params: Params) -> tuple[Array, tuple[Outputs, Tree]]:
+        gamma = jax.lax.stop_gradient(jnp.asarray(zeta.gamma))
+        outputs = rule.unroll(params, trajectory, gamma)
+        heads, acting = outputs[: rule.agent.heads], judged(rule, outputs)
+        seen = metrics.of_batch(acting[0], batch, rule.distribution)
         total = jnp.zeros(())
-        for head, output in enumerate(outputs):
+        for head, output in enumerate(heads):
             hyper = metaparameters.of_head(zeta, head)
             terms, inside = losses.head_loss(output, batch, hyper, rule.distribution)
-            total += sum(terms) / len(outputs)
+            total += sum(terms) / len(heads)
             seen |= metrics.of_head(terms, inside, batch.valid, head)
-        return total * _scale(rule), (outputs[0], seen)
+        for average in outputs[len(heads) :]:  # its policy is the heads'; V is its own
+            hyper = metaparameters.outer_hyperparameters(rule.agent.outer)
+            terms, _ = losses.head_loss(average, batch, hyper, rule.distribution)
+            total += terms.value / len(heads)
+        return total * _scale(rule), (acting, seen)
 
     gradient, (acting, seen) = jax.grad(inner_loss, has_aux=True)(state.params)
     gradient, norm = optimizers.clip_by_global_norm(
@@ -169,14 +178,35 @@ def inner_step(
 def outer_loss(
     rule: Rule, step: Step, trajectory: Trajectory, batch: losses.Transitions
 ) -> tuple[Array, metrics.Metrics]:
-    """Head 1's loss at theta', outer hyperparameters, same batch, plus KL (Eq. 3)."""
-    output = rule.unroll(step.params, trajectory)[0]
+    """Head 1's loss at theta', outer hyperparameters, same batch, plus KL (Eq. 3).
+
+    Of a random ensemble, the mean over its heads (Sec. 9.3).
+    """
     zeta = metaparameters.outer_hyperparameters(rule.agent.outer)
-    terms, _ = losses.head_loss(output, batch, zeta, rule.distribution)
-    kl = losses.policy_kl(output, step.acting, batch.valid, rule.distribution)
-    kl = rule.agent.outer.g_kl * kl
+    gamma = jnp.full((rule.agent.heads,), rule.agent.outer.gamma)
+    acting = judged(rule, rule.unroll(step.params, trajectory, gamma))
+
+    def head(
+        new: losses.HeadOutput, old: losses.HeadOutput
+    ) -> tuple[losses.Terms, Array]:
+        terms, _ = losses.head_loss(new, batch, zeta, rule.distribution)
+        kl = losses.policy_kl(new, old, batch.valid, rule.distribution)
+        return terms, rule.agent.outer.g_kl * kl
+
+    found = [head(new, old) for new, old in zip(acting, step.acting, strict=True)]
+    terms, kl = jax.tree.map(lambda *each: sum(each) / len(each), *found)
     total = sum(terms) + kl
     return total * _scale(rule), metrics.of_outer(terms, kl, total)
+
+
+def judged(rule: Rule, outputs: Outputs) -> Outputs:
+    """The outputs of who acts: what the outer loss and its KL are about."""
+    heads = rule.agent.heads
+    return {
+        "head_1": outputs[:1],
+        "random_head": outputs[:heads],
+        "average": outputs[heads:],
+    }[rule.agent.behaviour]
 
 
 def _scale(rule: Rule) -> float:

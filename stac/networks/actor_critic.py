@@ -3,6 +3,11 @@
 Each head is two MLPs with one hidden layer, for the policy and for the value. Head 1
 acts. Modules are named for the paper's parts, so that parameters read `torso/...`,
 `head_2_value/...`.
+
+Two variations of the paper touch the network. The average ensemble (Sec. 9.3) adds a
+value MLP for the policy whose outputs are the mean of all heads'. The gamma embedding
+(Sec. 9.5, after Xu et al., 2018) appends to each head's input a linear map of the
+discount that this head learns with.
 """
 
 from __future__ import annotations
@@ -27,63 +32,97 @@ class Head(NamedTuple):
     value: Array  # [B, n]
 
 
+class Shape(NamedTuple):
+    """What the agent, beside Table 2, decides about the network."""
+
+    heads: int  # P
+    num_outputs: int  # of each policy
+    acting_heads: int  # how many policies `step` computes: 1, or P for an ensemble
+    average_head: bool  # whether `unroll` ends with the average ensemble
+    gamma_embedding: str  # stac.config.GAMMA_EMBEDDINGS
+
+
 class Network(NamedTuple):
-    """Pure functions of parameters."""
+    """Pure functions of parameters; gamma is [P], read by an embedding only."""
 
     init: Callable[[Array], Params]  # from a random key
     initial_state: Callable[[int], CoreState]
-    # (params, observation [E, ...], first [E], core state) -> policy [E, num_outputs]
-    step: Callable[[Params, Array, Array, CoreState], tuple[Array, CoreState]]
-    # (params, observation [B, n, ...], first [B, n], core state) -> P heads
-    unroll: Callable[[Params, Array, Array, CoreState], tuple[Head, ...]]
+    # (params, observation [E, ...], first [E], core state, gamma)
+    #   -> the acting heads' policies [E, num_outputs], core state
+    step: Callable[..., tuple[tuple[Array, ...], CoreState]]
+    # (params, observation [B, n, ...], first [B, n], core state, gamma)
+    #   -> P heads, and the average ensemble where there is one
+    unroll: Callable[..., tuple[Head, ...]]
     acting: Callable[[Params], Params]  # the part that `step` reads
 
 
 class _ActorCritic:
     """Not a Haiku module itself, so that parameters are named for the parts alone."""
 
-    def __init__(self, config: NetworkConfig, heads: int, num_outputs: int):
+    def __init__(self, config: NetworkConfig, shape: Shape):
         self._config = config
-        self._heads = heads
-        self._num_outputs = num_outputs
+        self._shape = shape
         self._torso = torsos.TORSOS[config.torso](config)
         self._core = core.Core(config.lstm_size)
 
     def step(
-        self, observation: Array, first: Array, state: CoreState
-    ) -> tuple[Array, CoreState]:
+        self, observation: Array, first: Array, state: CoreState, gamma: Array
+    ) -> tuple[tuple[Array, ...], CoreState]:
         features = self._torso(observation)
         features, state = self._core.step(features, first, state)
-        return self._mlp(features, "head_1_policy", self._num_outputs), state
+        inputs = self._inputs(features, gamma, self._shape.acting_heads)
+        return tuple(self._policy(x, p + 1) for p, x in enumerate(inputs)), state
 
     def unroll(
-        self, observation: Array, first: Array, state: CoreState
+        self, observation: Array, first: Array, state: CoreState, gamma: Array
     ) -> tuple[Head, ...]:
         features = hk.BatchApply(self._torso)(observation)
         features, _ = self._core.unroll(features, first, state)
-        return tuple(self._head(features, p + 1) for p in range(self._heads))
+        heads = [
+            Head(self._policy(x, p + 1), self._value(x, f"head_{p + 1}_value"))
+            for p, x in enumerate(self._inputs(features, gamma, self._shape.heads))
+        ]
+        if self._shape.average_head:
+            policy = jnp.stack([head.policy for head in heads]).mean(axis=0)
+            heads.append(Head(policy, self._value(features, "average_value")))
+        return tuple(heads)
 
-    def _head(self, features: Array, number: int) -> Head:
-        policy = self._mlp(features, f"head_{number}_policy", self._num_outputs)
-        value = self._mlp(features, f"head_{number}_value", 1)
-        return Head(policy=policy, value=value[..., 0])
+    def _inputs(self, features: Array, gamma: Array, heads: int) -> list[Array]:
+        """What each head reads: the core's features, and its embedded discount."""
+        kind = self._shape.gamma_embedding
+        if kind == "none":
+            return [features] * heads
+        size = self._config.gamma_embedding_size
+        names = ["gamma_embedding"]
+        if kind == "per_head":
+            names = [f"head_{p + 1}_gamma_embedding" for p in range(heads)]
+        embeddings = [hk.Linear(size, name=name) for name in names]
+        inputs = []
+        for p in range(heads):
+            embedded = embeddings[p % len(embeddings)](gamma[p : p + 1])
+            embedded = jnp.broadcast_to(embedded, (*features.shape[:-1], size))
+            inputs.append(jnp.concatenate([features, embedded], axis=-1))
+        return inputs
 
-    def _mlp(self, features: Array, name: str, outputs: int) -> Array:
-        sizes = (self._config.head_hidden, outputs)
-        return hk.nets.MLP(sizes, name=name)(features)
+    def _policy(self, features: Array, number: int) -> Array:
+        sizes = (self._config.head_hidden, self._shape.num_outputs)
+        return hk.nets.MLP(sizes, name=f"head_{number}_policy")(features)
+
+    def _value(self, features: Array, name: str) -> Array:
+        sizes = (self._config.head_hidden, 1)
+        return hk.nets.MLP(sizes, name=name)(features)[..., 0]
 
 
 def make(
     config: NetworkConfig,
-    heads: int,
-    num_outputs: int,
+    shape: Shape,
     observation_shape: tuple[int, ...],
     observation_dtype: np.dtype,
 ) -> Network:
-    """Builds the network of P = `heads` heads for one kind of observation."""
+    """Builds the network for one kind of observation."""
 
     def build() -> tuple[Callable, tuple[Callable, Callable]]:
-        network = _ActorCritic(config, heads, num_outputs)
+        network = _ActorCritic(config, shape)
         return network.unroll, (network.step, network.unroll)
 
     transformed = hk.multi_transform(build)
@@ -91,14 +130,14 @@ def make(
 
     def init(key: Array) -> Params:
         observation = jnp.zeros((1, 1, *observation_shape), observation_dtype)
-        state = core.initial_state(config.lstm_size, 1)
-        return transformed.init(key, observation, jnp.ones((1, 1), bool), state)
+        state, gamma = core.initial_state(config.lstm_size, 1), jnp.ones(shape.heads)
+        return transformed.init(key, observation, jnp.ones((1, 1), bool), state, gamma)
 
     def acting(params: Params) -> Params:
-        def needed(module: str, name: str, value: Array) -> bool:
-            return "head_" not in module or "head_1_policy" in module
-
-        return hk.data_structures.filter(needed, params)
+        needed = set(range(1, shape.acting_heads + 1))
+        return hk.data_structures.filter(
+            lambda module, name, value: _acts(module, needed), params
+        )
 
     return Network(
         init=init,
@@ -109,3 +148,12 @@ def make(
         unroll=lambda params, *inputs: unroll(params, None, *inputs),
         acting=acting,
     )
+
+
+def _acts(module: str, heads: set[int]) -> bool:
+    """Whether `step` of these heads (counted from 1) reads a module's parameters."""
+    part = module.split("/")[0]
+    if part.endswith("_value"):
+        return False
+    number = part.removeprefix("head_").split("_")[0]
+    return not part.startswith("head_") or int(number) in heads

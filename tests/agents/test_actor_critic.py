@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from stac.agents import actor_critic, base, variants
-from stac.config import AgentConfig, BatchConfig, Config, ConfigError, NetworkConfig
+from stac.config import (
+    BEHAVIOURS,
+    AgentConfig,
+    BatchConfig,
+    Config,
+    ConfigError,
+    NetworkConfig,
+)
 from stac.environments.base import EnvironmentSpec
 from stac.types import Trajectory
 
@@ -49,9 +56,22 @@ def after(agent, updates=3):
     return state, metrics
 
 
-@pytest.mark.parametrize("name", variants.VARIANTS)
+VARIATIONS = {
+    **{name: {} for name in variants.VARIANTS},
+    "two alphas": {"self_tuned": "gamma,alpha_rho,alpha_c"},
+    "truncation": {"self_tuned": "alpha,truncation"},
+    "five heads": {"heads": 5},
+    "random ensemble": {"behaviour": "random_head"},
+    "average ensemble": {"behaviour": "average"},
+    "gamma embedding": {"gamma_embedding": "shared"},
+    "gamma embeddings": {"gamma_embedding": "per_head"},
+}
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
 def test_every_variant_updates_and_acts(name):
-    agent = actor_critic.build(config(name), SPEC)
+    row = name if name in variants.VARIANTS else "stacx"
+    agent = actor_critic.build(config(row, **VARIATIONS[name]), SPEC)
     state, metrics = after(agent)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, metrics)))
     observation, first = batch().observation[:, 0], batch().first[:, 0]
@@ -76,8 +96,9 @@ def test_impala_is_stac_with_nothing_tuned_bit_for_bit(pair):
     assert bits(moved.params) != bits(expected.params)
 
 
-def test_log_probs_are_those_of_the_acting_policy():
-    agent = actor_critic.build(config("stac"), SPEC)
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_log_probs_are_those_of_the_acting_policy(behaviour):
+    agent = actor_critic.build(config("stacx", behaviour=behaviour), SPEC)
     state = agent.init(jax.random.PRNGKey(0))
     observation = np.repeat(batch().observation[:1, 0], 20_000, axis=0)
     first = np.zeros(len(observation), bool)

@@ -11,7 +11,7 @@ import numpy as np
 from stac import distributions
 from stac.config import AgentConfig, OptimizerConfig, Outer
 from stac.learning import losses, update
-from stac.types import LearnerState, Params, Trajectory, Tree
+from stac.types import Array, LearnerState, Params, Trajectory, Tree
 
 
 class Case(NamedTuple):
@@ -20,7 +20,9 @@ class Case(NamedTuple):
     trajectory: Trajectory
 
 
-def unroll(params: Params, trajectory: Trajectory) -> tuple[losses.HeadOutput, ...]:
+def unroll(
+    params: Params, trajectory: Trajectory, gamma: Array
+) -> tuple[losses.HeadOutput, ...]:
     """h = tanh(x W + b), then one affine policy and value a head."""
     hidden = jnp.tanh(trajectory.observation @ params["w_torso"] + params["b_torso"])
     heads = zip(

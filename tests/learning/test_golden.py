@@ -59,8 +59,8 @@ def test_losses_and_metagradients_equal_the_golden_ones(golden, precision):
         close(metrics[f"outer/{term}"], value, tolerance)
     close(metrics["outer/kl"], expected["outer"]["kl"], tolerance)
     close(metrics["outer/total"], expected["outer"]["total"], tolerance)
-    # The golden metagradients are central differences: their error, about 2e-11, is one
-    # for all names, so the smallest of them (g_e) is compared on the scale of the whole.
+    # The golden metagradients are central differences: their error, about 2e-11, is
+    # one for all names, so the smallest of them (g_e) is compared on the scale of the whole.
     scale = np.max(np.abs(list(expected["metagradient"].values())))
     for name in METAPARAMETERS:
         actual = [
@@ -77,7 +77,7 @@ def test_every_head_has_the_golden_targets_and_terms(golden, precision):
         state.metaparameters, rule.agent.outer, rule.agent.heads
     )
     batch = update.transitions(rule.agent, trajectory)
-    outputs = rule.unroll(state.params, trajectory)
+    outputs = rule.unroll(state.params, trajectory, zeta.gamma)
     for head, expected in enumerate(golden["expected"]["heads"]):
         terms, seen = losses.head_loss(
             outputs[head], batch, metaparameters.of_head(zeta, head), rule.distribution

@@ -160,7 +160,7 @@ def test_two_episodes_in_one_trajectory_are_the_two_apart(end_discount):
     def loss(params, raw, trajectory):
         zeta = metaparameters.squash(raw, case.rule.agent.outer, 3)
         batch = update.transitions(case.rule.agent, trajectory)
-        outputs = case.rule.unroll(params, trajectory)
+        outputs = case.rule.unroll(params, trajectory, zeta.gamma)
         return sum(
             sum(
                 losses.head_loss(

@@ -12,12 +12,14 @@ from stac.networks import actor_critic
 
 IMAGE = ((4, 84, 84), np.uint8)
 FEATURES = ((7,), np.float32)
+GAMMA = jnp.array([0.9, 0.95, 0.99])
 
 
-def make(torso, lstm_size=0, heads=3, num_outputs=5):
+def make(torso, lstm_size=0, acting_heads=1, average_head=False, embedding="none"):
     observation = FEATURES if torso == "mlp" else IMAGE
     config = NetworkConfig(torso=torso, lstm_size=lstm_size, head_hidden=16)
-    network = actor_critic.make(config, heads, num_outputs, *observation)
+    shape = actor_critic.Shape(3, 5, acting_heads, average_head, embedding)
+    network = actor_critic.make(config, shape, *observation)
     return network, network.init(jax.random.PRNGKey(0))
 
 
@@ -36,10 +38,14 @@ def test_an_unroll_equals_repeated_steps(torso, lstm_size):
     network, params = make(torso, lstm_size)
     observation, first = rows(torso)
     state = jax.tree.map(lambda s: s + 0.5, network.initial_state(2))
-    heads = network.unroll(params, observation, first, state)
+    heads = network.unroll(params, observation, first, state, GAMMA)
     for t in range(observation.shape[1]):
-        policy, state = network.step(params, observation[:, t], first[:, t], state)
-        np.testing.assert_allclose(heads[0].policy[:, t], policy, rtol=1e-4, atol=1e-5)
+        policies, state = network.step(
+            params, observation[:, t], first[:, t], state, GAMMA
+        )
+        np.testing.assert_allclose(
+            heads[0].policy[:, t], policies[0], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_an_episode_start_forgets_the_core_state():
@@ -48,7 +54,9 @@ def test_an_episode_start_forgets_the_core_state():
     states = [
         jax.tree.map(lambda s, x=x: s + x, network.initial_state(2)) for x in (0, 9)
     ]
-    policies = [network.unroll(params, observation, first, s)[0].policy for s in states]
+    policies = [
+        network.unroll(params, observation, first, s, GAMMA)[0].policy for s in states
+    ]
     same = np.isclose(*policies, atol=1e-6).all(axis=-1)
     assert not same[0, :2].any()
     assert same[0, 2:].all()
@@ -59,7 +67,7 @@ def test_an_episode_start_forgets_the_core_state():
 def test_every_head_has_a_policy_and_a_value_for_every_row(torso):
     network, params = make(torso)
     observation, first = rows(torso)
-    heads = jax.eval_shape(network.unroll, params, observation, first, ())
+    heads = jax.eval_shape(network.unroll, params, observation, first, (), GAMMA)
     assert len(heads) == 3
     for head in heads:
         assert head.policy.shape == (2, 4, 5)
@@ -84,6 +92,35 @@ def test_acting_needs_the_torso_and_head_1_policy_alone():
         "head_1_policy/~/linear_1",
     ]
     observation, first = rows("shallow")
-    whole, _ = network.step(params, observation[:, 0], first[:, 0], ())
-    part, _ = network.step(acting, observation[:, 0], first[:, 0], ())
-    assert jnp.array_equal(whole, part)
+    whole, _ = network.step(params, observation[:, 0], first[:, 0], (), GAMMA)
+    part, _ = network.step(acting, observation[:, 0], first[:, 0], (), GAMMA)
+    assert jnp.array_equal(whole[0], part[0])
+
+
+def test_an_ensemble_acts_with_all_its_policies_and_an_average_has_its_own_value():
+    network, params = make("mlp", acting_heads=3, average_head=True)
+    observation, first = rows("mlp")
+    heads = network.unroll(params, observation, first, (), GAMMA)
+    assert len(heads) == 4
+    mean = (heads[0].policy + heads[1].policy + heads[2].policy) / 3
+    np.testing.assert_allclose(heads[3].policy, mean, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(heads[3].value, heads[0].value)
+    policies, _ = network.step(
+        network.acting(params), observation[:, 1], first[:, 1], (), GAMMA
+    )
+    for head, policy in zip(heads[:3], policies, strict=True):
+        np.testing.assert_allclose(head.policy[:, 1], policy, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["shared", "per_head"])
+def test_an_embedded_discount_changes_its_own_head_alone(kind):
+    network, params = make("mlp", embedding=kind)
+    embeddings = [name for name in params if "gamma_embedding" in name]
+    assert len(embeddings) == {"shared": 1, "per_head": 3}[kind]
+    observation, first = rows("mlp")
+    before = network.unroll(params, observation, first, (), GAMMA)
+    after = network.unroll(params, observation, first, (), GAMMA.at[1].set(0.1))
+    changed = [
+        not np.array_equal(a.value, b.value) for a, b in zip(before, after, strict=True)
+    ]
+    assert changed == [False, True, False]
