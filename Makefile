@@ -1,0 +1,52 @@
+# `make run` and `make test` set up what they need first; `make help` lists everything.
+
+VENV := .venv
+VENV_LATEST := .venv-latest
+PYTHON := $(VENV)/bin/python
+PYTHON_LATEST := $(VENV_LATEST)/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all test-latest lint format clean
+
+help:  ## list the targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## make .venv: Python 3.10, Launchpad, Reverb, the constrained set
+	@:
+
+run: setup  ## train STACX on James Bond; ARGS="--game=pong …" adds or overrides flags
+	@exec $(PYTHON) -m launch.atari --agent=stacx --game=james_bond $(ARGS)
+
+test: setup  ## the tests, without those marked slow; ARGS="tests/… -k …" selects
+	@exec $(PYTHON) -m pytest $(ARGS)
+
+test-all: setup  ## all tests, the slow ones too
+	@exec $(PYTHON) -m pytest -m "" $(ARGS)
+
+test-latest: $(VENV_LATEST)/.ready  ## the tests on Python 3.12 and the newest JAX
+	@exec $(PYTHON_LATEST) -m pytest $(ARGS)
+
+lint: setup  ## formatting, lint and types
+	@status=0; \
+	$(PYTHON) -m ruff format --quiet --check . || status=1; \
+	$(PYTHON) -m ruff check --quiet . || status=1; \
+	$(PYTHON) -m mypy || status=1; \
+	exit $$status
+
+format: setup  ## put the sources into shape
+	@$(PYTHON) -m ruff format --quiet .
+	@$(PYTHON) -m ruff check --quiet --fix .
+
+clean:  ## remove the environments and caches; runs/ stays
+	@rm -rf .venv .venv-latest .venv-tools .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready: pyproject.toml constraints/python310.txt scripts/venv
+	@scripts/venv 3.10 $(VENV) constraints/python310.txt dev,launchpad
+	@touch $@
+
+$(VENV_LATEST)/.ready: pyproject.toml constraints/latest.txt scripts/venv
+	@scripts/venv 3.12 $(VENV_LATEST) constraints/latest.txt dev
+	@touch $@

@@ -1,0 +1,48 @@
+"""What all tests share: four CPU devices, the golden files, where Launchpad runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pathlib
+from typing import Any
+
+import pytest
+
+# Before the first import of jax. Four host devices stand in for four accelerators.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+).strip()
+
+ROOT = pathlib.Path(__file__).parents[1]
+GOLDEN_COPIES = ROOT / "tests" / "golden"
+GOLDEN_SHARED = ROOT.parent / "shared" / "golden"
+GOLDEN_NAMES = ("categorical_1_head", "categorical_3_heads", "gaussian_3_heads")
+
+
+@pytest.fixture(params=GOLDEN_NAMES)
+def golden(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """One golden update: `case`, what goes in, and `expected`, what must come out.
+
+    A test takes them all, or some by name:
+    `@pytest.mark.parametrize("golden", ["gaussian_3_heads"], indirect=True)`.
+    """
+    return load_golden(request.param)
+
+
+def load_golden(name: str) -> dict[str, Any]:
+    """Reads `../shared/golden` where it exists, else the copy in this repository."""
+    folder = GOLDEN_SHARED if GOLDEN_SHARED.is_dir() else GOLDEN_COPIES
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests marked `launchpad` where there is no Launchpad."""
+    if importlib.util.find_spec("launchpad") is not None:
+        return
+    skip = pytest.mark.skip(reason="Launchpad has no wheel for this Python")
+    for item in items:
+        if item.get_closest_marker("launchpad"):
+            item.add_marker(skip)

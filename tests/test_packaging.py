@@ -1,0 +1,83 @@
+"""What is used is declared and pinned, and what the README says to type exists."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import pathlib
+import re
+import sys
+
+import pytest
+
+from tests import architecture
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+# Packages that are not named like the module they bring.
+PACKAGES = {
+    "absl": "absl-py",
+    "haiku": "dm-haiku",
+    "launchpad": "dm-launchpad",
+    "orbax": "orbax-checkpoint",
+    "reverb": "dm-reverb",
+    "tensorflow": "tensorflow-cpu",
+}
+
+
+def test_every_library_that_the_product_imports_is_declared() -> None:
+    imported = {
+        name.split(".")[0]
+        for _, _, tree in architecture._sources(ROOT)
+        for name in _outside_imports(tree)
+    }
+    missing = {name for name in imported if _package(name) not in _declared()}
+    assert not missing, "imported, but not among pyproject's dependencies"
+    assert "jax" in imported
+
+
+def test_every_installed_package_is_pinned() -> None:
+    if sys.version_info[:2] != (3, 10) or sys.prefix != str(ROOT / ".venv"):
+        pytest.skip("only .venv has the constrained set")
+    text = (ROOT / "constraints" / "python310.txt").read_text()
+    pinned = set(re.findall(r"^[\w.-]+==[\w.]+", text, re.MULTILINE))
+    installed = {
+        f"{_normal(found.name)}=={found.version}"
+        for found in importlib.metadata.distributions()
+        if found.name != "stac"
+    }
+    assert len(installed) > 50
+    assert not installed - pinned
+
+
+def test_the_readme_names_targets_that_the_makefile_has() -> None:
+    named = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)", README)) - {"help"}
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    assert {"setup", "run", "test", "test-latest", "lint"} <= named
+    assert named <= targets
+
+
+def _outside_imports(tree: ast.Module) -> set[str]:
+    known = (*sys.stdlib_module_names, *architecture.PACKAGES)
+    names = architecture._imports(tree, ROOT)
+    return {name for name in names if name.split(".")[0] not in known}
+
+
+def _declared() -> set[str]:
+    """Names in pyproject.toml that a user gets: all but the developers' extra."""
+    toml = importlib.import_module(
+        "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    )
+    project = toml.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + project["optional-dependencies"]["launchpad"]
+    return {_normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in lines}
+
+
+def _package(module: str) -> str:
+    return PACKAGES.get(module, _normal(module))
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
