@@ -60,7 +60,7 @@ def test_losses_and_metagradients_equal_the_golden_ones(golden, precision):
     close(metrics["outer/kl"], expected["outer"]["kl"], tolerance)
     close(metrics["outer/total"], expected["outer"]["total"], tolerance)
     # The golden metagradients are central differences: their error, about 2e-11, is
-    # one for all names, so the smallest of them (g_e) is compared on the scale of the whole.
+    # one for all names, so the smallest (g_e) is compared on the scale of the whole.
     scale = np.max(np.abs(list(expected["metagradient"].values())))
     for name in METAPARAMETERS:
         actual = [

@@ -40,7 +40,7 @@ def random_case(rng, batch=5, length=9, cuts=True):
 
 
 def double_loop(importance, reward, discount, valid, values, **hyper):
-    """Eq. (2) with the weights of Eq. (5), as a sum of products, one entry at a time."""
+    """Eq. (2) with the weights of Eq. (5): sums of products, one entry at a time."""
     batch, length = reward.shape
     v = np.array(values[:, :-1])
     advantage = np.zeros_like(reward)

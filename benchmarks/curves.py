@@ -1,0 +1,84 @@
+"""Draws learning curves and metaparameters of finished runs, side by side.
+
+    python -m benchmarks.curves runs/impala runs/stacx --output=docs/breakout.png
+
+Each run is a workdir; its last folder name is its label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+
+import matplotlib.figure
+import numpy as np
+
+NAMES = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
+COLOURS = ("tab:blue", "tab:orange", "tab:pink")  # head 1 is blue, as in Fig. 5(a)
+
+
+def read(workdir: pathlib.Path) -> list[dict]:
+    """The rows of one run, in order; a continued run's rows may step back a little."""
+    text = (workdir / "metrics.jsonl").read_text()
+    return sorted(map(json.loads, text.splitlines()), key=lambda row: row["frames"])
+
+
+def column(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frames in millions and values, where there is one."""
+    rows = [row for row in rows if row.get(name) is not None]
+    frames = np.array([row["frames"] for row in rows]) / 1e6
+    return frames, np.array([row[name] for row in rows], float)
+
+
+def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
+    """Returns above; below them, one panel a metaparameter of the last tuned run."""
+    figure = matplotlib.figure.Figure(figsize=(10, 8), layout="constrained")
+    grid = figure.add_gridspec(3, 3, height_ratios=(2, 1, 1))
+    returns = figure.add_subplot(grid[0, :])
+    for label, rows in runs.items():
+        returns.plot(*column(rows, "episode_return"), label=label)
+    returns.set(xlabel="million frames", ylabel="mean return, 100 episodes")
+    returns.set_title(title)
+    returns.legend()
+    tuned = [label for label, rows in runs.items() if _tuned(rows)]
+    for number, name in enumerate(NAMES if tuned else ()):
+        panel = figure.add_subplot(grid[1 + number // 3, number % 3])
+        for head, colour in enumerate(COLOURS, start=1):
+            frames, values = column(
+                runs[tuned[-1]], f"hyperparameters/{name}/head_{head}"
+            )
+            panel.plot(frames, values, color=colour, label=f"head {head}")
+        panel.set_title(f"{name} ({tuned[-1]})", fontsize="medium")
+    return figure
+
+
+def _tuned(rows: list[dict]) -> bool:
+    return any(name.startswith("metagradient/") for name in rows[-1])
+
+
+def describe(label: str, rows: list[dict]) -> str:
+    """Returns at the start and at the end, and the best between, in one line."""
+    frames, values = column(rows, "episode_return")
+    return (
+        f"{label}: {values[frames < 0.05 * frames[-1]].mean():.2f} over the first 5 %,"
+        f" {values[frames > 0.95 * frames[-1]].mean():.2f} over the last 5 %,"
+        f" best {values.max():.2f}; {frames[-1]:.2f}M frames,"
+        f" {rows[-1]['episodes']:.0f} episodes, {rows[-1]['seconds']:.0f} s"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workdirs", type=pathlib.Path, nargs="+")
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--title", default="")
+    arguments = parser.parse_args()
+    runs = {path.name: read(path) for path in arguments.workdirs}
+    for label, rows in runs.items():
+        print(describe(label, rows))
+    draw(runs, arguments.title).savefig(arguments.output, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Runs a real command for minutes and reports memory of each of its processes.
+
+    python -m benchmarks.soak --minutes=10 -- --agent=stacx --game=james_bond
+
+Everything after `--` goes to launch.atari. What the command prints is shown and
+then it is interrupted like a user would, and what is left of it is looked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import psutil
+
+
+def memory(root: psutil.Process) -> dict[str, float]:
+    """Unique memory of the process and all below it, in MiB, by what they are."""
+    found = {}
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            name = f"{process.pid} {_role(process)}"
+            found[name] = process.memory_full_info().uss / 2**20
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _role(process: psutil.Process) -> str:
+    words = process.cmdline()
+    flagged = [word for word in words if word.startswith("--lp_task_id")]
+    return " ".join([pathlib.Path(words[0]).name, *words[1:3], *flagged])[-60:]
+
+
+def watch(process: subprocess.Popen, minutes: list[float]) -> list[dict[str, float]]:
+    """Memory at each of `minutes` since now; ends early with the process."""
+    start, seen = time.monotonic(), []
+    for minute in minutes:
+        while time.monotonic() < start + 60 * minute and process.poll() is None:
+            time.sleep(0.2)
+        if process.poll() is None:
+            seen.append(memory(psutil.Process(process.pid)))
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("command", nargs="*")
+    arguments = parser.parse_args()
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = pathlib.Path(folder) / "run"
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "launch.atari", f"--workdir={workdir}"),
+                *arguments.command,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        reader = threading.Thread(target=_copy, args=(process.stdout, lines))
+        reader.start()
+        seen = watch(process, [min(2.0, arguments.minutes / 2), arguments.minutes])
+        asked = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        status = process.wait(timeout=60)
+        took = time.monotonic() - asked
+        reader.join(timeout=10)
+        rows = [
+            json.loads(line)
+            for line in (workdir / "metrics.jsonl").read_text().splitlines()
+        ]
+    report(lines, seen, rows[-1])
+    print(f"exit status {status}, {took:.1f} s after Ctrl-C")
+    print(f"processes left: {_left(process.pid)}")
+
+
+def _copy(stream, lines: list[str]) -> None:
+    for line in stream:
+        print(line, end="", flush=True)
+        lines.append(line)
+
+
+def _left(session: int) -> list[str]:
+    """Processes of the command's session that are still there."""
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == session:
+                left.append(_role(process))
+        except (psutil.Error, ProcessLookupError, PermissionError):
+            continue
+    return left
+
+
+def report(lines: list[str], seen: list[dict[str, float]], last: dict) -> None:
+    """The table, the updates, and every printed line that warns."""
+    print("\nmemory, MiB (unique to the process)")
+    for name in seen[-1]:
+        values = "  ".join(f"{at.get(name, float('nan')):8.0f}" for at in seen)
+        print(f"  {values}  {name}")
+    print(
+        f"updates {last['updates']:.0f}, frames {last['frames']:.0f},"
+        f" seconds {last['seconds']:.0f}"
+    )
+    loud = [line for line in lines if "warn" in line.lower() or "error" in line.lower()]
+    print(f"lines printed {len(lines)}, of them warnings or errors {len(loud)}")
+    print("".join(loud), end="")
+
+
+if __name__ == "__main__":
+    main()
