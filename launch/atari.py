@@ -1,0 +1,28 @@
+"""`python -m launch.atari --agent=stacx --game=james_bond`: the paper on Atari."""
+
+from __future__ import annotations
+
+import sys
+
+from configs import atari as numbers
+from launch import flags, start
+from stac.environments import atari
+
+DOMAIN = flags.Domain(
+    program="launch.atari",
+    summary="trains STAC, STACX or IMPALA on an Atari 2600 game.",
+    flags={
+        "game": ("james_bond", "any of ale-py's games, in any usual spelling"),
+        "network": ("deep", "deep (the paper's) or shallow (for a CPU)"),
+    },
+    config=lambda game, **rest: numbers.config(game=atari.rom_id(game), **rest),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status."""
+    return flags.main(start.run, DOMAIN, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

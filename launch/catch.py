@@ -1,0 +1,24 @@
+"""`python -m launch.catch`: the whole system on a game that is learned in seconds."""
+
+from __future__ import annotations
+
+import sys
+
+from configs import catch as numbers
+from launch import flags, start
+
+DOMAIN = flags.Domain(
+    program="launch.catch",
+    summary="trains on catch, a tiny game, to see everything work within a minute.",
+    flags={"task": ("features", "features (a flat grid) or pixels")},
+    config=numbers.config,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status."""
+    return flags.main(start.run, DOMAIN, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

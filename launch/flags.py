@@ -1,0 +1,216 @@
+"""The command line that all commands share: flags in, one checked `Config` out.
+
+Later wins: the domain's numbers, the agent's row, the common flags, `--config.a.b=c`.
+Whatever a user gets wrong ends with exit status 2 and one line on stderr.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from launch import overrides
+from stac.config import RUNTIMES, Config, ConfigError, choose
+from stac.environments import make
+from stac.runtime import workdir
+
+USER_ERROR = 2  # exit status
+INTERRUPTED = 130  # what a shell calls a process that Ctrl-C ended
+
+# The fields behind the common flags.
+_FIELDS = {
+    "total_frames": "total_frames",
+    "seed": "seed",
+    "runtime": "runtime.name",
+    "num_actors": "runtime.num_actors",
+    "envs_per_actor": "runtime.envs_per_actor",
+}
+
+
+class Domain(NamedTuple):
+    """What one command adds: `python -m <program>`."""
+
+    program: str  # "launch.atari"
+    summary: str  # one line for --help
+    flags: Mapping[str, tuple[str, str]]  # name: (default, help); all are words
+    config: Callable[..., Config]  # called with agent=… and the flags above by name
+
+
+class Request(NamedTuple):
+    """What the user asked for."""
+
+    config: Config
+    workdir: pathlib.Path
+
+
+class Help(Exception):
+    """The user asked for help; the message is the help."""
+
+
+def main(
+    run: Callable[[Config, str], int | None],
+    domain: Domain,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parses, prepares the workdir and runs; returns the exit status.
+
+    Args:
+      run: takes the configuration and the workdir; returns an exit status or None.
+      domain: the command.
+      argv: the arguments, the program's name first; `sys.argv` by default.
+    """
+    try:
+        request = parse(sys.argv if argv is None else argv, domain)
+        make.spec(request.config)  # an unknown task leaves no workdir behind
+        with workdir.prepare(request.workdir, request.config) as place:
+            verb = "continuing" if place.resumed else "writing to"
+            print(f"{verb} {place.path}", flush=True)
+            return run(request.config, str(place.path)) or 0
+    except Help as text:
+        print(text)
+        return 0
+    except ConfigError as error:
+        print(f"{domain.program}: {' '.join(str(error).split())}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def parse(argv: Sequence[str], domain: Domain) -> Request:
+    """Reads a command line.
+
+    Raises:
+      ConfigError: anything in it cannot be.
+      Help: `--help` is in it.
+    """
+    argv = [argv[0], *overrides.spell(_with_files(argv[1:]))]
+    peek = _define(argv, domain)
+    _read(peek, argv, strict=False)
+    if peek["help"].value:
+        raise Help(_help(peek, domain))
+    values = _define(argv, domain)  # anew: a tuple that is parsed twice adds up
+    if _common(peek)["runtime.name"] == "launchpad":
+        _add_launchpads_flags(values)
+    _read(values, argv, strict=True)
+    words = {name: values[name].value for name in domain.flags}
+    config = domain.config(agent=values["agent"].value, **words)
+    config = overrides.apply(config, _common(values))
+    place = values["workdir"].value or workdir.default(config)
+    return Request(config, pathlib.Path(place).expanduser().absolute())
+
+
+def default_runtime() -> str:
+    """Launchpad where it is installed. Looks without importing, which takes seconds."""
+    return "launchpad" if _installed("launchpad") else "threads"
+
+
+def _with_files(arguments: Sequence[str]) -> list[str]:
+    """Replaces `--flagfile=x` by the flags in x, one a line."""
+    try:
+        return flags.FlagValues().read_flags_from_files(arguments, force_gnu=False)
+    except (flags.Error, OSError, ValueError) as error:
+        raise ConfigError(_plain(str(error))) from None
+
+
+def _define(argv: Sequence[str], domain: Domain) -> flags.FlagValues:
+    """Flags of this parse alone: absl's global ones would outlive it."""
+    values = flags.FlagValues()
+    _define_common(values)
+    for name, (default, help_) in domain.flags.items():
+        flags.DEFINE_string(name, default, help_, flag_values=values)
+    overrides.define(argv, values)
+    return values
+
+
+def _define_common(values: flags.FlagValues) -> None:
+    def word(name: str, default: str | None, help_: str) -> None:
+        flags.DEFINE_string(name, default, help_, flag_values=values)
+
+    def number(name: str, help_: str) -> None:
+        flags.DEFINE_integer(name, None, help_, flag_values=values)
+
+    flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
+    word("agent", "stacx", "impala, impala_aux, stac or stacx")
+    word("workdir", None, "all that the run writes; an existing one is continued")
+    word("runtime", default_runtime(), f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}")
+    number("total_frames", "length in environment frames, action repeats included")
+    number("seed", "of parameters, actions and environments")
+    number("num_actors", "actors, each with environments of its own")
+    number("envs_per_actor", "environments that one actor steps together")
+
+
+def _read(values: flags.FlagValues, argv: Sequence[str], strict: bool) -> None:
+    """Parses; where not strict, flags that are not defined (yet) are passed over."""
+    try:
+        rest = values(list(argv), known_only=not strict)[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise ConfigError(_unknown_flag(error.flagname, list(values))) from None
+    except (flags.Error, ValueError, TypeError) as error:
+        raise ConfigError(_plain(str(error))) from None
+    if strict and rest:
+        raise ConfigError(f"unexpected argument {rest[0]!r}: write --name=value")
+
+
+def _unknown_flag(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=2)
+    hint = f"did you mean --{' or --'.join(near)}?" if near else "see --help"
+    return f"unknown flag --{name}: {hint}"
+
+
+def _common(values: flags.FlagValues) -> dict[str, Any]:
+    """What was set by common flags and overrides, by the field's name."""
+    flagged = {field: values[name].value for name, field in _FIELDS.items()}
+    changes = {field: value for field, value in flagged.items() if value is not None}
+    changes.update(overrides.given(values))
+    choose("runtime", changes["runtime.name"], RUNTIMES)
+    return changes
+
+
+def _add_launchpads_flags(values: flags.FlagValues) -> None:
+    """Shares Launchpad's own flags (`--lp_launch_type`), so that it sees the values."""
+    if not _installed("launchpad"):
+        raise ConfigError(
+            "the launchpad runtime is not installed (it needs Linux and Python 3.10):"
+            " use --runtime=threads"
+        )
+    module = importlib.import_module("launchpad.flags")
+    for flag in flags.FLAGS.flags_by_module_dict()[module.__name__]:
+        values[flag.name] = flag
+    flags.FLAGS.mark_as_parsed()
+
+
+def _installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
+
+
+def _plain(message: str) -> str:
+    """absl's message without its and Python's own words."""
+    message = message.removeprefix("ERROR:: ").removeprefix("flag ")
+    message = re.sub(
+        r"invalid literal for int\(\).*", "must be a whole number", message
+    )
+    return re.sub(r"could not convert string to float.*", "must be a number", message)
+
+
+def _help(values: flags.FlagValues, domain: Domain) -> str:
+    shown = ["agent", *domain.flags, "total_frames", "workdir", "runtime", "seed"]
+    shown += ["num_actors", "envs_per_actor"]
+    lines = [f"python -m {domain.program}: {domain.summary}", ""]
+    for name in shown:
+        default = values[name].default
+        note = "" if default is None else f" (default {default})"
+        lines.append(f"  --{name:<16} {values[name].help}{note}")
+    lines.append(f"  --{'config.a.b=c':<16} any number of the configuration:")
+    keys = [name.replace("lambda_", "lambda") for name in overrides.names()]
+    lines += [
+        f"  {'':<18}   {name}" for name in keys if name not in overrides.ELSEWHERE
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""From a configuration to the runtime that was asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+
+from stac.config import Config
+
+_RUNTIMES = {
+    "launchpad": "launch.program",
+    "threads": "launch.local",
+    "lockstep": "launch.local",
+}
+_PROBE = "import jax; print(jax.default_backend())"
+_PROBE_SECONDS = 60.0
+
+SLOW = (
+    "no accelerator found: the deep network learns from about 300 to 700 frames/s on 2"
+    " CPU cores; --network=shallow is meant for a CPU"
+)
+
+
+def run(config: Config, workdir: str) -> int | None:
+    """Runs to the end, or until told to stop; returns an exit status or None.
+
+    A runtime is imported here and not before, so that no command waits for the
+    libraries of another.
+    """
+    if config.network.torso == "deep" and not has_accelerator():
+        print(SLOW, flush=True)
+    return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
+
+
+def has_accelerator() -> bool:
+    """Whether JAX would use a GPU or TPU.
+
+    Asked of a process that ends at once: a device that this process had opened would
+    be short of memory, or taken, for the process that learns.
+    """
+    plugins = ("jax_plugins", "libtpu")
+    if not any(importlib.util.find_spec(name) for name in plugins):
+        return False
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _PROBE],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return answer.stdout.strip() not in ("", "cpu")

@@ -1,0 +1,142 @@
+"""The progress line: what a person at the terminal sees of a run.
+
+One plain line every few seconds, the same in a terminal and in a log file, so that
+nothing is overwritten and warnings of others stay readable. A thread prints it, because
+an update may take longer than the promised ten seconds, and compiling much longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from stac.runtime.loggers import Scalars
+
+SECONDS = 8.0  # the promise is a line at least every 10
+
+
+class Terminal:
+    """A logger that prints the latest row every `seconds`, come what may."""
+
+    def __init__(
+        self,
+        total_frames: int,
+        file: TextIO | None = None,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total_frames
+        self._file = file or sys.stdout
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the four below
+        self._values: Scalars | None = None
+        self._fresh = False  # a row came since the last line
+        self._status = "starting"
+        self._since = clock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._heartbeat, name="terminal", daemon=True
+        )
+        self._thread.start()
+
+    def status(self, what: str) -> None:
+        """Says at once what the run waits for (`compiling the update`)."""
+        with self._lock:
+            if what == self._status:
+                return
+            self._status, self._since = what, self._clock()
+        self._print(what)
+
+    def write(self, values: Scalars) -> None:
+        """Keeps the row for the next line; the first one is printed at once."""
+        with self._lock:
+            first = self._values is None
+            self._values, self._status = values, ""
+            self._fresh, self._since = not first, self._clock()
+        if first:
+            self._print(progress(values, self._total))
+
+    def close(self) -> None:
+        """Prints a row that was not seen yet; may be called twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._thread.join()
+        with self._lock:
+            values, fresh = self._values, self._fresh
+        if values is not None and fresh:
+            self._print(progress(values, self._total))
+
+    def _heartbeat(self) -> None:
+        while not self._closed.wait(self._seconds):
+            self._print(self._line())
+
+    def _line(self) -> str:
+        with self._lock:
+            values, status, fresh = self._values, self._status, self._fresh
+            waited = self._clock() - self._since
+            self._fresh = False
+        if values is None or status:
+            return f"{status} … {duration(waited)}"
+        line = progress(values, self._total)
+        return line if fresh else f"{line}  (no update for {duration(waited)})"
+
+    def _print(self, line: str) -> None:
+        # A terminal that went away (a closed pipe, a dropped connection) does not end
+        # a run of days; the numbers are in the files too.
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(f"{line}\n")
+            self._file.flush()
+
+
+def progress(values: Scalars, total_frames: int) -> str:
+    """`1.2M of 200M frames (0.6 %)  3,412 frames/s  …  16 h 10 min left`.
+
+    Reads `frames`, `frames_per_second`, `episode_return`, `episodes`, `updates` and
+    `hyperparameters/gamma/head_1`; what is missing or NaN is left out or said in words.
+    """
+    frames = values["frames"]
+    share = 100 * frames / total_frames
+    parts = [f"{amount(frames)} of {amount(total_frames)} frames ({share:.1f} %)"]
+    rate = values.get("frames_per_second", math.nan)
+    if math.isfinite(rate):
+        parts.append(f"{rate:,.0f} frames/s")
+    recent = values.get("episode_return", math.nan)
+    if not math.isfinite(recent):
+        parts.append("no episode yet")
+    else:
+        parts.append(f"return {recent:,.4g} after {values['episodes']:,.0f} episodes")
+    if "updates" in values:
+        parts.append(f"{values['updates']:,.0f} updates")
+    gamma = values.get("hyperparameters/gamma/head_1")
+    if gamma is not None:
+        parts.append(f"gamma {gamma:.4f}")
+    if math.isfinite(rate) and rate > 0:
+        parts.append(f"{duration(max(0, total_frames - frames) / rate)} left")
+    return "  ".join(parts)
+
+
+def amount(number: float) -> str:
+    """950, 12.3k, 1.25M, 200M: three digits that count."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min 20 s`, `16 h 10 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -1,0 +1,189 @@
+"""The directory of a run: whose it is, what it was configured as, who writes to it.
+
+<workdir>/config.json          what was asked for; a resumed run must agree
+<workdir>/metrics.jsonl        loggers.JsonLines
+<workdir>/events.out.tfevents… loggers.TensorBoard
+<workdir>/checkpoints/         checkpoints.Checkpoints
+<workdir>/.lock                held while a run writes here
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from stac.config import Config, ConfigError
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+_LOCK = ".lock"
+_OURS = {CONFIG, f"{CONFIG}.tmp", _LOCK}  # what a start cut short may leave behind
+
+# What may differ between the parts of one run: how it is spread, not what is learned.
+FREE = ("runtime.", "environment.threads")
+_DIFFERENCES_NAMED = 3
+
+
+class Workdir:
+    """A directory that this process alone writes to until `close`, or until it dies."""
+
+    def __init__(self, path: pathlib.Path, resumed: bool, lock: int) -> None:
+        self.path = path
+        self.resumed = resumed  # there is something to continue
+        self._lock: int | None = lock
+
+    def close(self) -> None:
+        """Gives the directory back; may be called twice."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Workdir:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def default(config: Config) -> pathlib.Path:
+    """`runs/atari/james_bond/stacx_deep_seed1`: where a run goes by default."""
+    leaf = f"{config.agent.name}_{config.network.torso}_seed{config.seed}"
+    played = config.environment
+    return pathlib.Path("runs") / played.domain / played.task / leaf
+
+
+def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
+    """Creates the directory, or takes up the run in it, and locks it.
+
+    Raises:
+      ConfigError: it cannot be written; it holds something else; it holds a run of
+        another configuration (the first differences are named); another process is
+        running in it.
+    """
+    path = pathlib.Path(path).expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(path)
+        lock = _take_lock(path)
+        try:
+            resumed = _begun(path)
+            if resumed:
+                _refuse_another_configuration(path, config)
+            _write_config(path, config)
+        except BaseException:
+            os.close(lock)
+            raise
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the workdir {path}: {error.strerror};"
+            " name another --workdir"
+        ) from error
+    return Workdir(path, resumed, lock)
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """`["batch.batch_size is 32 there, 8 here"]`, without what may differ freely."""
+    old, new = _flatten(there), _flatten(here)
+    names = list(new) + [name for name in old if name not in new]
+    absent = "absent"
+    return [
+        f"{name} is {old.get(name, absent)} there, {new.get(name, absent)} here"
+        for name in names
+        if old.get(name, absent) != new.get(name, absent) and not name.startswith(FREE)
+    ]
+
+
+def _refuse_foreign(path: pathlib.Path) -> None:
+    """Nothing has been written yet: a directory that is not ours stays as it is."""
+    names = {entry.name for entry in path.iterdir()}
+    if CONFIG not in names and names - _OURS:
+        raise ConfigError(
+            f"the workdir {path} is not empty and holds no {CONFIG}, so it is not a"
+            " run's; name another --workdir"
+        )
+
+
+def _begun(path: pathlib.Path) -> bool:
+    """Whether a run left anything to continue; a refused start leaves only CONFIG."""
+    metrics, saved = path / METRICS, path / CHECKPOINTS
+    logged = metrics.exists() and metrics.stat().st_size > 0
+    return logged or (saved.is_dir() and any(saved.iterdir()))
+
+
+def _take_lock(path: pathlib.Path) -> int:
+    """Returns an open file that holds the lock; the system drops it with the process.
+
+    A file system without locks (some network mounts) goes without.
+    """
+    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise ConfigError(
+            f"another run (process {owner}) is writing to the workdir {path}; wait"
+            " for it to end or name another --workdir"
+        ) from None
+    except OSError:
+        return lock
+    os.truncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return lock
+
+
+def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
+    try:
+        there = json.loads((path / CONFIG).read_text())
+    except ValueError:
+        there = None
+    if not isinstance(there, dict):
+        raise ConfigError(
+            f"{path / CONFIG} is not a configuration; name another --workdir"
+        )
+    found = differences(there, json.loads(_as_json(config)))
+    if found:
+        named = ", ".join(found[:_DIFFERENCES_NAMED])
+        more = len(found) - _DIFFERENCES_NAMED
+        rest = f" and {more} more differ" if more > 0 else ""
+        raise ConfigError(
+            f"the workdir {path} holds a run of another configuration:"
+            f" {named}{rest}; name another --workdir"
+        )
+
+
+def _write_config(path: pathlib.Path, config: Config) -> None:
+    """Whole or not at all: written beside, flushed, renamed."""
+    beside = path / f"{CONFIG}.tmp"
+    with beside.open("w") as file:
+        file.write(_as_json(config) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path / CONFIG)
+
+
+def _as_json(config: Config) -> str:
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"batch": {"overlap": 0}} -> {"batch.overlap": 0}."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

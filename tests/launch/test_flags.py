@@ -1,0 +1,300 @@
+"""The command line: what wins over what, and one clear line for whatever is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from launch import atari, catch, flags
+from stac.config import Config, ConfigError
+
+HAS_LAUNCHPAD = importlib.util.find_spec("launchpad") is not None
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def parsed(*arguments: str) -> Config:
+    return flags.parse(["atari", "--runtime=threads", *arguments], atari.DOMAIN).config
+
+
+def never(config: Config, workdir: str) -> None:
+    raise AssertionError(f"{workdir} was run")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default workdirs are relative to the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_flags_it_is_the_papers_run() -> None:
+    config = parsed()
+    assert (config.agent.name, config.agent.heads) == ("stacx", 3)
+    assert config.agent.self_tuned_names == (
+        *("gamma", "lambda", "alpha", "g_v", "g_p", "g_e"),
+    )
+    assert (config.network.torso, config.environment.task) == ("deep", "jamesbond")
+    assert (config.batch.batch_size, config.batch.unroll_length) == (32, 20)
+    assert config.total_frames == 200_000_000
+
+
+@pytest.mark.parametrize(
+    ("agent", "heads", "tuned"),
+    [("impala", 1, 0), ("impala_aux", 3, 0), ("stac", 1, 6), ("stacx", 3, 6)],
+)
+def test_an_agent_is_a_row(agent: str, heads: int, tuned: int) -> None:
+    config = parsed(f"--agent={agent}")
+    assert (config.agent.heads, len(config.agent.self_tuned_names)) == (heads, tuned)
+    assert config.agent.outer.gamma == 0.995  # the domain's numbers stay
+
+
+def test_overrides_win_over_flags_and_flags_over_the_row() -> None:
+    config = parsed(
+        "--agent=stac",
+        "--config.agent.heads=5",
+        "--seed=2",
+        "--config.seed=3",
+        "--total_frames=1000",
+        "--num_actors=4",
+        "--envs_per_actor=6",
+        "--network=shallow",
+    )
+    assert (config.agent.name, config.agent.heads) == ("stac", 5)
+    assert (config.seed, config.total_frames) == (3, 1000)
+    assert (config.runtime.num_actors, config.runtime.envs_per_actor) == (4, 6)
+    assert config.network.torso == "shallow"
+
+
+def test_overrides_have_the_type_of_their_field() -> None:
+    config = parsed(
+        "--config.agent.outer.gamma=1",
+        "--config.agent.self_tuned=gamma,lambda",
+        "--config.network.mlp_hiddens=(64, 32, 16)",
+        "--config.batch.batch_size=128",
+        "--config.runtime.queue_capacity=128",
+    )
+    assert type(config.agent.outer.gamma) is float
+    assert config.agent.self_tuned_names == ("gamma", "lambda")
+    assert config.network.mlp_hiddens == (64, 32, 16)
+    assert config.batch.batch_size == 128
+
+
+@pytest.mark.parametrize("spelling", ["lambda", "lambda_"])
+def test_lambda_may_be_spelled_as_in_the_paper(spelling: str) -> None:
+    config = parsed(f"--config.agent.outer.{spelling}=0.9")
+    assert config.agent.outer.lambda_ == 0.9
+
+
+@pytest.mark.parametrize("game", ["james_bond", "Jamesbond", "JAMES_BOND"])
+def test_every_spelling_of_a_game_is_one_run(game: str) -> None:
+    request = flags.parse(
+        ["atari", "--runtime=threads", f"--game={game}"], atari.DOMAIN
+    )
+    assert request.config.environment.task == "jamesbond"
+    assert (
+        request.workdir
+        == pathlib.Path("runs/atari/jamesbond/stacx_deep_seed1").absolute()
+    )
+
+
+def test_one_parse_leaves_nothing_behind_for_the_next() -> None:
+    changed = parsed("--seed=9", "--config.agent.heads=7", "--agent=impala")
+    assert changed != parsed() == parsed()
+
+
+def test_flags_may_come_from_a_file(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "flags").write_text("--seed=4\n--config.agent.outer.lambda=0.5\n")
+    config = parsed(f"--flagfile={tmp_path / 'flags'}")
+    assert (config.seed, config.agent.outer.lambda_) == (4, 0.5)
+
+
+def test_the_runtime_is_launchpad_where_there_is_one() -> None:
+    assert flags.default_runtime() == ("launchpad" if HAS_LAUNCHPAD else "threads")
+
+
+@pytest.mark.launchpad
+def test_launchpads_own_flags_reach_launchpad() -> None:
+    from absl import flags as absl_flags
+
+    flags.parse(
+        ["atari", "--runtime=launchpad", "--lp_launch_type", "local_mp"], atari.DOMAIN
+    )
+    assert absl_flags.FLAGS.lp_launch_type == "local_mp"
+    with pytest.raises(ConfigError, match="lp_launch_type"):
+        parsed("--lp_launch_type=local_mp")  # threads knows no such thing
+
+
+BAD = {
+    "--agnet=stac": "unknown flag --agnet: did you mean --agent?",
+    "--xyzzy": "unknown flag --xyzzy: see --help",
+    "james_bond": "unexpected argument 'james_bond': write --name=value",
+    "--agent=stax": "unknown agent 'stax': did you mean stacx or stac?",
+    "--agent=": "unknown agent '': choose one of impala, impala_aux, stac, stacx",
+    "--game=breakuot": "unknown game 'breakuot': did you mean breakout",
+    "--network=deeep": "unknown network 'deeep': did you mean deep?",
+    "--runtime=thread": "unknown runtime 'thread': did you mean threads",
+    "--seed=one": "--seed=one: must be a whole number",
+    "--seed=-1": "seed=-1: must be in [0, 2^31)",
+    "--total_frames": "Missing value for flag --total_frames",
+    "--total_frames=0": "total_frames=0: must be in [1,",
+    "--total_frames=1e6": "--total_frames=1e6: must be a whole number",
+    "--num_actors=0": "runtime.num_actors=0: must be at least 1",
+    "--envs_per_actor=-3": "runtime.envs_per_actor=-3: must be at least 1",
+    "--workdir=/proc/here": "cannot write to the workdir /proc/here",
+    "--flagfile=/nowhere": "Unable to open flagfile",
+    "--config": "--config: write --config.<name>=<value>",
+    "--config.seed": "--config.seed: write --config.seed=<value>",
+    "--config.sed=1": "unknown configuration key 'sed': did you mean seed",
+    "--config.batch=3": "unknown configuration key 'batch': did you mean batch.",
+    "--config.agent.outer.gama=1": "did you mean agent.outer.gamma or",
+    "--config.agent.outer.lamda=1": "did you mean agent.outer.lambda or",
+    "--config.agent.outer.gamma=1.5": "agent.outer.gamma=1.5: must be in [0, 1]",
+    "--config.agent.outer.gamma=nan": "agent.outer.gamma=nan: must be in [0, 1]",
+    "--config.agent.outer.gamma=x": "--config.agent.outer.gamma=x: must be a number",
+    "--config.agent.heads=2.5": "--config.agent.heads=2.5: must be a whole number",
+    "--config.agent.name=stac": "--config.agent.name=stac: use --agent",
+    "--config.agent.self_tuned=lamda": "unknown metaparameter 'lamda': did you mean",
+    "--config.network.mlp_hiddens=(1,2.5)": "network.mlp_hiddens=(1, 2.5): write whole",
+    "--config.network.mlp_hiddens=x": "network.mlp_hiddens=('x',): write whole numbers",
+    "--config.batch.batch_size=65": "runtime.queue_capacity=64 cannot hold one batch",
+    "--config.environment.domain=chess": "unknown domain 'chess': did you mean catch?",
+    "--config.environment.protocol=macado": "did you mean machado",
+}
+
+
+@pytest.mark.parametrize(("argument", "line"), BAD.items(), ids=BAD)
+def test_a_bad_command_line_ends_with_status_2_and_one_line(
+    argument: str, line: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["atari", "--runtime=threads", argument]
+    assert flags.main(never, atari.DOMAIN, argv) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("launch.atari: ")
+    assert line in err
+    assert err.count("\n") == 1
+    assert "lambda_" not in err
+    assert list(pathlib.Path().iterdir()) == []
+
+
+def test_launchpad_where_it_is_not_installed_names_the_cure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flags, "_installed", lambda library: False)
+    with pytest.raises(ConfigError, match="use --runtime=threads"):
+        flags.parse(["atari", "--runtime=launchpad"], atari.DOMAIN)
+
+
+def test_what_a_runtime_refuses_is_one_line_too(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def run(config: Config, workdir: str) -> None:
+        raise ConfigError("batch_size 32 does not\ndivide over 6 learner devices")
+
+    assert flags.main(run, atari.DOMAIN, ["atari", "--runtime=threads"]) == 2
+    assert capfd.readouterr().err == (
+        "launch.atari: batch_size 32 does not divide over 6 learner devices\n"
+    )
+
+
+def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(config: Config, workdir: str) -> int:
+        assert workdir == str(tmp_path / "run")
+        assert (tmp_path / "run" / "config.json").exists()
+        with pytest.raises(ConfigError, match="another run"):
+            flags.workdir.prepare(workdir, config)
+        (tmp_path / "run" / "metrics.jsonl").write_text("{}\n")
+        return 3
+
+    argv = ["atari", "--runtime=threads", f"--workdir={tmp_path / 'run'}"]
+    assert flags.main(run, atari.DOMAIN, argv) == 3
+    assert flags.main(run, atari.DOMAIN, argv) == 3
+    assert flags.main(run, atari.DOMAIN, [*argv, "--seed=2"]) == 2
+    out, err = capfd.readouterr()
+    assert out.splitlines() == [
+        f"writing to {tmp_path / 'run'}",
+        f"continuing {tmp_path / 'run'}",
+    ]
+    assert "seed is 1 there, 2 here" in err
+
+
+def test_ctrl_c_before_anything_waits_leaves_quietly(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def run(config: Config, workdir: str) -> None:
+        raise KeyboardInterrupt
+
+    assert flags.main(run, atari.DOMAIN, ["atari", "--runtime=threads"]) == 130
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", [atari.main, catch.main])
+@pytest.mark.parametrize("ask", ["--help", "-h"])
+def test_help_is_short_and_names_every_flag(
+    ask: str, command: Callable[[list[str]], int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["command", ask]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    for name in ("--agent", "--total_frames", "--workdir", "--runtime", "--seed"):
+        assert f"\n  {name} " in out
+    assert "agent.outer.lambda\n" in out
+    assert len(out.splitlines()) < 70
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["launch.atari", "--game=jamesbnd"],
+        ["launch.atari", "--config.agent.heads=x"],
+        ["launch.catch", "--task=featurs", "--runtime=lockstep"],
+    ],
+)
+def test_a_real_command_ends_with_one_line_and_no_traceback(
+    arguments: list[str],
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"{arguments[0]}: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_reading_flags_for_threads_loads_no_launchpad() -> None:
+    script = (
+        "import sys\n"
+        "from launch import atari, flags\n"
+        "flags.parse(['atari', '--runtime=threads'], atari.DOMAIN)\n"
+        "print([m for m in ('tensorflow', 'launchpad', 'orbax') if m in sys.modules])\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.stdout == "[]\n", ended.stderr
+
+
+def test_every_number_of_the_atari_tables() -> None:
+    """Tables 2 and 3, typed in here a second time."""
+    config = parsed()
+    assert dataclasses.astuple(config.agent.outer) == (
+        *(0.995, 1.0, 1.0, 0.25, 1.0, 0.01, 1.0, 1.0),
+    )
+    assert dataclasses.astuple(config.optimizer) == (
+        *(6e-4, 0.0, 0.99, 0.1, 0.0, 40.0, 1e-3, 0.9, 0.999, 1e-4),
+    )
+    assert dataclasses.astuple(config.batch) == (32, 20, 0)
+    assert (config.agent.initial_raw, config.agent.initial_raw_gamma) == (4.6, 4.6)
+    assert (config.network.lstm_size, config.network.head_hidden) == (0, 256)

@@ -1,0 +1,107 @@
+"""Starting: the right runtime, and a word where the hardware is not the paper's."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import subprocess
+import types
+from typing import Any
+
+import pytest
+
+from launch import start
+from stac.config import Config, NetworkConfig, RuntimeConfig
+
+
+def a_config(runtime: str = "threads", torso: str = "deep") -> Config:
+    return dataclasses.replace(
+        Config(),
+        runtime=RuntimeConfig(name=runtime),
+        network=NetworkConfig(torso=torso),
+    )
+
+
+@pytest.fixture(autouse=True)
+def modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replaces the runtimes; collects which modules were asked for."""
+    asked: list[str] = []
+
+    def pretend(name: str) -> Any:
+        asked.append(name)
+        return types.SimpleNamespace(run=lambda config, workdir: 7)
+
+    monkeypatch.setattr(importlib, "import_module", pretend)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("runtime", "module"),
+    [
+        ("launchpad", "launch.program"),
+        ("threads", "launch.local"),
+        ("lockstep", "launch.local"),
+    ],
+)
+def test_only_the_runtime_that_was_asked_for_is_imported(
+    runtime: str, module: str, modules: list[str]
+) -> None:
+    assert start.run(a_config(runtime, torso="mlp"), "somewhere") == 7
+    assert modules == [module]
+
+
+@pytest.mark.parametrize(
+    ("torso", "accelerator", "said"),
+    [("deep", False, 1), ("deep", True, 0), ("shallow", False, 0), ("mlp", False, 0)],
+)
+def test_the_deep_network_without_an_accelerator_is_warned_of_once(
+    torso: str,
+    accelerator: bool,
+    said: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(start, "has_accelerator", lambda: accelerator)
+    start.run(a_config(torso=torso), "somewhere")
+    assert capsys.readouterr().out.count("--network=shallow") == said
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [("gpu\n", True), ("tpu\n", True), ("cpu\n", False), ("", False)],
+)
+def test_with_a_plugin_installed_another_process_is_asked(
+    answer: str, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(
+        subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, 0, stdout=answer),
+    )
+    assert start.has_accelerator() is found
+
+
+def test_a_device_that_does_not_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(command: list[str], timeout: float, **_: Any) -> None:
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert not start.has_accelerator()
+
+
+def test_without_a_plugin_no_process_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", pytest.fail)
+    assert not start.has_accelerator()
+
+
+def test_the_question_to_the_other_process_is_answered_here() -> None:
+    """conftest holds JAX to the CPU, and children inherit that."""
+    asked = subprocess.run(
+        [start.sys.executable, "-c", start._PROBE], capture_output=True, text=True
+    )
+    assert asked.stdout == "cpu\n"

@@ -1,0 +1,176 @@
+"""Loggers: rows arrive whole, in order, and nothing stays open."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import pathlib
+import threading
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stac.runtime import loggers
+
+
+class Recorder:
+    """A logger that remembers."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.rows: list[Any] = []
+        self.closed = 0
+        self._error = error
+
+    def write(self, values: loggers.Scalars) -> None:
+        self.rows.append(dict(values))
+
+    def close(self) -> None:
+        self.closed += 1
+        if self._error:
+            raise self._error
+
+
+def test_every_line_is_json_and_keeps_its_kind(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    logger = loggers.JsonLines(path)
+    logger.write({"frames": np.int32(7), "loss": jnp.float32(0.5), "updates": 3})
+    assert path.read_text().count("\n") == 1  # out before close
+    logger.write({"episode_return": math.nan, "lag": np.inf, "loss": -np.inf})
+    logger.close()
+    logger.close()
+    first, second = path.read_text().splitlines()
+    assert json.loads(first) == {"frames": 7, "loss": 0.5, "updates": 3}
+    assert '"frames": 7,' in first
+    assert json.loads(second, parse_constant=pytest.fail) == {
+        "episode_return": None,
+        "lag": None,
+        "loss": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("there", "kept"),
+    [
+        ('{"a": 1}\n{"a": 2}\n', 2),
+        ('{"a": 1}\n{"a":', 1),
+        ('{"a":', 0),
+        ("", 0),
+        ('{"a": 1}\n{"a": "' + 200_000 * "x", 1),
+    ],
+)
+def test_a_resumed_run_appends_and_drops_the_line_it_was_cut_in(
+    tmp_path: pathlib.Path, there: str, kept: int
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(there)
+    logger = loggers.JsonLines(path)
+    logger.write({"a": 9})
+    logger.close()
+    rows = [json.loads(line)["a"] for line in path.read_text().splitlines()]
+    assert rows == [1, 2][:kept] + [9]
+
+
+def test_tensorboard_gets_finite_values_over_frames(tmp_path: pathlib.Path) -> None:
+    before = set(threading.enumerate())
+    logger = loggers.TensorBoard(tmp_path)
+    logger.write({"frames": 640, "episode_return": math.nan, "loss": jnp.float32(0.25)})
+    logger.write({"frames": 1280, "hyperparameters/gamma/head_1": 0.99})
+    logger.close()
+    logger.close()
+    _await_threads(before)
+    events = _tensorboard_scalars(tmp_path)
+    assert events["loss"] == [(640, 0.25)]
+    assert events["hyperparameters/gamma/head_1"] == [(1280, pytest.approx(0.99))]
+    assert "episode_return" not in events
+
+
+def test_opening_and_closing_loggers_leaks_no_files(tmp_path: pathlib.Path) -> None:
+    def open_and_close() -> None:
+        logger = loggers.Tee(
+            loggers.JsonLines(tmp_path / "m.jsonl"), loggers.TensorBoard(tmp_path)
+        )
+        logger.write({"frames": 1})
+        logger.close()
+        _await_threads(threads)
+        del logger
+        gc.collect()  # a multiprocessing queue's pipe closes when it is collected
+
+    threads = set(threading.enumerate())
+    open_and_close()
+    before = len(os.listdir("/proc/self/fd"))
+    open_and_close()
+    open_and_close()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_every_passes_the_first_row_the_rows_in_time_and_the_last() -> None:
+    now = [0.0]
+    inner = Recorder()
+    logger = loggers.Every(10.0, inner, clock=lambda: now[0])
+    for now[0], frames in ((0.0, 1), (4.0, 2), (9.9, 3), (10.0, 4), (12.0, 5)):
+        logger.write({"frames": frames})
+    assert [row["frames"] for row in inner.rows] == [1, 4]
+    logger.close()
+    logger.close()
+    assert [row["frames"] for row in inner.rows] == [1, 4, 5]
+    assert inner.closed == 2
+
+
+def test_every_does_not_write_an_old_row_after_a_newer_one() -> None:
+    now = [0.0]
+    inner = Recorder()
+    logger = loggers.Every(10.0, inner, clock=lambda: now[0])
+    for now[0], frames in ((0.0, 1), (4.0, 2), (10.0, 3)):
+        logger.write({"frames": frames})
+    logger.close()
+    assert [row["frames"] for row in inner.rows] == [1, 3]
+
+
+def test_tee_writes_to_all_and_closes_all_though_one_fails() -> None:
+    first, second = Recorder(), Recorder(OSError("disk full"))
+    third = Recorder()
+    logger = loggers.Tee(first, second, third)
+    logger.write({"frames": 1})
+    with pytest.raises(OSError, match="disk full"):
+        logger.close()
+    assert [len(one.rows) for one in (first, second, third)] == [1, 1, 1]
+    assert [one.closed for one in (first, second, third)] == [1, 1, 1]
+
+
+def test_the_recent_return_is_the_mean_of_the_last_hundred_episodes() -> None:
+    returns = loggers.Returns(episodes=5)
+    assert math.isnan(returns.mean)
+    returns.add(np.full((2, 3), np.nan, np.float32))
+    assert (returns.episodes, math.isnan(returns.mean)) == (5, True)
+    returns.add(np.array([[np.nan, 1000.0], [np.nan, np.nan]], np.float32))
+    assert (returns.episodes, returns.mean) == (6, 1000.0)
+    returns.add(np.arange(100.0).reshape(10, 10))
+    assert (returns.episodes, returns.mean) == (106, 49.5)
+
+
+def _await_threads(before: set[threading.Thread]) -> None:
+    """tensorboardX's queue has a thread of its own that ends just after close."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def _tensorboard_scalars(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
+    """Reads event files by hand: the record framing is 8 length, 4 crc, data, 4 crc."""
+    from tensorboardX.proto import event_pb2
+
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in directory.glob("events.out.tfevents.*"):
+        data = path.read_bytes()
+        while data:
+            size = int.from_bytes(data[:8], "little")
+            event = event_pb2.Event.FromString(data[12 : 12 + size])
+            data = data[16 + size :]
+            for value in event.summary.value:
+                entry = (event.step, value.simple_value)
+                found.setdefault(value.tag, []).append(entry)
+    return found
