@@ -1,0 +1,232 @@
+"""The actor: steps E environments with the policy and cuts what happens into rows.
+
+`stac.types` draws what a row holds. One unroll makes `period = n - overlap` steps:
+
+    overlap 0    x_0 .. x_{n-1} | x_n .. x_{2n-1}      no row is shared, and the
+                 transition from x_{n-1} to x_n is in no trajectory
+    overlap 2    x_0 .. x_{n-1}                        two rows, and the column
+                       x_{n-2} .. x_{2n-3}             between them, are shared
+
+An action for the last row is chosen when the next unroll begins, with its parameters.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from stac.agents import base
+from stac.config import BatchConfig
+from stac.environments.base import BatchedEnvironment
+from stac.runtime.parameters import ParameterSource
+from stac.runtime.queues import Closed, TrajectoryQueue
+from stac.types import (
+    ActorOutput,
+    CoreState,
+    Experience,
+    Params,
+    Report,
+    Timestep,
+    Trajectory,
+)
+
+# Actors of one process share one compiled program: the first to come compiles it.
+_COMPILING = threading.Lock()
+
+
+class Actor:
+    """One batched environment, one random key, one policy on one device.
+
+    The key of a step comes from (seed, index, number of the step) alone.
+    """
+
+    def __init__(
+        self,
+        agent: base.Agent,
+        environment: BatchedEnvironment,
+        batch: BatchConfig,
+        seed: int,
+        index: int,
+        device: jax.Device | None = None,  # None: the CPU
+    ) -> None:
+        self._environment = environment
+        self._batch = batch
+        self._index = index
+        self._device = device or jax.local_devices(backend="cpu")[0]
+        self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
+        self._key = _key(seed, index)
+        self._steps = 0
+        self._episodes = _Episodes(environment.num_envs)
+        core_state = agent.initial_core_state(environment.num_envs)
+        self._core_state = jax.device_put(_to_numpy(core_state), self._device)
+        self._timestep: Timestep | None = None
+        self._cores: list[CoreState] = []  # before acting, of the rows kept
+        self._previous: Trajectory | None = None
+
+    def run(self, parameters: ParameterSource, queue: TrajectoryQueue) -> None:
+        """Unrolls with the newest parameters until the run ends."""
+        try:
+            while True:
+                queue.put(self.unroll(*parameters.latest()))
+        except Closed:
+            return
+
+    def unroll(self, version: int, params: Params) -> Experience:
+        """Steps `period` times (n - 1 at first) and returns E trajectories of n rows.
+
+        Args:
+          version: updates behind `params`, for the report.
+          params: what `agent.actor_params` gave.
+
+        Returns:
+          Fresh numpy arrays, leaves [E, ...]; the actor never writes to them again. In
+          the report, episodes that ended in rows of the trajectory before are left out.
+        """
+        params = jax.device_put(params, self._device)
+        trajectory, report = self._empty(version)
+        kept = self._keep(trajectory, report)
+        for row in range(kept, self._batch.unroll_length):
+            output, timestep = self._step(params)
+            if row > 0:
+                _write_column(trajectory, row - 1, output, timestep)
+            self._write_row(trajectory, report, row, timestep)
+        return self._finish(trajectory, report)
+
+    def _step(self, params: Params) -> tuple[ActorOutput, Timestep]:
+        """Acts on the newest row, steps, and remembers the row that came of it."""
+        assert self._timestep is not None
+        seen = self._timestep
+        arguments = (seen.observation, seen.first, self._core_state)
+        step = np.uint32(self._steps % 2**32)
+        if self._steps == 0:
+            with _COMPILING:
+                output, core = self._act(params, self._key, step, *arguments)
+        else:
+            output, core = self._act(params, self._key, step, *arguments)
+        action = np.asarray(output.action)
+        self._core_state = core
+        self._timestep = self._environment.step(action)
+        self._steps += 1
+        return ActorOutput(action, output.log_prob), self._timestep
+
+    def _keep(self, trajectory: Trajectory, report: Report) -> int:
+        """Fills in the rows known before the first step; returns how many."""
+        if self._previous is None:
+            self._timestep = self._environment.reset()
+            self._write_row(trajectory, report, 0, self._timestep)
+            return 1
+        kept = self._batch.overlap
+        period = self._batch.period
+        for field in ("observation", "first"):
+            rows = getattr(self._previous, field)
+            getattr(trajectory, field)[:, :kept] = rows[:, period:]
+        for field in ("action", "behaviour_log_prob", "reward", "discount"):
+            columns = getattr(self._previous, field)
+            shared = max(kept - 1, 0)
+            getattr(trajectory, field)[:, :shared] = columns[:, period:]
+        return kept
+
+    def _write_row(
+        self, trajectory: Trajectory, report: Report, row: int, timestep: Timestep
+    ) -> None:
+        trajectory.observation[:, row] = timestep.observation
+        trajectory.first[:, row] = timestep.first
+        returns, lengths = self._episodes.add(timestep)
+        report.episode_return[:, row] = returns
+        report.episode_length[:, row] = lengths
+        self._cores.append(self._core_state)
+
+    def _finish(self, trajectory: Trajectory, report: Report) -> Experience:
+        """Adds row 0's core state and keeps what the next trajectory shares."""
+        core_state = _to_numpy(self._cores[0])
+        self._cores = self._cores[self._batch.period :]
+        self._previous = trajectory
+        return Experience(trajectory._replace(core_state=core_state), report)
+
+    def _empty(self, version: int) -> tuple[Trajectory, Report]:
+        """Arrays to fill in."""
+        envs, rows = self._environment.num_envs, self._batch.unroll_length
+        columns = (envs, rows - 1)
+        spec = self._environment.spec
+        action = (spec.num_actions,) if spec.continuous else ()
+        action_dtype = np.float32 if spec.continuous else np.int32
+        trajectory = Trajectory(
+            observation=np.empty(
+                (envs, rows, *spec.observation_shape), spec.observation_dtype
+            ),
+            first=np.empty((envs, rows), bool),
+            action=np.empty((*columns, *action), action_dtype),
+            behaviour_log_prob=np.empty(columns, np.float32),
+            reward=np.empty(columns, np.float32),
+            discount=np.empty(columns, np.float32),
+            core_state=(),
+        )
+        report = Report(
+            episode_return=np.full((envs, rows), np.nan, np.float32),
+            episode_length=np.zeros((envs, rows), np.int32),
+            parameter_version=np.full(envs, version, np.int32),
+            actor=np.full(envs, self._index, np.int32),
+        )
+        return trajectory, report
+
+
+class _Episodes:
+    """Adds up raw rewards and steps of the episode each environment is in."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._returns = np.zeros(num_envs, np.float64)
+        self._lengths = np.zeros(num_envs, np.int32)
+
+    def add(self, timestep: Timestep) -> tuple[np.ndarray, np.ndarray]:
+        """[E] returns and lengths of episodes that end here; NaN and 0 elsewhere."""
+        self._returns = np.where(timestep.first, 0.0, self._returns + timestep.reward)
+        self._lengths = np.where(timestep.first, 0, self._lengths + 1)
+        returns = np.where(timestep.last, self._returns, np.nan)
+        return returns, np.where(timestep.last, self._lengths, 0)
+
+
+def _write_column(
+    trajectory: Trajectory, column: int, output: ActorOutput, timestep: Timestep
+) -> None:
+    """The transition into `timestep`."""
+    trajectory.action[:, column] = output.action
+    trajectory.behaviour_log_prob[:, column] = output.log_prob
+    trajectory.reward[:, column] = timestep.reward
+    trajectory.discount[:, column] = timestep.discount
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(act: Callable[..., Any]) -> Callable[..., Any]:
+    """`act` with the key of a step, jitted once for all actors of a process."""
+
+    def act_at(params, key, step, observation, first, core_state):  # type: ignore[no-untyped-def]
+        key = jax.random.fold_in(key, step)
+        return act(params, key, observation, first, core_state)
+
+    return jax.jit(act_at)
+
+
+def stream(seed: int, index: int, updates: int) -> int:
+    """A seed in [0, 2^31) for one actor and its environment, unrelated to all others.
+
+    Args:
+      seed: of the run.
+      index: of the actor.
+      updates: at which the actor starts, so that a continued run sees new episodes.
+    """
+    words = np.random.SeedSequence([seed, index, updates]).generate_state(1)
+    return int(words[0] >> 1)
+
+
+def _key(seed: int, index: int) -> np.ndarray:
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return np.asarray(jax.random.fold_in(jax.random.PRNGKey(seed), index))
+
+
+def _to_numpy(tree: CoreState) -> CoreState:
+    return jax.tree.map(np.asarray, tree)

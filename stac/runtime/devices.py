@@ -1,0 +1,131 @@
+"""The learner's devices: one update over k of them equals one on a single device.
+
+Every device holds the whole learner state and a k-th of the batch. The agent sums over
+devices where it must (`all_sum`); nothing else here crosses devices. This file is the
+only one that knows of pmap.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from stac import config
+from stac.agents import base
+from stac.types import LearnerState, Params, Trajectory, Tree
+
+AXIS = "learners"
+
+
+@jax.custom_vjp
+def all_sum(tree: Tree) -> Tree:
+    """Sums over all learner devices, inside a pmapped function.
+
+    An agent differentiates its own device's share of a loss through the summed
+    gradient, then sums the result. Device j's share depends on device i's addend for
+    every j, so what flows back is the sum of all devices' cotangents. What JAX itself
+    makes of a psum's gradient depends on its version and on the kind of map; here it
+    is written down.
+    """
+    return jax.lax.psum(tree, AXIS)
+
+
+def _forward(tree: Tree) -> tuple[Tree, None]:
+    return all_sum(tree), None
+
+
+def _backward(_: None, cotangents: Tree) -> tuple[Tree]:
+    return (all_sum(cotangents),)
+
+
+all_sum.defvjp(_forward, _backward)
+
+
+class LearnerDevices:
+    """Runs an agent's update on k local devices.
+
+    "States" are LearnerStates with a leading axis k, one replica a device; "state" is
+    one replica in numpy, which is what a checkpoint holds. The states given to `update`
+    stay valid: the last finished state can be saved while the next update runs, and
+    that is worth more than the few megabytes a donated argument would free.
+    """
+
+    def __init__(self, agent: base.Agent, count: int, batch_size: int) -> None:
+        """Takes the first `count` local devices of the default backend; 0: all.
+
+        Raises:
+          ConfigError: there are fewer, or the batch does not divide over them.
+        """
+        devices = jax.local_devices()
+        kind = devices[0].platform
+        config.check(
+            count <= len(devices),
+            f"runtime.learner_devices={count}: this host has {len(devices)} {kind}"
+            f" device{'s' if len(devices) > 1 else ''}",
+        )
+        self.devices = devices[: count or len(devices)]
+        self.count = len(self.devices)
+        config.check(
+            batch_size % self.count == 0,
+            f"batch_size {batch_size} does not divide over {self.count} learner"
+            " devices",
+        )
+        self._agent = agent
+        self._place = jax.pmap(lambda tree: tree, AXIS, devices=self.devices)
+        self._update = jax.pmap(
+            lambda state, trajectory: agent.update(state, trajectory, all_sum),
+            AXIS,
+            devices=self.devices,
+        )
+
+    def init(self, seed: int) -> LearnerState:
+        """The agent's first state, one replica, in numpy."""
+        with jax.default_device(self.devices[0]):
+            state = jax.jit(self._agent.init)(jax.random.PRNGKey(seed))
+        return jax.tree.map(np.asarray, state)
+
+    def for_actors(self) -> list[jax.Device]:
+        """Who acts in this process: accelerators the learner leaves, else its own."""
+        return jax.local_devices()[self.count :] or self.devices
+
+    def replicate(self, state: LearnerState) -> LearnerState:
+        """Puts one state on every device; the way back from `fetch`."""
+        shape = (self.count,)
+        # Through numpy, which has no weak types: a weakly typed leaf compiles twice.
+        return self._place(
+            jax.tree.map(
+                lambda leaf: np.broadcast_to(leaf, shape + np.shape(leaf)), state
+            )
+        )
+
+    def update(
+        self, states: LearnerState, trajectory: Trajectory
+    ) -> tuple[LearnerState, base.Metrics]:
+        """Starts one update on numpy leaves [B, ...]; does not wait for its end."""
+        share = (self.count, -1)
+        trajectory = jax.tree.map(
+            lambda leaf: leaf.reshape(share + leaf.shape[1:]), trajectory
+        )
+        return self._update(states, trajectory)
+
+    def fetch(self, states: Tree) -> Tree:
+        """The first replica of any tree of replicas, in numpy; waits for it."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[0, ...], _first(states))
+
+    def fetch_metrics(self, metrics: base.Metrics) -> dict[str, float]:
+        """What `update` told, as floats; waits for it."""
+        return {
+            name: float(np.asarray(leaf).max() if name.endswith("_max") else first)
+            for (name, leaf), first in zip(
+                metrics.items(), self.fetch(metrics).values(), strict=True
+            )
+        }
+
+    def actor_params(self, states: LearnerState) -> Params:
+        """What actors need of the first replica, in numpy; waits for it."""
+        return self.fetch(jax.vmap(self._agent.actor_params)(_first(states)))
+
+
+def _first(tree: Tree) -> Tree:
+    """Leaves [k, ...] -> [1, ...], the first device's part, without a copy."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)

@@ -1,0 +1,148 @@
+"""How a run ends when somebody asks for it: SIGINT, SIGTERM, or another part's failure.
+
+The first signal sets the `Stop`; whatever waits is closed, the learner saves and the
+run returns normally. The second signal leaves at once. A main thread that compiles or
+waits for a device runs no signal handlers, for minutes at times. So signals arrive
+through a pipe that a thread of its own reads, and if the run has not returned after
+`GRACE_SECONDS`, that thread saves the last finished state and ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_SECONDS = 6.0  # then the run is left where it is: all is to be over within 10 s
+ECHO_SECONDS = 0.5  # a terminal, a wrapper and a scheduler may each send the first one
+
+
+class Stop:
+    """Asked once, seen by everyone. Unlike a signal handler it may take locks."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._lock = threading.Lock()
+        self._wake: list[Callable[[], None]] = []
+        self._save: Callable[[], None] | None = None
+
+    def set(self) -> None:
+        """Asks everyone to stop and closes what they wait for; may be called twice.
+
+        Raises:
+          Exception: what a `close` raised, after all of them were called.
+        """
+        with self._lock:
+            self._asked.set()
+            wake, self._wake = self._wake, []
+        with contextlib.ExitStack() as stack:
+            for close in reversed(wake):
+                stack.callback(close)
+
+    def is_set(self) -> bool:
+        return self._asked.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until asked to stop, or so long; returns whether asked."""
+        return self._asked.wait(seconds)
+
+    def wakes(self, close: Callable[[], None]) -> None:
+        """Has `close` called when asked to stop; at once if that has happened."""
+        with self._lock:
+            if not self._asked.is_set():
+                self._wake.append(close)
+                return
+        close()
+
+    def saves(self, save: Callable[[], None] | None) -> None:
+        """Names what saves the last finished state if the run does not return."""
+        self._save = save
+
+    def save(self) -> None:
+        """Saves as `saves` said, from any thread."""
+        if self._save is not None:
+            self._save()
+
+
+@contextlib.contextmanager
+def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
+    """Lets SIGINT and SIGTERM set `stop` in this block; then the old handlers return.
+
+    Outside the main thread, where Python takes no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    watcher = threading.Thread(
+        target=_watch,
+        args=(reader, stop, grace_seconds),
+        name="signals",
+        daemon=True,
+    )
+    watcher.start()
+    # The C-level handler writes the number to the pipe whatever the main thread does.
+    old_pipe = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    old_handlers = {number: signal.signal(number, _nothing) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in old_handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(old_pipe)
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _nothing(number: int, frame: object) -> None:
+    """The watcher does the work; this keeps Python from its own KeyboardInterrupt."""
+
+
+def _watch(reader: socket.socket, stop: Stop, grace_seconds: float) -> None:
+    """Reads signal numbers until the pipe is closed."""
+    if not (first := _next_signal(reader)):
+        return
+    asked = time.monotonic()
+    _say(f"{first.name}: saving and leaving (a second one leaves at once)")
+    stop.set()
+    try:
+        while again := _next_signal(reader, asked + grace_seconds):
+            if time.monotonic() - asked > ECHO_SECONDS:
+                _leave(128 + again)
+    except TimeoutError:
+        stop.save()
+        _say("left while a computation was still running; what was finished is saved")
+        _leave(0)
+
+
+def _next_signal(
+    reader: socket.socket, deadline: float | None = None
+) -> signal.Signals | None:
+    """The next of SIGNALS, or None when the block was left. Raises TimeoutError."""
+    while True:
+        if deadline is not None:
+            reader.settimeout(max(deadline - time.monotonic(), 1e-3))
+        data = reader.recv(1)
+        if not data:
+            return None
+        if data[0] in SIGNALS:
+            return signal.Signals(data[0])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _leave(status: int) -> None:
+    """Ends the process although threads are at work in it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,68 @@
+"""Small experiences whose trajectories carry numbers, and threads that must end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from stac.types import Experience, Report, Trajectory
+
+WAIT = 5.0  # seconds after which a test calls something stuck
+SOON = 0.1  # seconds in which nothing is to happen
+
+
+def numbered(numbers: range, rows: int = 3, reward: float = 1.0) -> Experience:
+    """One trajectory a number, which stands in `report.actor` and in observations."""
+    number = np.array(numbers, np.int32)
+    count = len(numbers)
+    columns = (count, rows - 1)
+    return Experience(
+        Trajectory(
+            observation=np.tile(number[:, None, None], (1, rows, 2)).astype(np.float32),
+            first=np.zeros((count, rows), bool),
+            action=np.zeros(columns, np.int32),
+            behaviour_log_prob=np.zeros(columns, np.float32),
+            reward=np.full(columns, reward, np.float32),
+            discount=np.ones(columns, np.float32),
+            core_state={"count": number.astype(np.float32)},
+        ),
+        Report(
+            episode_return=np.full((count, rows), np.nan, np.float32),
+            episode_length=np.zeros((count, rows), np.int32),
+            parameter_version=np.zeros(count, np.int32),
+            actor=number,
+        ),
+    )
+
+
+class Doing:
+    """Calls a function in a thread; `result` returns or raises what it did."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._outcome: list[Any] = []
+        self._error: list[BaseException] = []
+        self._thread = threading.Thread(
+            target=self._run, args=(function, arguments), daemon=True
+        )
+        self._thread.start()
+
+    def waits(self) -> bool:
+        """Whether it is still at it a little later."""
+        self._thread.join(SOON)
+        return self._thread.is_alive()
+
+    def result(self) -> Any:
+        self._thread.join(WAIT)
+        assert not self._thread.is_alive(), "it is stuck"
+        if self._error:
+            raise self._error[0]
+        return self._outcome[0]
+
+    def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        try:
+            self._outcome.append(function(*arguments))
+        except BaseException as error:  # noqa: BLE001 - `result` raises it
+            self._error.append(error)

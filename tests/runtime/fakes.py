@@ -1,0 +1,123 @@
+"""An environment and an agent so plain that every number they make can be foretold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stac.agents import base as agents
+from stac.environments import base as environments
+from stac.types import ActorOutput, LearnerState, Timestep
+
+FRAMES_PER_STEP = 4
+ACTIONS = 7
+
+
+def episode_steps(env: int, episode: int) -> int:
+    """How long an episode is."""
+    return 2 + (3 * env + 5 * episode) % 6
+
+
+class Counting:
+    """Rows say where they are: observation (env, episode, step), all float32.
+
+    The reward of a step is 100 env + 10 episode + step; even episodes end truly, odd
+    ones at a time limit. `history` and `actions` keep all that was given and taken.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.spec = environments.EnvironmentSpec(
+            (3,), np.dtype(np.float32), ACTIONS, False, FRAMES_PER_STEP
+        )
+        self._env = np.arange(num_envs)
+        self._episode = np.zeros(num_envs, int)
+        self._step = np.zeros(num_envs, int)
+        self.history: list[Timestep] = []
+        self.actions: list[np.ndarray] = []
+        self.closed = False
+
+    def reset(self) -> Timestep:
+        return self._timestep()
+
+    def step(self, action: np.ndarray) -> Timestep:
+        self.actions.append(np.array(action))
+        over = self.history[-1].last
+        self._episode += over
+        self._step = np.where(over, 0, self._step + 1)
+        return self._timestep()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _timestep(self) -> Timestep:
+        first = self._step == 0
+        length = np.vectorize(episode_steps)(self._env, self._episode)
+        last = self._step == length
+        reward = 100 * self._env + 10 * self._episode + self._step
+        timestep = Timestep(
+            observation=np.stack(
+                [self._env, self._episode, self._step], axis=-1, dtype=np.float32
+            ),
+            reward=np.where(first, 0, reward).astype(np.float32),
+            discount=1 - (last & (self._episode % 2 == 0)).astype(np.float32),
+            first=first,
+            last=last,
+        )
+        self.history.append(timestep)
+        return timestep
+
+
+def following_agent() -> agents.Agent:
+    """Its actions follow from observation and parameters, its core counts steps.
+
+    The core state before a row is the number of rows since the last `first` one, that
+    one included. Its parameters are one number.
+    """
+    import jax.numpy as jnp
+
+    def act(params, key, observation, first, core):
+        del key
+        action = (observation @ jnp.array([1.0, 2.0, 3.0]) + params["b"]) % ACTIONS
+        count = jnp.where(first, 0.0, core["count"]) + 1.0
+        action = action.astype(jnp.int32)
+        return ActorOutput(action, -0.5 - action), {"count": count}
+
+    def no_update(state, trajectory, all_sum):
+        raise NotImplementedError
+
+    return agents.Agent(
+        init=lambda key: learner_state(),
+        initial_core_state=lambda envs: {"count": jnp.zeros(envs)},
+        act=act,
+        update=no_update,
+        actor_params=lambda state: state.params,
+    )
+
+
+def counting_agent(frames_per_update: int) -> agents.Agent:
+    """Its one parameter adds up the rewards it learns from, its metrics say so."""
+
+    def update(state, trajectory, all_sum):
+        added = all_sum(trajectory.reward.sum())
+        state = state._replace(
+            params={"b": state.params["b"] + added, "unused": state.params["unused"]},
+            updates=state.updates + 1,
+            frames=state.frames + frames_per_update,
+        )
+        return state, {"added": added, "reward_max": trajectory.reward.max()}
+
+    return following_agent()._replace(
+        update=update, actor_params=lambda state: {"b": state.params["b"]}
+    )
+
+
+def learner_state() -> LearnerState:
+    return LearnerState(
+        params={"b": np.float32(0), "unused": np.zeros(2, np.float32)},
+        optimizer=(),
+        metaparameters={},
+        meta_optimizer=(),
+        updates=np.int32(0),
+        frames=np.int32(0),
+        key=np.zeros(2, np.uint32),
+    )

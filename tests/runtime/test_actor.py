@@ -1,0 +1,222 @@
+"""The actor: every column of every row where it belongs, overlapping or not."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from stac.config import BatchConfig
+from stac.runtime import actor, parameters, queues
+from tests.runtime import fakes
+from tests.runtime.experiences import Doing
+
+ENVS = 3
+BATCH = {overlap: BatchConfig(2, 5, overlap) for overlap in (0, 1, 2, 4)}
+UNROLLS = 9
+
+
+@pytest.fixture(name="played", params=[0, 1, 2, 4])
+def _played(request):
+    """An overlap, its environment afterwards, and UNROLLS experiences."""
+    environment = fakes.Counting(ENVS)
+    acting = actor.Actor(
+        fakes.following_agent(), environment, BATCH[request.param], seed=1, index=5
+    )
+    unrolled = [acting.unroll(k, offset(k)) for k in range(UNROLLS)]
+    return request.param, environment, unrolled
+
+
+def offset(unroll):
+    return {"b": np.float32(unroll)}
+
+
+def rows(overlap, unroll):
+    """The environment's rows that trajectory `unroll` is made of."""
+    return range(unroll * (5 - overlap), unroll * (5 - overlap) + 5)
+
+
+def test_an_unroll_makes_period_steps_and_the_first_one_fills_all_rows(played):
+    overlap, environment, _ = played
+    assert len(environment.actions) == 4 + (UNROLLS - 1) * (5 - overlap)
+
+
+def test_rows_hold_the_observations_in_order_and_say_which_are_first(played):
+    overlap, environment, unrolled = played
+    for k, (trajectory, _) in enumerate(unrolled):
+        for t, row in enumerate(rows(overlap, k)):
+            seen = environment.history[row]
+            np.testing.assert_array_equal(
+                trajectory.observation[:, t], seen.observation
+            )
+            np.testing.assert_array_equal(trajectory.first[:, t], seen.first)
+
+
+def test_columns_hold_the_action_at_a_row_and_what_the_next_row_said(played):
+    overlap, environment, unrolled = played
+    for k, (trajectory, _) in enumerate(unrolled):
+        for t, row in enumerate(rows(overlap, k)[:-1]):
+            then = environment.history[row + 1]
+            np.testing.assert_array_equal(trajectory.reward[:, t], then.reward)
+            np.testing.assert_array_equal(trajectory.discount[:, t], then.discount)
+            taken = environment.actions[row]
+            np.testing.assert_array_equal(trajectory.action[:, t], taken)
+            log_prob = trajectory.behaviour_log_prob[:, t]
+            np.testing.assert_array_equal(log_prob, -0.5 - taken)
+
+
+def test_an_action_is_chosen_from_its_rows_observation_with_the_newest_parameters(
+    played,
+):
+    overlap, environment, _ = played
+    period = 5 - overlap
+    for row, action in enumerate(environment.actions):
+        unroll = max(0, math.ceil((row + 1 - 4) / period))
+        where = environment.history[row].observation @ [1, 2, 3]
+        np.testing.assert_array_equal(action, (where + unroll) % fakes.ACTIONS)
+
+
+def test_the_core_state_of_the_first_row_travels_as_it_was_before_acting(played):
+    overlap, environment, unrolled = played
+    for k, (trajectory, _) in enumerate(unrolled):
+        row = rows(overlap, k)[0]
+        # The fake core counts rows of the episode; none were seen before row 0.
+        count = environment.history[row - 1].observation[:, 2] + 1 if row else 0
+        np.testing.assert_array_equal(
+            trajectory.core_state["count"], count + np.zeros(3)
+        )
+
+
+def test_every_episode_that_ends_is_reported_once_with_its_raw_return(played):
+    overlap, environment, unrolled = played
+    seen = []
+    for k, (_, report) in enumerate(unrolled):
+        ended = ~np.isnan(report.episode_return)
+        np.testing.assert_array_equal(report.episode_length > 0, ended)
+        for env, t in np.argwhere(ended):
+            where = environment.history[rows(overlap, k)[t]].observation[env]
+            pair = (report.episode_return[env, t], report.episode_length[env, t])
+            seen.append((int(where[0]), int(where[1]), *map(int, pair)))
+    assert sorted(seen) == sorted(expected_episodes(environment))
+
+
+def expected_episodes(environment):
+    """(env, episode, return, steps) of all that ended, from the fake's own rules."""
+    for env in range(ENVS):
+        last = int(environment.history[-1].observation[env, 1])
+        finished = last + environment.history[-1].last[env]
+        for episode in range(finished):
+            steps = fakes.episode_steps(env, episode)
+            total = sum(100 * env + 10 * episode + s for s in range(1, steps + 1))
+            yield env, episode, total, steps
+
+
+def test_the_report_says_who_acted_and_how_old_the_parameters_are(played):
+    _, _, unrolled = played
+    for k, (_, report) in enumerate(unrolled):
+        assert report.parameter_version.tolist() == [k] * ENVS
+        assert report.actor.tolist() == [5] * ENVS
+
+
+def test_arrays_have_the_types_of_the_contract_and_are_never_written_again():
+    acting = actor.Actor(
+        fakes.following_agent(), fakes.Counting(ENVS), BATCH[2], seed=1, index=0
+    )
+    first = acting.unroll(0, offset(0))
+    kept = jax.tree.map(np.copy, first)
+    for k in range(1, 4):
+        later = acting.unroll(k, offset(k))
+        for old, new in zip(
+            jax.tree.leaves(first), jax.tree.leaves(later), strict=True
+        ):
+            assert isinstance(new, np.ndarray)
+            assert not np.shares_memory(old, new)
+    for old, copy in zip(jax.tree.leaves(first), jax.tree.leaves(kept), strict=True):
+        np.testing.assert_array_equal(old, copy)
+    trajectory = first.trajectory
+    assert trajectory.action.dtype == np.int32
+    assert trajectory.first.dtype == bool
+    assert trajectory.reward.dtype == trajectory.discount.dtype == np.float32
+
+
+def random_actions(seed, index, unrolls=3):
+    def act(params, key, observation, first, core):
+        output, core = fakes.following_agent().act(
+            params, key, observation, first, core
+        )
+        action = jax.random.randint(key, first.shape, 0, fakes.ACTIONS, np.int32)
+        return output._replace(action=action), core
+
+    agent = fakes.following_agent()._replace(act=act)
+    environment = fakes.Counting(64)
+    acting = actor.Actor(agent, environment, BATCH[0], seed, index)
+    for k in range(unrolls):
+        acting.unroll(k, offset(k))
+    return np.array(environment.actions)
+
+
+def test_random_keys_follow_from_seed_actor_and_step():
+    actions = random_actions(seed=1, index=0)
+    np.testing.assert_array_equal(actions, random_actions(seed=1, index=0))
+    for other in (random_actions(2, 0), random_actions(1, 1), np.roll(actions, 1, 0)):
+        assert 0.5 < np.mean(other != actions) < 1.0  # chance: 6/7
+
+
+def test_actors_of_one_process_compile_once_and_never_again():
+    traces = []
+
+    def act(*arguments):
+        traces.append(arguments)
+        return fakes.following_agent().act(*arguments)
+
+    agent = fakes.following_agent()._replace(act=act)
+    store = parameters.ParameterStore()
+    store.publish(0, offset(0))
+    queue = queues.LocalQueue(ENVS)
+    actors = [
+        actor.Actor(agent, fakes.Counting(ENVS), BATCH[2], seed=1, index=i)
+        for i in range(2)
+    ]
+    running = [Doing(each.run, store, queue) for each in actors]
+    for k in range(6):
+        queue.get(ENVS)
+        store.publish(k, offset(k))
+    queue.close()
+    for each in running:
+        each.result()
+    assert len(traces) == 1
+    assert actor._compiled(act)._cache_size() == 1
+
+
+def test_an_actor_runs_until_the_parameters_are_closed():
+    store = parameters.ParameterStore()
+    acting = actor.Actor(
+        fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], seed=1, index=0
+    )
+    running = Doing(acting.run, store, queues.LocalQueue(100))
+    assert running.waits()
+    store.close()
+    assert running.result() is None
+
+
+def test_what_the_environment_raises_comes_out_of_run():
+    class Broken(fakes.Counting):
+        def step(self, action):
+            raise OSError("the game crashed")
+
+    store = parameters.ParameterStore()
+    store.publish(0, offset(0))
+    acting = actor.Actor(fakes.following_agent(), Broken(ENVS), BATCH[0], 1, 0)
+    with pytest.raises(OSError, match="the game crashed"):
+        acting.run(store, queues.LocalQueue(100))
+
+
+def test_streams_differ_by_seed_actor_and_start():
+    streams = {
+        actor.stream(s, i, u) for s in range(5) for i in range(5) for u in (0, 9)
+    }
+    assert len(streams) == 50
+    assert all(0 <= each < 2**31 for each in streams)
+    assert actor.stream(1, 2, 3) == actor.stream(1, 2, 3)

@@ -1,0 +1,214 @@
+"""The learner: what is published, logged and saved, when, and with which numbers."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from stac.runtime import devices, learner, queues, shutdown
+from tests.runtime import fakes
+from tests.runtime.experiences import Doing, numbered
+
+FRAMES = 10  # per update
+
+
+class Clock:
+    """Tells the time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Batches:
+    """A feed of numbered batches that ends with Closed, or with an error."""
+
+    def __init__(self, count, clock, seconds=0.0, error=queues.Closed) -> None:
+        self.left = count
+        self._clock, self._seconds, self._error = clock, seconds, error
+        self.always_ready = True
+
+    def next(self):
+        if self.left == 0:
+            raise self._error
+        self.left -= 1
+        self._clock.now += self._seconds
+        return numbered(range(4), reward=1.0)
+
+    def ready(self):
+        return self.always_ready
+
+    def size(self):
+        return 17
+
+
+class Records:
+    """Outlets that write down what they get."""
+
+    def __init__(self) -> None:
+        self.published, self.saved, self.rows, self.said = [], [], [], []
+
+    def outlets(self):
+        return learner.Outlets(
+            publish=lambda version, params: self.published.append((version, params)),
+            save=lambda *saved: self.saved.append(saved),
+            logger=self,
+            status=self.said.append,
+        )
+
+    def write(self, values):
+        self.rows.append(dict(values))
+
+
+class Run:
+    """A learner with its clock and records."""
+
+    def __init__(self, total=10**6, log=1e9, save=1e9, state=None, counters=None):
+        self.clock, self.records = Clock(), Records()
+        self.devices = devices.LearnerDevices(fakes.counting_agent(FRAMES), 1, 4)
+        self.learner = learner.Learner(
+            self.devices,
+            state or fakes.learner_state(),
+            counters or {},
+            learner.Cadence(FRAMES, total, log, save),
+            self.records.outlets(),
+            self.clock,
+        )
+
+    def run(self, count, stop=None, **keywords):
+        feed = Batches(count, self.clock, **keywords)
+        self.learner.run(feed, stop or shutdown.Stop())
+        return feed
+
+
+def test_parameters_are_published_at_once_and_after_every_update_in_order():
+    run = Run()
+    run.run(3)
+    versions = [version for version, _ in run.records.published]
+    assert versions == [0, 1, 2, 3]
+    # A batch of 4 x 2 rewards of 1 adds 8 to the fake's parameter.
+    assert [float(p["b"]) for _, p in run.records.published] == [0, 8, 16, 24]
+    assert all(list(params) == ["b"] for _, params in run.records.published)
+
+
+def test_an_update_is_published_before_the_learner_waits_for_data():
+    run = Run()
+    published_when_asked = []
+
+    class Slow(Batches):
+        def next(self):
+            published_when_asked.append(len(run.records.published))
+            return super().next()
+
+    feed = Slow(3, run.clock)
+    feed.always_ready = False
+    run.learner.run(feed, shutdown.Stop())
+    assert published_when_asked == [1, 2, 3, 4]
+
+
+def test_while_batches_are_ready_one_update_stays_in_flight():
+    run = Run()
+    for published in (1, 2, 3):  # the first state; then one behind
+        run.learner.step(numbered(range(4)))
+        assert len(run.records.published) == published
+    run.learner.settle()
+    assert len(run.records.published) == 4
+
+
+def test_a_run_ends_at_its_frames_and_saves_the_state_it_ends_with():
+    run = Run(total=45)
+    feed = run.run(100)
+    assert feed.left == 95
+    (step, state, counters), *more = run.records.saved
+    assert (step, more) == (5, [])
+    assert (int(state.updates), int(state.frames)) == (5, 50)
+    assert float(state.params["b"]) == 40
+    assert counters["episodes"] == 0
+
+
+def test_a_stop_ends_the_run_and_saves():
+    run = Run()
+    stop = shutdown.Stop()
+    stop.set()
+    assert run.run(5, stop).left == 5
+    assert [saved[0] for saved in run.records.saved] == [0]
+
+
+def test_an_error_in_the_feed_is_raised_after_saving():
+    run = Run()
+    with pytest.raises(OSError, match="no more"):
+        run.run(2, error=OSError("no more"))
+    assert [saved[0] for saved in run.records.saved] == [2]
+
+
+def test_a_checkpoint_is_written_when_it_is_time_and_not_twice():
+    run = Run(save=10)
+    run.run(8, seconds=3)
+    # An update is finished one batch after its own: 4 is when batch 5 came, at 15 s.
+    assert [saved[0] for saved in run.records.saved] == [3, 7, 8]
+    run.learner.save()
+    assert len(run.records.saved) == 3
+
+
+def test_a_continued_run_counts_on_from_its_checkpoint():
+    state = fakes.learner_state()._replace(updates=np.int32(7), frames=np.int32(70))
+    run = Run(total=90, state=state, counters={"seconds": 100.0, "episodes": 5})
+    assert [version for version, _ in run.records.published] == [7]
+    run.run(9, seconds=2)
+    step, state, counters = run.records.saved[-1]
+    assert (step, int(state.updates), int(state.frames)) == (9, 9, 90)
+    assert counters == {"seconds": 104.0, "episodes": 5}
+
+
+def test_a_finished_run_that_is_continued_learns_and_writes_nothing():
+    state = fakes.learner_state()._replace(updates=np.int32(9), frames=np.int32(90))
+    run = Run(total=90, state=state, counters={"seconds": 1.0, "episodes": 5})
+    assert run.run(9).left == 9
+    assert run.records.saved == run.records.rows == []
+
+
+def test_another_thread_can_save_the_finished_state_while_the_next_is_awaited():
+    run = Run()
+    run.learner.step(numbered(range(4)))
+    run.learner.settle()
+    waiting = threading.Event()
+
+    class Stuck(Batches):
+        def next(self):
+            waiting.wait()
+            raise queues.Closed
+
+    running = Doing(run.learner.run, Stuck(1, run.clock), shutdown.Stop())
+    Doing(run.learner.save).result()
+    assert [saved[0] for saved in run.records.saved] == [1]
+    waiting.set()
+    running.result()
+
+
+def test_rows_come_at_once_then_at_their_cadence_and_at_the_end():
+    run = Run(log=5)
+    run.run(6, seconds=2)
+    assert [row["updates"] for row in run.records.rows] == [1, 4, 6]
+    assert run.records.said == ["compiling the update"]
+
+
+def test_a_row_holds_the_updates_metrics_beside_what_is_counted():
+    run = Run(log=4)
+    run.run(6, seconds=2)
+    row = run.records.rows[1]
+    assert row["added"] == 8
+    assert row["frames"] == 30
+    assert row["queue_size"] == 17
+    assert np.isnan(row["episode_return"])
+
+
+def test_frames_per_second_measures_from_row_to_row():
+    run = Run(log=4)
+    run.run(7, seconds=2)
+    rates = [row["frames_per_second"] for row in run.records.rows]
+    assert np.isnan(rates[0])
+    assert rates[1:3] == [5.0, 5.0]

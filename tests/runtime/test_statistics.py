@@ -1,0 +1,69 @@
+"""What the rows of a log mean."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from stac.runtime import statistics
+from tests.runtime.experiences import numbered
+
+
+@pytest.fixture(name="clock")
+def _clock():
+    class Clock:
+        now = 50.0
+
+        def __call__(self):
+            return self.now
+
+    return Clock()
+
+
+def report(returns=(), version=0):
+    made = numbered(range(2)).report
+    for place, value in enumerate(returns):
+        made.episode_return.flat[place] = value
+    return made._replace(parameter_version=np.array([version, version + 1]))
+
+
+def test_episode_return_is_the_mean_of_episodes_that_ended(clock):
+    counted = statistics.Statistics({}, 0, clock)
+    assert math.isnan(counted.row(0, 0)["episode_return"])
+    counted.add(report([3.0, 5.0]), 1)
+    counted.add(report([-2.0]), 2)
+    row = counted.row(2, 20)
+    assert row["episode_return"] == 2.0
+    assert row["episodes"] == 3
+
+
+def test_lag_is_updates_between_acting_and_learning_since_the_last_row(clock):
+    counted = statistics.Statistics({}, 0, clock)
+    counted.add(report(version=3), updates=4)  # 1 and 0 behind
+    counted.add(report(version=3), updates=7)  # 4 and 3 behind
+    assert counted.row(7, 70)["lag"] == 2.0
+    counted.add(report(version=9), updates=10)
+    assert counted.row(8, 80)["lag"] == 0.5
+
+
+def test_learner_waits_is_the_share_of_time_without_a_batch(clock):
+    counted = statistics.Statistics({}, 0, clock)
+    assert math.isnan(counted.row(0, 0)["learner_waits"])
+    for _ in range(2):
+        with counted.waiting():
+            clock.now += 3
+        clock.now += 1
+    assert counted.row(2, 20)["learner_waits"] == 0.75
+    clock.now += 1
+    assert counted.row(3, 30)["learner_waits"] == 0.0
+
+
+def test_seconds_and_episodes_go_on_over_a_continued_run(clock):
+    counted = statistics.Statistics({"seconds": 30.0, "episodes": 4}, 100, clock)
+    clock.now += 5
+    counted.add(report([1.0]), 1)
+    assert counted.counters() == {"seconds": 35.0, "episodes": 5}
+    row = counted.row(11, 120)
+    assert (row["seconds"], row["frames"], row["updates"]) == (35.0, 120, 11)
