@@ -122,6 +122,10 @@ class NetworkConfig:
         check(self.lstm_size >= 0, "network.lstm_size: must not be negative")
         check(self.head_hidden >= 1, "network.head_hidden: must be at least 1")
         check(
+            len(self.mlp_hiddens) >= 1 and min(self.mlp_hiddens) >= 1,
+            f"network.mlp_hiddens={self.mlp_hiddens}: sizes of at least one layer",
+        )
+        check(
             self.gamma_embedding_size >= 1,
             "network.gamma_embedding_size: must be at least 1",
         )
@@ -204,7 +208,8 @@ class RuntimeConfig:
     name: str = "launchpad"
     num_actors: int = 2
     envs_per_actor: int = 32  # E
-    queue_capacity: int = 64  # trajectories; actors wait when it is full
+    queue_capacity: int = 32  # trajectories; actors wait when it is full, so their
+    # parameters age by every batch that waits
     learner_devices: int = 0  # 0: all of them
     log_every_seconds: float = 5.0
     checkpoint_every_seconds: float = 300.0

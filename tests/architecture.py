@@ -50,7 +50,6 @@ DOORS: dict[str, tuple[str, ...]] = {
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.checkpoints",),
     "reverb": ("stac.runtime.reverb_queue", "launch.program"),
-    "rich": ("stac.runtime.loggers",),
     "tensorboardX": ("stac.runtime.loggers",),
     "tensorflow": ("stac.runtime.reverb_queue", "launch.program"),  # Reverb's tensors
     # Parts of what is allowed everywhere or of the standard library.

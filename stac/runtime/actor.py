@@ -116,10 +116,12 @@ class Actor:
 
     def _keep(self, trajectory: Trajectory, report: Report) -> int:
         """Fills in the rows known before the first step; returns how many."""
-        if self._previous is None:
+        if self._timestep is None:
             self._timestep = self._environment.reset()
             self._write_row(trajectory, report, 0, self._timestep)
             return 1
+        if self._previous is None:
+            return 0
         kept = self._batch.overlap
         period = self._batch.period
         for field in ("observation", "first"):
@@ -127,8 +129,7 @@ class Actor:
             getattr(trajectory, field)[:, :kept] = rows[:, period:]
         for field in ("action", "behaviour_log_prob", "reward", "discount"):
             columns = getattr(self._previous, field)
-            shared = max(kept - 1, 0)
-            getattr(trajectory, field)[:, :shared] = columns[:, period:]
+            getattr(trajectory, field)[:, : kept - 1] = columns[:, period:]
         return kept
 
     def _write_row(
@@ -145,7 +146,7 @@ class Actor:
         """Adds row 0's core state and keeps what the next trajectory shares."""
         core_state = _to_numpy(self._cores[0])
         self._cores = self._cores[self._batch.period :]
-        self._previous = trajectory
+        self._previous = trajectory if self._batch.overlap else None
         return Experience(trajectory._replace(core_state=core_state), report)
 
     def _empty(self, version: int) -> tuple[Trajectory, Report]:

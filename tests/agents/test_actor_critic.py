@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import flops
 from stac.agents import actor_critic, base, variants
 from stac.config import (
     BEHAVIOURS,
@@ -21,7 +22,6 @@ from stac.environments.base import EnvironmentSpec
 from stac.types import Trajectory
 
 SPEC = EnvironmentSpec((6,), np.dtype(np.float32), 3, False, 1)
-PIXELS = EnvironmentSpec((4, 84, 84), np.dtype(np.uint8), 6, False, 4)
 
 
 def config(name, **agent):
@@ -34,10 +34,10 @@ def config(name, **agent):
     )
 
 
-def batch(seed=0, size=4, n=6, observation=(6,), actions=3):
+def batch(seed=0, size=4, n=6, actions=3):
     rng = np.random.default_rng(seed)
     return Trajectory(
-        observation=rng.normal(size=(size, n, *observation)).astype(np.float32),
+        observation=rng.normal(size=(size, n, 6)).astype(np.float32),
         first=rng.random((size, n)) < 0.1,
         action=rng.integers(0, actions, size=(size, n - 1)).astype(np.int32),
         behaviour_log_prob=np.full((size, n - 1), -np.log(actions), np.float32),
@@ -122,16 +122,5 @@ def test_a_torso_for_images_refuses_features():
 )
 def test_self_tuning_the_deep_network_costs_at_most_2_70_times_the_flops(plain, tuned):
     """XLA's own count of one compiled update; 8/3 is the floor."""
-
-    def flops(name):
-        deep = dataclasses.replace(config(name), network=NetworkConfig(torso="deep"))
-        agent = actor_critic.build(deep, PIXELS)
-        state = jax.eval_shape(agent.init, jax.random.PRNGKey(0))
-        step = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))
-        images = batch(size=2, observation=(4, 84, 84), actions=6)
-        images = images._replace(observation=images.observation.astype(np.uint8))
-        cost = step.lower(state, images).compile().cost_analysis()
-        return (cost[0] if isinstance(cost, list) else cost)["flops"]
-
-    ratio = flops(tuned) / flops(plain)
+    ratio = flops.count(tuned, "deep") / flops.count(plain, "deep")
     assert 2.5 < ratio <= 2.70, ratio

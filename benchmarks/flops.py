@@ -1,0 +1,68 @@
+"""XLA's own count of the FLOPs of one update: what self-tuning costs.
+
+    python -m benchmarks.flops
+
+8/3 is the floor: an update without self-tuning is forward and backward (3 units), and
+self-tuning adds the outer loss's forward and backward (3) and a tangent (2).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+import jax
+import numpy as np
+
+from configs import atari as numbers
+from stac.agents import actor_critic, base
+from stac.environments.base import EnvironmentSpec
+from stac.types import Trajectory
+
+SPEC = EnvironmentSpec((4, 84, 84), np.dtype(np.uint8), 18, False, 4)
+PAIRS = (("impala", "stac"), ("impala_aux", "stacx"))
+
+
+def count(agent: str, network: str, batch_size: int = 2) -> float:
+    """FLOPs of one compiled update of an agent on Atari, n = 20."""
+    config = numbers.config(agent=agent, network=network)
+    batch = dataclasses.replace(config.batch, batch_size=batch_size)
+    made = actor_critic.build(dataclasses.replace(config, batch=batch), SPEC)
+    state = jax.eval_shape(made.init, jax.random.PRNGKey(0))
+    step = jax.jit(lambda state, batch: made.update(state, batch, base.no_devices))
+    compiled = step.lower(state, _batch(batch_size, config.batch.unroll_length))
+    cost = compiled.compile().cost_analysis()
+    return (cost[0] if isinstance(cost, list) else cost)["flops"]
+
+
+def _batch(size: int, n: int) -> Trajectory:
+    def shaped(shape: tuple[int, ...], dtype: type) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((size, *shape), dtype)
+
+    return Trajectory(
+        observation=shaped((n, 4, 84, 84), np.uint8),
+        first=shaped((n,), np.bool_),
+        action=shaped((n - 1,), np.int32),
+        behaviour_log_prob=shaped((n - 1,), np.float32),
+        reward=shaped((n - 1,), np.float32),
+        discount=shaped((n - 1,), np.float32),
+        core_state=(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", default="deep,shallow")
+    parser.add_argument("--batch_size", type=int, default=2)
+    arguments = parser.parse_args()
+    print(f"{'network':10} {'agent':12} {'GFLOP':>8} {'ratio':>6}")
+    for network in arguments.networks.split(","):
+        for pair in PAIRS:
+            flops = [count(agent, network, arguments.batch_size) for agent in pair]
+            for agent, found in zip(pair, flops, strict=True):
+                ratio = found / flops[0]
+                print(f"{network:10} {agent:12} {found / 1e9:8.2f} {ratio:6.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Each of the four agents learns the tiny game, within a minute."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import pytest
+
+from configs import catch as numbers
+from launch import local
+from stac.agents import variants
+
+
+@pytest.mark.parametrize("agent", variants.VARIANTS)
+def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):
+    config = numbers.config(agent=agent)
+    runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=1)
+    config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
+    began = time.process_time()
+    local.run(config, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert rows[0]["episode_return"] < 0.0  # by chance one ball in five is caught
+    assert rows[-1]["episode_return"] > 0.9
+    assert time.process_time() - began < 120  # of two cores
