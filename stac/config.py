@@ -1,7 +1,7 @@
 """The configuration: frozen dataclasses, every number with its unit and its source.
 
-A configuration that cannot work is refused when it is built, with a `ConfigError` of one
-line. Sources: "Table n", "Alg. n" and "Sec. n" are Zahavy et al. (2020); "IMPALA" is
+A configuration that cannot work is refused when it is built, with a `ConfigError` of
+one line. Sources: "Table n", "Alg. n" and "Sec. n" are Zahavy et al. (2020); "IMPALA" is
 Espeholt et al. (2018). The domains' values are in `configs/`.
 """
 
@@ -76,7 +76,7 @@ class AgentConfig:
     heads: int = 3  # P
     self_tuned: str = "gamma,lambda,alpha,g_v,g_p,g_e"  # any subset; "" for none
     initial_raw: float = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
-    initial_raw_gamma: float = 4.6  # gamma's own start (Fig. 4(c), bottom)
+    initial_raw_gamma: float = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
     reward_clip: float = 1.0  # clips to [-1, 1] in the loss only (IMPALA); 0 is off
     reduction: str = "sum"  # over batch and time (Alg. 1)
     behaviour: str = "head_1"  # who acts (Sec. 9.3)

@@ -11,8 +11,8 @@ with ``r_{t+1}``, ``d_{t+1}`` and ``x_{t+1}``:
     discount          d_1          d_2      ...  d_{n-1}
 
 Column ``t`` of action, behaviour_log_prob, reward and discount is the transition from
-``x_t`` to ``x_{t+1}``: ``reward[:, t]`` is the paper's ``r_{t+1}``. The last observation
-only bootstraps, so n observations hold n - 1 transitions (paper, Algorithm 1).
+``x_t`` to ``x_{t+1}``: ``reward[:, t]`` is the paper's ``r_{t+1}``. The last
+observation only bootstraps, so n observations hold n - 1 transitions (Algorithm 1).
 
 ``discount`` is 0 where the episode truly ended (or, in Atari training, a life was lost)
 and 1 elsewhere, a time limit included. When an episode ends, its final observation has

@@ -66,15 +66,15 @@ def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
         first: Array,
         core_state: CoreState,
     ) -> tuple[ActorOutput, CoreState]:
-        params, gamma = actor_params
+        params, raw = actor_params
+        gamma = metaparameters.named(raw, config.agent)["gamma"]
         policies, core_state = network.step(
             params, jnp.asarray(observation), jnp.asarray(first), core_state, gamma
         )
         return behave(distribution, key, policies), core_state
 
     def actor_params(state: LearnerState) -> Params:
-        zeta = metaparameters.named(state.metaparameters, config.agent)
-        return network.acting(state.params), zeta["gamma"]
+        return network.acting(state.params), state.metaparameters
 
     return base.Agent(
         init=init,

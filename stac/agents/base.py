@@ -50,7 +50,9 @@ class Agent(NamedTuple):
     initial_core_state: Callable[[int], CoreState]  # for E environments
     act: Act
     update: Update  # on this device's share of the batch
-    actor_params: Callable[[LearnerState], Params]  # what acting needs of the state
+    # What acting needs of the state. It selects and computes nothing: an operation
+    # would queue behind the update in flight, and publishing would wait for it.
+    actor_params: Callable[[LearnerState], Params]
 
 
 def no_devices(tree: Tree) -> Tree:

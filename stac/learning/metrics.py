@@ -21,7 +21,7 @@ Metrics = dict[str, Array]
 def of_batch(
     acting: losses.HeadOutput, batch: losses.Transitions, distribution: Distribution
 ) -> Metrics:
-    """About the acting head before the update."""
+    """About the acting head before the update; of a random ensemble, its first."""
     entropy = distribution.entropy(acting.policy[:, :-1])
     return {
         "mean/entropy": jnp.sum(batch.valid * entropy),
@@ -42,7 +42,7 @@ def of_head(
 
 
 def of_outer(terms: losses.Terms, kl: Array, total: Array) -> Metrics:
-    """The outer loss after the step: weighted sums."""
+    """The outer loss after the step: weighted sums, but the KL without its g_kl."""
     named = {f"outer/{name}": term for name, term in terms._asdict().items()}
     return {**named, "outer/kl": kl, "outer/total": total}
 

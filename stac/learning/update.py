@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
     params: Params  # theta'
     optimizer: Tree  # the new second moment
-    acting: Outputs  # who acts, at theta: the KL's reference
+    reference: Outputs  # who acts, at theta: what the KL compares with
     gradient_norm: Array  # global, before clipping
     metrics: metrics.Metrics  # local sums
 
@@ -164,7 +164,7 @@ def inner_step(
             total += terms.value / len(heads)
         return total * _scale(rule), (acting, seen)
 
-    gradient, (acting, seen) = jax.grad(inner_loss, has_aux=True)(state.params)
+    gradient, (reference, seen) = jax.grad(inner_loss, has_aux=True)(state.params)
     gradient, norm = optimizers.clip_by_global_norm(
         all_sum(gradient), rule.optimizer.max_gradient_norm
     )
@@ -172,7 +172,9 @@ def inner_step(
         gradient, state.optimizer
     )
     params = optimizers.apply(state.params, direction, _learning_rate(rule, state))
-    return Step(params, optimizer, acting, norm, seen)
+    if rule.agent.gamma_embedding != "none":  # compare like with like: at gamma outer
+        reference = _judged_at_outer_gamma(rule, state.params, trajectory)
+    return Step(params, optimizer, reference, norm, seen)
 
 
 def outer_loss(
@@ -183,19 +185,17 @@ def outer_loss(
     Of a random ensemble, the mean over its heads (Sec. 9.3).
     """
     zeta = metaparameters.outer_hyperparameters(rule.agent.outer)
-    gamma = jnp.full((rule.agent.heads,), rule.agent.outer.gamma)
-    acting = judged(rule, rule.unroll(step.params, trajectory, gamma))
+    acting = _judged_at_outer_gamma(rule, step.params, trajectory)
 
     def head(
         new: losses.HeadOutput, old: losses.HeadOutput
     ) -> tuple[losses.Terms, Array]:
         terms, _ = losses.head_loss(new, batch, zeta, rule.distribution)
-        kl = losses.policy_kl(new, old, batch.valid, rule.distribution)
-        return terms, rule.agent.outer.g_kl * kl
+        return terms, losses.policy_kl(new, old, batch.valid, rule.distribution)
 
-    found = [head(new, old) for new, old in zip(acting, step.acting, strict=True)]
+    found = [head(new, old) for new, old in zip(acting, step.reference, strict=True)]
     terms, kl = jax.tree.map(lambda *each: sum(each) / len(each), *found)
-    total = sum(terms) + kl
+    total = sum(terms) + rule.agent.outer.g_kl * kl
     return total * _scale(rule), metrics.of_outer(terms, kl, total)
 
 
@@ -207,6 +207,13 @@ def judged(rule: Rule, outputs: Outputs) -> Outputs:
         "random_head": outputs[:heads],
         "average": outputs[heads:],
     }[rule.agent.behaviour]
+
+
+def _judged_at_outer_gamma(
+    rule: Rule, params: Params, trajectory: Trajectory
+) -> Outputs:
+    gamma = jnp.full((rule.agent.heads,), rule.agent.outer.gamma)
+    return judged(rule, rule.unroll(params, trajectory, gamma))
 
 
 def _scale(rule: Rule) -> float:

@@ -121,10 +121,12 @@ class Learner:
         except Closed:
             pass
         finally:
-            self.settle()
-            if self._statistics.unlogged:
-                self._log(self._finished)
-            self.save()
+            try:
+                self.settle()
+                if self._statistics.unlogged:
+                    self._log(self._finished)
+            finally:
+                self.save()  # the last state that finished, whatever happened since
 
     def step(self, batch: Experience) -> None:
         """Starts the update on `batch` [B, ...]; then finishes the one before."""

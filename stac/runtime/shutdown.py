@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -112,15 +113,29 @@ def _watch(reader: socket.socket, stop: Stop, grace_seconds: float) -> None:
         return
     asked = time.monotonic()
     _say(f"{first.name}: saving and leaving (a second one leaves at once)")
-    stop.set()
+    try:
+        stop.set()
+    except Exception:  # noqa: BLE001 - told; whoever is left waiting is left behind
+        traceback.print_exc()
     try:
         while again := _next_signal(reader, asked + grace_seconds):
             if time.monotonic() - asked > ECHO_SECONDS:
                 _leave(128 + again)
     except TimeoutError:
+        _leave_saving(stop)
+
+
+def _leave_saving(stop: Stop) -> None:
+    """Ends the process after a save; status 1 where the save failed."""
+    status = 1
+    try:
         stop.save()
         _say("left while a computation was still running; what was finished is saved")
-        _leave(0)
+        status = 0
+    except Exception:  # noqa: BLE001 - told, and the status says so
+        traceback.print_exc()
+    finally:
+        _leave(status)
 
 
 def _next_signal(

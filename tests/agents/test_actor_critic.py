@@ -17,6 +17,7 @@ from stac.config import (
     Config,
     ConfigError,
     NetworkConfig,
+    Outer,
 )
 from stac.environments.base import EnvironmentSpec
 from stac.types import Trajectory
@@ -86,14 +87,39 @@ def bits(tree):
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("pair", [("impala", "stac"), ("impala_aux", "stacx")])
-def test_impala_is_stac_with_nothing_tuned_bit_for_bit(pair):
-    plain, tuned = pair
+PAIRS = pytest.mark.parametrize(
+    ("plain", "tuned"), [("impala", "stac"), ("impala_aux", "stacx")]
+)
+
+
+@PAIRS
+def test_impala_is_stac_with_nothing_tuned_bit_for_bit(plain, tuned):
     expected, _ = after(actor_critic.build(config(plain), SPEC))
     actual, _ = after(actor_critic.build(config(tuned, self_tuned=""), SPEC))
     assert bits(actual) == bits(expected)
     moved, _ = after(actor_critic.build(config(tuned), SPEC))
     assert bits(moved.params) != bits(expected.params)
+
+
+@PAIRS
+def test_stac_with_all_squashes_at_one_steps_like_impala(plain, tuned):
+    """sigmoid(40) is 1: the same theta, by the path that carries metagradients."""
+    one = {"initial_raw": 40.0, "initial_raw_gamma": 40.0, "outer": Outer(gamma=1.0)}
+    expected, _ = after(actor_critic.build(config(plain, **one), SPEC))
+    actual, _ = after(actor_critic.build(config(tuned, **one), SPEC))
+    for a, b in zip(
+        jax.tree.leaves(actual.params), jax.tree.leaves(expected.params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_selecting_what_actors_need_starts_no_computation(name):
+    """It would queue behind the update in flight."""
+    row = name if name in variants.VARIANTS else "stacx"
+    agent = actor_critic.build(config(row, **VARIATIONS[name]), SPEC)
+    state = jax.eval_shape(agent.init, jax.random.PRNGKey(0))
+    assert not jax.make_jaxpr(agent.actor_params)(state).eqns
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
@@ -117,9 +143,7 @@ def test_a_torso_for_images_refuses_features():
         actor_critic.build(wrong, SPEC)
 
 
-@pytest.mark.parametrize(
-    ("plain", "tuned"), [("impala", "stac"), ("impala_aux", "stacx")]
-)
+@PAIRS
 def test_self_tuning_the_deep_network_costs_at_most_2_70_times_the_flops(plain, tuned):
     """XLA's own count of one compiled update; 8/3 is the floor."""
     ratio = flops.count(tuned, "deep") / flops.count(plain, "deep")

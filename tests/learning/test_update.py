@@ -9,8 +9,8 @@ import pytest
 
 from stac import types
 from stac.agents.base import no_devices
-from stac.config import EXTRA_METAPARAMETERS, METAPARAMETERS
-from stac.learning import losses, metaparameters, update
+from stac.config import EXTRA_METAPARAMETERS, METAPARAMETERS, OptimizerConfig
+from stac.learning import losses, metaparameters, optimizers, update
 from stac.types import Trajectory
 from tests.conftest import load_golden
 from tests.learning import golden_case
@@ -191,6 +191,60 @@ def test_a_mean_is_the_sum_over_the_number_of_transitions():
     _, averaged = updated(mean)
     ratio = summed["gradient_norm"] / averaged["gradient_norm"]
     np.testing.assert_allclose(ratio, case.rule.transitions_per_update, rtol=1e-12)
+
+
+def test_a_mean_scales_the_outer_loss_too():
+    case, mean = tiny(), tiny(reduction="mean")
+    batch = update.transitions(case.rule.agent, case.trajectory)
+    step = update.inner_step(*case[:2], {}, case.trajectory, batch, no_devices)
+    summed, _ = update.outer_loss(case.rule, step, case.trajectory, batch)
+    averaged, _ = update.outer_loss(mean.rule, step, case.trajectory, batch)
+    ratio = summed / averaged
+    np.testing.assert_allclose(ratio, case.rule.transitions_per_update, rtol=1e-12)
+
+
+def test_clipping_scales_the_whole_gradient_to_the_maximum():
+    gradient = {"a": jnp.array([3.0, 0.0]), "b": jnp.array(4.0)}
+    clipped, norm = optimizers.clip_by_global_norm(gradient, 2.5)
+    assert norm == 5.0
+    np.testing.assert_allclose(clipped["a"], [1.5, 0.0])
+    np.testing.assert_allclose(clipped["b"], 2.0)
+    for off in (0.0, 6.0):
+        same, _ = optimizers.clip_by_global_norm(gradient, off)
+        np.testing.assert_array_equal(same["a"], gradient["a"])
+    zero = jax.tree.map(jnp.zeros_like, gradient)
+    slope = jax.grad(lambda g: optimizers.clip_by_global_norm(g, 1.0)[0]["b"])(zero)
+    assert slope["b"] == 1.0
+
+
+@pytest.mark.parametrize("kind", ["none", "shared"])
+def test_the_kl_is_zero_where_the_step_is(kind):
+    """An embedding reads the same discount on both sides."""
+    case = tiny(gamma_embedding=kind)
+
+    def reads_gamma(params, trajectory, gamma):
+        outputs = golden_case.unroll(params, trajectory, gamma)
+        shift = jnp.arange(3.0) * (kind != "none")
+        return tuple(
+            output._replace(policy=output.policy + shift * gamma[head])
+            for head, output in enumerate(outputs)
+        )
+
+    rule = case.rule._replace(
+        unroll=reads_gamma,
+        optimizer=OptimizerConfig(learning_rate=1e-12, end_learning_rate=0.0),
+    )
+    _, metrics = updated(case._replace(rule=rule))
+    assert abs(metrics["outer/kl"]) < 1e-12
+
+
+def test_the_kl_is_logged_without_its_coefficient():
+    golden = load_golden("categorical_3_heads")
+    golden["case"]["outer"]["g_kl"] = 0.0
+    _, metrics = updated(golden_case.build(golden, np.float64))
+    assert metrics["outer/kl"] > 0.1
+    terms = sum(metrics[f"outer/{name}"] for name in losses.Terms._fields)
+    np.testing.assert_allclose(metrics["outer/total"], terms)
 
 
 def test_rewards_are_clipped_for_the_loss_and_nowhere_else():
