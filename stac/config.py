@@ -1,8 +1,8 @@
 """The configuration: frozen dataclasses, every number with its unit and its source.
 
 A configuration that cannot work is refused when it is built, with a `ConfigError` of
-one line. Sources: "Table n", "Alg. n" and "Sec. n" are Zahavy et al. (2020); "IMPALA" is
-Espeholt et al. (2018). The domains' values are in `configs/`.
+one line. Sources: "Table n", "Alg. n" and "Sec. n" are Zahavy et al. (2020); "IMPALA"
+is Espeholt et al. (2018). The domains' values are in `configs/`.
 """
 
 from __future__ import annotations

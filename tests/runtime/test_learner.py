@@ -145,6 +145,22 @@ def test_an_error_in_the_feed_is_raised_after_saving():
     assert [saved[0] for saved in run.records.saved] == [2]
 
 
+def test_an_update_that_fails_costs_no_finished_one(monkeypatch):
+    run = Run()
+    fetch, fetched = run.learner._devices.actor_params, []
+
+    def fails_at_the_third(states):
+        fetched.append(states)
+        if len(fetched) >= 3:
+            raise RuntimeError("device lost")
+        return fetch(states)
+
+    monkeypatch.setattr(run.learner._devices, "actor_params", fails_at_the_third)
+    with pytest.raises(RuntimeError, match="device lost"):
+        run.run(5)
+    assert [number for number, *_ in run.records.saved] == [2]
+
+
 def test_a_checkpoint_is_written_when_it_is_time_and_not_twice():
     run = Run(save=10)
     run.run(8, seconds=3)

@@ -70,6 +70,17 @@ def test_the_first_signal_says_one_line_and_lets_the_run_return(name):
     )
 
 
+@pytest.mark.parametrize("broken", ["stop.saves(lambda: 1 / 0)", "stop.wakes(None)"])
+def test_a_run_that_cannot_be_saved_or_woken_is_left_all_the_same(broken):
+    program = Program(f'{broken}; print("armed", flush=True); {STUCK}', grace=0.5)
+    assert program.process.stdout.readline() == "armed\n"
+    program.send(signal.SIGINT)
+    status, out, err = program.end()
+    assert "left the block" not in out
+    assert status == (1 if "saves" in broken else 0)
+    assert any(line.startswith("Traceback") for line in err)
+
+
 def test_a_second_signal_leaves_at_once():
     program = Program(STUCK)
     program.send(signal.SIGINT)
