@@ -26,10 +26,17 @@ class FakeLearner:
         self.futures = self
         self.known: list[int] = []
         self._answers: list[futures.Future[Any]] = []
+        self._nothing_yet = False
 
     def get_parameters(self, known: int) -> futures.Future[Any]:
         self.known.append(known)
+        if self._nothing_yet:
+            self.will_answer(None)
         return self._answers.pop(0) if self._answers else futures.Future()
+
+    def has_nothing_yet(self) -> None:
+        """Answers so for ever."""
+        self._nothing_yet = True
 
     def will_answer(self, *answers: Any) -> None:
         for answer in answers:
@@ -80,7 +87,7 @@ def test_an_actor_waits_for_the_first_parameters(asking):
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "nothing yet"])
 def test_who_waits_for_the_learner_is_woken_by_the_end(asking, silent):
     if not silent:
-        asking.learner.will_answer(*[None] * 100)
+        asking.learner.has_nothing_yet()
     waiting = experiences.Doing(asking.parameters.latest)
     assert waiting.waits()
     asking.stop.set()
