@@ -2,8 +2,8 @@
 
     python -m benchmarks.soak --minutes=10 -- --agent=stacx --game=james_bond
 
-Everything after `--` goes to launch.atari. What the command prints is shown and
-then it is interrupted like a user would, and what is left of it is looked for.
+Everything after `--` goes to launch.atari. What the command prints is shown; then it is
+interrupted as a user would, and what is left of it is looked for.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ def memory(root: psutil.Process) -> dict[str, float]:
 
 
 def _role(process: psutil.Process) -> str:
-    words = process.cmdline()
-    flagged = [word for word in words if word.startswith("--lp_task_id")]
-    return " ".join([pathlib.Path(words[0]).name, *words[1:3], *flagged])[-60:]
+    """What launch.program calls it."""
+    return process.environ().get("STAC_ROLE", "parent")
 
 
 def watch(process: subprocess.Popen, minutes: list[float]) -> list[dict[str, float]]:

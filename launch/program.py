@@ -166,7 +166,11 @@ def _resources(config: Config) -> dict[str, PythonProcess]:
         nodes.LEARNER: everyone,
         nodes.ACTOR: {**everyone, **_ON_CPU, **acts},
     }
-    return {role: PythonProcess(env=env) for role, env in resources.items()}
+    # The role is for who looks at the processes (benchmarks.soak does).
+    return {
+        role: PythonProcess(env={**env, "STAC_ROLE": role})
+        for role, env in resources.items()
+    }
 
 
 def _as_threads(config: Config, workdir: str, stop: shutdown.Stop) -> int:
