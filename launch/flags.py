@@ -103,7 +103,10 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     words = {name: values[name].value for name in domain.flags}
     config = domain.config(agent=values["agent"].value, **words)
     config = overrides.apply(config, _common(values))
-    place = values["workdir"].value or workdir.default(config)
+    place = values["workdir"].value
+    if place == "":
+        raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
+    place = place or workdir.default(config)
     return Request(config, pathlib.Path(place).expanduser().absolute())
 
 

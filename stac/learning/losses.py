@@ -3,7 +3,8 @@
 One function serves both: the inner loss differs only in that its hyperparameters carry
 the metagradient. Gradients are stopped where they start: V inside targets and
 advantages, and the importance ratio. What is left for theta is log pi, V in the value
-term and the regulariser; what is left for eta is everything else.
+term and the regulariser; what is left for eta is everything else. (The sg around the
+outer advantage, line 22, changes nothing then: V is stopped and zeta constant.)
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def head_loss(
     terms = Terms(
         value=hyper.g_v * jnp.sum(batch.valid * errors**2),
         policy=-hyper.g_p * jnp.sum(batch.valid * gains),
+        # Line 18 with its sign mended: minimised, so entropy is rewarded.
         regulariser=hyper.g_e * jnp.sum(batch.valid * regulariser),
     )
     return terms, Diagnostics(targets=targets, importance=importance)

@@ -145,6 +145,7 @@ BAD = {
     "--total_frames=1e6": "--total_frames=1e6: must be a whole number",
     "--num_actors=0": "runtime.num_actors=0: must be at least 1",
     "--envs_per_actor=-3": "runtime.envs_per_actor=-3: must be at least 1",
+    "--workdir=": "--workdir is empty: name a directory",
     "--workdir=/proc/here": "cannot write to the workdir /proc/here",
     "--flagfile=/nowhere": "Unable to open flagfile",
     "--config": "--config: write --config.<name>=<value>",
