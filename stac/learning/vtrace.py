@@ -3,8 +3,9 @@
 Everything here is differentiable in the hyperparameters gamma, lambda, alpha_rho,
 alpha_c and (as far as a minimum is) the truncation level; that is where the
 metagradient comes from. Callers stop the gradients of the inputs `importance` and
-`values`; no gradient is stopped here. The paper's gamma is gamma times d_{s+1} here, and its sums end
-at the last transition, whose v_{s+1} is V of the last observation. Columns are transitions, as drawn in stac.types.
+`values`; no gradient is stopped here. The paper's gamma is gamma times d_{s+1} here,
+and the last transition's v_{s+1} is V of the last observation. Columns are transitions,
+as drawn in stac.types.
 """
 
 from __future__ import annotations
