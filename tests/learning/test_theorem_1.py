@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
 
@@ -25,14 +24,6 @@ TRUNCATION = 1.0
 # (alpha_rho, alpha_c)
 CONTRACTING = [(1.0, 1.0), (0.3, 1.0), (0.7, 0.7), (0.1, 0.5), (0.0, 0.2), (0.0, 0.0)]
 AS_PRINTED = [(1.0, 0.3), (0.5, 0.1)]
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 class Mdp(NamedTuple):

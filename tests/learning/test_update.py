@@ -16,14 +16,6 @@ from tests.conftest import load_golden
 from tests.learning import golden_case
 
 
-@pytest.fixture(autouse=True)
-def float64():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
 def tiny(name="categorical_3_heads", **agent):
     golden = load_golden(name)
     start = np.full(len(golden["case"]["raw"]["gamma"]), 1.5)
