@@ -81,6 +81,8 @@ def main() -> None:
             json.loads(line)
             for line in (workdir / "metrics.jsonl").read_text().splitlines()
         ]
+    if not rows:
+        sys.exit("the command ended before its first update: give it more minutes")
     report(lines, seen, rows[-1])
     print(f"exit status {status}, {took:.1f} s after Ctrl-C")
     print(f"processes left: {_left(process.pid)}")

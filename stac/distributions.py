@@ -6,8 +6,7 @@ leading axes.
 
 The Gaussian's actions are the samples *before* the tanh: the density of the squashed
 action differs by a Jacobian that does not depend on the parameters, so it cancels in
-the importance ratio, in the policy gradient and in the KL between two policies
-(`tanh_log_jacobian` has it for who needs the density itself).
+the importance ratio, in the policy gradient and in the KL between two policies.
 """
 
 from __future__ import annotations
@@ -106,16 +105,6 @@ def tanh_normal(action_size: int) -> Distribution:
         entropy=entropy,
         regulariser=regulariser,
         kl=kl,
-    )
-
-
-def tanh_log_jacobian(action: Array) -> Array:
-    """Log |d tanh(u) / du| at u = `action` [..., A], summed over A.
-
-    The squashed action's log-density is the sample's minus this.
-    """
-    return jnp.sum(
-        2.0 * (jnp.log(2.0) - action - jax.nn.softplus(-2.0 * action)), axis=-1
     )
 
 

@@ -158,7 +158,7 @@ def inner_step(
             terms, inside = losses.head_loss(output, batch, hyper, rule.distribution)
             total += sum(terms) / len(heads)
             seen |= metrics.of_head(terms, inside, batch.valid, head)
-        # Empty but for an average ensemble, in STAC and STACX too:
+        # One more output for an average ensemble (Sec. 9.3), none for STAC and STACX:
         for average in outputs[len(heads) :]:  # its policy is the heads'; V is its own
             hyper = metaparameters.outer_hyperparameters(rule.agent.outer)
             terms, _ = losses.head_loss(average, batch, hyper, rule.distribution)
