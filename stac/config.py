@@ -8,8 +8,10 @@ is Espeholt et al. (2018). The domains' values are in `configs/`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable
+
+from stac.challenges import Challenges
+from stac.checks import ConfigError as ConfigError  # its home is here for all others
+from stac.checks import check, choose
 
 METAPARAMETERS = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
 # Sec. 4.3: two coefficients in the place of alpha; one learned truncation level.
@@ -19,27 +21,8 @@ GAMMA_EMBEDDINGS = ("none", "shared", "per_head")
 TORSOS = ("deep", "shallow", "mlp", "residual_strided")
 REDUCTIONS = ("sum", "mean")
 RUNTIMES = ("launchpad", "threads", "lockstep")
-
-
-class ConfigError(ValueError):
-    """What the user asked for cannot be; the message is one line that says the cure."""
-
-
-def choose(what: str, value: str, choices: Iterable[str]) -> str:
-    """Returns `value` if it is one of `choices`, else raises with the nearest ones."""
-    choices = list(choices)
-    if value in choices:
-        return value
-    near = difflib.get_close_matches(value, choices, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else ""
-    known = hint or f"choose one of {', '.join(choices)}"
-    raise ConfigError(f"unknown {what} {value!r}: {known}")
-
-
-def check(condition: bool, message: str) -> None:
-    """Raises a ConfigError with `message` unless `condition` holds."""
-    if not condition:
-        raise ConfigError(message)
+OBSERVATIONS = ("features", "pixels")
+WORKERS = ("auto", "serial", "threads", "processes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,10 +178,20 @@ class BatchConfig:
 class EnvironmentConfig:
     """What is played. Each domain reads the fields it knows."""
 
-    domain: str = "atari"  # "catch": the tiny game of the tests
+    domain: str = "atari"  # a row of stac.environments.make.DOMAINS
     task: str = "pong"  # a ROM in snake_case, or domain.task
     protocol: str = "impala"  # Atari: a row of stac.environments.atari.PROTOCOLS
-    threads: int = 0  # C++ threads of one actor's environments; 0: one per core
+    threads: int = 0  # of one actor's environments; 0: its share of the cores
+    observations: str = "features"  # control: features, or pixels of a camera
+    workers: str = "auto"  # control: who steps the environments of one actor
+    stagger: bool = True  # control: cut first episodes short, so that not all end at
+    # once; their returns are left out
+    challenges: Challenges = Challenges()  # realworld
+
+    def __post_init__(self) -> None:
+        choose("environment.observations", self.observations, OBSERVATIONS)
+        choose("environment.workers", self.workers, WORKERS)
+        check(self.threads >= 0, "environment.threads: must not be negative")
 
 
 @dataclasses.dataclass(frozen=True)

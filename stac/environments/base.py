@@ -26,6 +26,7 @@ class EnvironmentSpec(NamedTuple):
     frames_per_step: int  # the action repeat: the unit of every schedule is frames
     action_minimum: np.ndarray | None = None  # [A], continuous only
     action_maximum: np.ndarray | None = None  # [A], continuous only
+    staggered: bool = False  # first episodes are cut short: their returns do not count
 
 
 class BatchedEnvironment(Protocol):
@@ -39,7 +40,12 @@ class BatchedEnvironment(Protocol):
         ...
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Takes one action per environment: [E] int32, or [E, A] float32."""
+        """Takes one action per environment.
+
+        Args:
+          action: [E] int32; or [E, A] float32, samples before the tanh: the environment
+            squashes them and scales them to its bounds.
+        """
         ...
 
     def close(self) -> None:

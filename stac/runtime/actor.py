@@ -61,7 +61,7 @@ class Actor:
         self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
         self._key = _key(seed, index)
         self._steps = 0
-        self._episodes = _Episodes(environment.num_envs)
+        self._episodes = _Episodes(environment.num_envs, environment.spec.staggered)
         core_state = agent.initial_core_state(environment.num_envs)
         self._core_state = jax.device_put(_to_numpy(core_state), self._device)
         self._timestep: Timestep | None = None
@@ -177,18 +177,23 @@ class Actor:
 
 
 class _Episodes:
-    """Adds up raw rewards and steps of the episode each environment is in."""
+    """Adds up raw rewards and steps of the episode each environment is in.
 
-    def __init__(self, num_envs: int) -> None:
+    Where the environments are `staggered`, the first episode of each is left out.
+    """
+
+    def __init__(self, num_envs: int, staggered: bool) -> None:
         self._returns = np.zeros(num_envs, np.float64)
         self._lengths = np.zeros(num_envs, np.int32)
+        self._counts = np.full(num_envs, not staggered)
 
     def add(self, timestep: Timestep) -> tuple[np.ndarray, np.ndarray]:
         """[E] returns and lengths of episodes that end here; NaN and 0 elsewhere."""
         self._returns = np.where(timestep.first, 0.0, self._returns + timestep.reward)
         self._lengths = np.where(timestep.first, 0, self._lengths + 1)
-        returns = np.where(timestep.last, self._returns, np.nan)
-        return returns, np.where(timestep.last, self._lengths, 0)
+        over = timestep.last & self._counts
+        self._counts |= timestep.last
+        return np.where(over, self._returns, np.nan), np.where(over, self._lengths, 0)
 
 
 def _write_column(

@@ -24,10 +24,15 @@ class Counting:
     ones at a time limit. `history` and `actions` keep all that was given and taken.
     """
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, staggered: bool = False) -> None:
         self.num_envs = num_envs
         self.spec = environments.EnvironmentSpec(
-            (3,), np.dtype(np.float32), ACTIONS, False, FRAMES_PER_STEP
+            (3,),
+            np.dtype(np.float32),
+            ACTIONS,
+            False,
+            FRAMES_PER_STEP,
+            staggered=staggered,
         )
         self._env = np.arange(num_envs)
         self._episode = np.zeros(num_envs, int)

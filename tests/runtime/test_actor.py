@@ -102,6 +102,22 @@ def test_every_episode_that_ends_is_reported_once_with_its_raw_return(played):
     assert sorted(seen) == sorted(expected_episodes(environment))
 
 
+def test_the_first_episodes_of_staggered_environments_are_not_reported():
+    environment = fakes.Counting(ENVS, staggered=True)
+    acting = actor.Actor(
+        fakes.following_agent(), environment, BATCH[0], seed=1, index=0
+    )
+    reports = [acting.unroll(0, offset(0)).report for _ in range(UNROLLS)]
+    seen = [
+        int(value)
+        for report in reports
+        for value in report.episode_return[~np.isnan(report.episode_return)]
+    ]
+    expected = [e for e in expected_episodes(environment) if e[1] > 0]
+    assert sorted(seen) == sorted(total for _, _, total, _ in expected)
+    assert sum((report.episode_length > 0).sum() for report in reports) == len(seen)
+
+
 def expected_episodes(environment):
     """(env, episode, return, steps) of all that ended, from the fake's own rules."""
     for env in range(ENVS):
