@@ -6,6 +6,7 @@ Whatever a user gets wrong ends with exit status 2 and one line on stderr.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -73,7 +74,13 @@ def main(
         with workdir.prepare(request.workdir, request.config) as place:
             verb = "continuing" if place.resumed else "writing to"
             print(f"{verb} {place.path}", flush=True)
-            return run(request.config, str(place.path)) or 0
+            status = USER_ERROR  # what only the runtime can know, such as its devices
+            try:
+                status = run(request.config, str(place.path)) or 0
+            finally:
+                if status == USER_ERROR:
+                    place.abandon()
+            return status
     except Help as text:
         print(text)
         return 0
@@ -133,12 +140,26 @@ def _define(argv: Sequence[str], domain: Domain) -> flags.FlagValues:
     return values
 
 
+class _Whole(flags.ArgumentParser[int]):
+    """Whole numbers, also written 1e6 or 1_000_000."""
+
+    def parse(self, argument: str | int) -> int:
+        try:
+            return int(argument)
+        except ValueError:
+            with contextlib.suppress(ValueError, OverflowError):
+                if (number := float(argument)) == int(number):
+                    return int(number)
+        raise ValueError("must be a whole number")
+
+
 def _define_common(values: flags.FlagValues) -> None:
     def word(name: str, default: str | None, help_: str) -> None:
         flags.DEFINE_string(name, default, help_, flag_values=values)
 
     def number(name: str, help_: str) -> None:
-        flags.DEFINE_integer(name, None, help_, flag_values=values)
+        serializer: flags.ArgumentSerializer[int] = flags.ArgumentSerializer()
+        flags.DEFINE(_Whole(), name, None, help_, values, serializer)
 
     flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
     word("agent", "stacx", "impala, impala_aux, stac or stacx")
@@ -163,6 +184,8 @@ def _read(values: flags.FlagValues, argv: Sequence[str], strict: bool) -> None:
 
 
 def _unknown_flag(name: str, known: Sequence[str]) -> str:
+    if name.startswith("lp_"):
+        return f"--{name} is Launchpad's: it needs --runtime=launchpad"
     near = difflib.get_close_matches(name, known, n=2)
     hint = f"did you mean --{' or --'.join(near)}?" if near else "see --help"
     return f"unknown flag --{name}: {hint}"
@@ -197,6 +220,8 @@ def _installed(library: str) -> bool:
 def _plain(message: str) -> str:
     """absl's message without its and Python's own words."""
     message = message.removeprefix("ERROR:: ").removeprefix("flag ")
+    message = message.replace("Missing value for flag ", "missing value: write ")
+    message = re.sub(r"(missing value: write \S+)$", r"\1=<value>", message)
     message = re.sub(
         r"invalid literal for int\(\).*", "must be a whole number", message
     )
@@ -211,9 +236,15 @@ def _help(values: flags.FlagValues, domain: Domain) -> str:
         default = values[name].default
         note = "" if default is None else f" (default {default})"
         lines.append(f"  --{name:<16} {values[name].help}{note}")
-    lines.append(f"  --{'config.a.b=c':<16} any number of the configuration:")
-    keys = [name.replace("lambda_", "lambda") for name in overrides.names()]
+    lines.append(f"  --{'config.a.b=c':<16} any number of the configuration, explained")
+    lines.append(f"  {'':<18} in stac/config.py; {domain.program} has, without flags:")
     lines += [
-        f"  {'':<18}   {name}" for name in keys if name not in overrides.ELSEWHERE
+        f"  {'':<18}   {name}={value}" for name, value in _defaults(domain).items()
     ]
     return "\n".join(lines)
+
+
+def _defaults(domain: Domain) -> dict[str, Any]:
+    """What every overridable name of the configuration is before any flag."""
+    words = {name: default for name, (default, _) in domain.flags.items()}
+    return overrides.values(domain.config(agent="stacx", **words))

@@ -16,12 +16,16 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from stac.config import Config, ConfigError, check, choose
+from stac.config import Config, ConfigError, check, choose, flat
 
 T = TypeVar("T")
 
 # Set by a flag of its own, because more than the one field follows from it.
-ELSEWHERE = {"agent.name": "--agent"}
+ELSEWHERE = {
+    "agent.name": "--agent",
+    "environment.domain": "another command (launch.atari, launch.control, …)",
+    "environment.task": "--game or --task",
+}
 _OVERRIDE = re.compile(r"--?(?:no)?config(?:\.(?P<name>[^=]*))?(?P<rest>=.*)?$", re.S)
 
 
@@ -65,13 +69,13 @@ def apply(config: Config, changes: Mapping[str, Any]) -> Config:
     return _build(Config, tree)
 
 
-def names() -> list[str]:
-    """Every name that can be overridden, with its dots, as users spell it."""
-    return [
-        _spoken(name)
-        for name in _names(dataclasses.asdict(Config()))
+def values(config: Config) -> dict[str, Any]:
+    """What can be overridden, by its name as users spell it, and what it is."""
+    return {
+        _spoken(name): value
+        for name, value in flat(dataclasses.asdict(config)).items()
         if name not in ELSEWHERE
-    ]
+    }
 
 
 def _spell(argument: str) -> str:
@@ -82,7 +86,7 @@ def _spell(argument: str) -> str:
         raise ConfigError(f"{argument}: write --config.<name>=<value>")
     if match["name"] in ELSEWHERE:
         raise ConfigError(f"{argument}: use {ELSEWHERE[match['name']]}")
-    fields = {_spoken(name): name for name in _names(dataclasses.asdict(Config()))}
+    fields = {_spoken(name): name for name in flat(dataclasses.asdict(Config()))}
     name = choose("configuration key", _spoken(match["name"]), fields)
     if match["rest"] is None:
         raise ConfigError(f"{argument}: write --config.{name}=<value>")
@@ -91,16 +95,6 @@ def _spell(argument: str) -> str:
 
 def _spoken(name: str) -> str:
     return name.replace("lambda_", "lambda")
-
-
-def _names(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found += _names(value, f"{prefix}{name}.")
-        else:
-            found.append(prefix + name)
-    return found
 
 
 def _like(old: Any, name: str, value: Any) -> Any:

@@ -128,6 +128,8 @@ def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
     run_locally._LOCAL_LAUNCHER_MAP["current_terminal"] = functools.partial(
         processes.Processes, last_roles=(nodes.QUEUE,)
     )
+    actors = config.runtime.num_actors
+    print(f"starting the processes: queue, learner, {actors} acting", flush=True)
     running: processes.Processes = lp.launch(
         program,
         launch_type="local_mp",

@@ -18,7 +18,7 @@ _PROBE = "import jax; print(jax.default_backend())"
 _PROBE_SECONDS = 60.0
 
 SLOW = (
-    "no accelerator found: the deep network learns from about 300 to 700 frames/s on 2"
+    "no accelerator found: the deep network learns from about 240 frames/s on 2"
     " CPU cores; --network=shallow is meant for a CPU"
 )
 

@@ -8,6 +8,8 @@ is Espeholt et al. (2018). The domains' values are in `configs/`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from stac.challenges import Challenges
 from stac.checks import ConfigError as ConfigError  # its home is here for all others
@@ -256,3 +258,14 @@ class Config:
 def frames_per_update(config: Config, frames_per_step: int) -> int:
     """Environment frames between two updates: new steps of a batch, times repeats."""
     return config.batch.batch_size * config.batch.period * frames_per_step
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"batch": {"overlap": 0}} -> {"batch.overlap": 0}."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves |= flat(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves

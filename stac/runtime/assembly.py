@@ -48,6 +48,7 @@ def open_learner(
     path = pathlib.Path(path)
     with contextlib.ExitStack() as stack:
         progress = terminal.Terminal(config.total_frames)
+        progress.status("building the learner")
         logger = loggers.Tee(
             loggers.JsonLines(path / workdir.METRICS),
             loggers.TensorBoard(path),
@@ -62,10 +63,19 @@ def open_learner(
         if latest := saved.latest(like=state):
             state, counters = latest.state, latest.counters
             progress.status(f"continuing from update {latest.step}")
-        yield learner.Learner(
+        made = learner.Learner(
             learner_devices,
             state,
             counters,
             cadence(config, frames_per_step),
             learner.Outlets(publish, saved.save, logger, progress.status),
         )
+        if made.done:
+            progress.status(f"nothing left to do: {_frames(config)} are done")
+        yield made
+        done = f"done: {_frames(config)}; " if made.done else ""
+        progress.close(f"{done}update {made.updates:,} is saved in {path}")
+
+
+def _frames(config: Config) -> str:
+    return f"{terminal.amount(config.total_frames)} frames"

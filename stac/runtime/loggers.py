@@ -13,8 +13,7 @@ import json
 import math
 import os
 import pathlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -68,38 +67,6 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
-
-
-class Every:
-    """Passes on at most one row in `seconds`, the first at once, the last at close."""
-
-    def __init__(
-        self,
-        seconds: float,
-        logger: Logger,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._seconds = seconds
-        self._logger = logger
-        self._clock = clock
-        self._next = -math.inf
-        self._held: Scalars | None = None
-
-    def write(self, values: Scalars) -> None:
-        if self._clock() < self._next:
-            self._held = values
-            return
-        self._next = self._clock() + self._seconds
-        self._held = None
-        self._logger.write(values)
-
-    def close(self) -> None:
-        held, self._held = self._held, None
-        try:
-            if held is not None:
-                self._logger.write(held)
-        finally:
-            self._logger.close()
 
 
 class Tee:

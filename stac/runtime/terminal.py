@@ -62,8 +62,8 @@ class Terminal:
         if first:
             self._print(progress(values, self._total))
 
-    def close(self) -> None:
-        """Prints a row that was not seen yet; may be called twice."""
+    def close(self, last_words: str = "") -> None:
+        """Prints a row not seen yet, then `last_words`; may be called twice."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -72,6 +72,8 @@ class Terminal:
             values, fresh = self._values, self._fresh
         if values is not None and fresh:
             self._print(progress(values, self._total))
+        if last_words:
+            self._print(last_words)
 
     def _heartbeat(self) -> None:
         while not self._closed.wait(self._seconds):
@@ -102,7 +104,7 @@ def progress(values: Scalars, total_frames: int) -> str:
     `hyperparameters/gamma/head_1`; what is missing or NaN is left out or said in words.
     """
     frames = values["frames"]
-    share = 100 * frames / total_frames
+    share = min(100.0, 100 * frames / total_frames)  # the last update may overshoot
     parts = [f"{amount(frames)} of {amount(total_frames)} frames ({share:.1f} %)"]
     rate = values.get("frames_per_second", math.nan)
     if math.isfinite(rate):
@@ -111,15 +113,21 @@ def progress(values: Scalars, total_frames: int) -> str:
     if not math.isfinite(recent):
         parts.append("no episode yet")
     else:
-        parts.append(f"return {recent:,.4g} after {values['episodes']:,.0f} episodes")
+        episodes = count(values["episodes"], "episode")
+        parts.append(f"return {recent:,.4g} after {episodes}")
     if "updates" in values:
-        parts.append(f"{values['updates']:,.0f} updates")
+        parts.append(count(values["updates"], "update"))
     gamma = values.get("hyperparameters/gamma/head_1")
     if gamma is not None:
         parts.append(f"gamma {gamma:.4f}")
     if math.isfinite(rate) and rate > 0:
         parts.append(f"{duration(max(0, total_frames - frames) / rate)} left")
     return "  ".join(parts)
+
+
+def count(number: float, what: str) -> str:
+    """`1 update`, `1,953 updates`."""
+    return f"{number:,.0f} {what}{'' if number == 1 else 's'}"
 
 
 def amount(number: float) -> str:

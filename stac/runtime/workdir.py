@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from stac.config import Config, ConfigError
+from stac.config import Config, ConfigError, flat
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -27,7 +28,7 @@ _LOCK = ".lock"
 _OURS = {CONFIG, f"{CONFIG}.tmp", _LOCK}  # what a start cut short may leave behind
 
 # What may differ between the parts of one run: how it is spread, not what is learned.
-FREE = ("runtime.", "environment.threads")
+FREE = ("runtime.", "environment.threads", "environment.workers")
 _DIFFERENCES_NAMED = 3
 
 
@@ -38,6 +39,15 @@ class Workdir:
         self.path = path
         self.resumed = resumed  # there is something to continue
         self._lock: int | None = lock
+
+    def abandon(self) -> None:
+        """Leaves nothing behind of a run that was refused before it began."""
+        if self.resumed or _begun(self.path):
+            return
+        for name in _OURS:
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it was there before, with something in it
+            self.path.rmdir()
 
     def close(self) -> None:
         """Gives the directory back; may be called twice."""
@@ -95,7 +105,7 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """`["batch.batch_size is 32 there, 8 here"]`, without what may differ freely."""
-    old, new = _flatten(there), _flatten(here)
+    old, new = flat(there), flat(here)
     names = list(new) + [name for name in old if name not in new]
     absent = "absent"
     return [
@@ -176,14 +186,3 @@ def _write_config(path: pathlib.Path, config: Config) -> None:
 
 def _as_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"batch": {"overlap": 0}} -> {"batch.overlap": 0}."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

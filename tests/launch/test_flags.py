@@ -70,6 +70,11 @@ def test_overrides_win_over_flags_and_flags_over_the_row() -> None:
     assert config.network.torso == "shallow"
 
 
+@pytest.mark.parametrize("spelling", ["1000000", "1e6", "1_000_000"])
+def test_a_million_may_be_spelt_as_people_do(spelling: str) -> None:
+    assert parsed(f"--total_frames={spelling}").total_frames == 1_000_000
+
+
 def test_overrides_have_the_type_of_their_field() -> None:
     config = parsed(
         "--config.agent.outer.gamma=1",
@@ -138,11 +143,13 @@ BAD = {
     "--game=breakuot": "unknown game 'breakuot': did you mean breakout",
     "--network=deeep": "unknown network 'deeep': did you mean deep?",
     "--runtime=thread": "unknown runtime 'thread': did you mean threads",
+    "--lp_launch_type=local_mt": "--lp_launch_type is Launchpad's: it needs --runtime",
     "--seed=one": "--seed=one: must be a whole number",
     "--seed=-1": "seed=-1: must be in [0, 2^31)",
-    "--total_frames": "Missing value for flag --total_frames",
+    "--total_frames": "missing value: write --total_frames=<value>",
     "--total_frames=0": "total_frames=0: must be in [1,",
-    "--total_frames=1e6": "--total_frames=1e6: must be a whole number",
+    "--total_frames=1.5": "--total_frames=1.5: must be a whole number",
+    "--total_frames=inf": "--total_frames=inf: must be a whole number",
     "--num_actors=0": "runtime.num_actors=0: must be at least 1",
     "--envs_per_actor=-3": "runtime.envs_per_actor=-3: must be at least 1",
     "--workdir=": "--workdir is empty: name a directory",
@@ -163,7 +170,8 @@ BAD = {
     "--config.network.mlp_hiddens=(1,2.5)": "network.mlp_hiddens=(1, 2.5): write whole",
     "--config.network.mlp_hiddens=x": "network.mlp_hiddens=('x',): write whole numbers",
     "--config.batch.batch_size=65": "runtime.queue_capacity=32 cannot hold one batch",
-    "--config.environment.domain=chess": "unknown domain 'chess': did you mean catch?",
+    "--config.environment.domain=chess": "use another command (launch.atari,",
+    "--config.environment.task=pong": "environment.task=pong: use --game or --task",
     "--config.environment.protocol=macado": "did you mean machado",
 }
 
@@ -197,10 +205,12 @@ def test_what_a_runtime_refuses_is_one_line_too(
     def run(config: Config, workdir: str) -> None:
         raise ConfigError("batch_size 32 does not\ndivide over 6 learner devices")
 
-    assert flags.main(run, atari.DOMAIN, ["atari", "--runtime=threads"]) == 2
+    argv = ["atari", "--runtime=threads", "--workdir=here"]
+    assert flags.main(run, atari.DOMAIN, argv) == 2
     assert capfd.readouterr().err == (
         "launch.atari: batch_size 32 does not divide over 6 learner devices\n"
     )
+    assert not pathlib.Path("here").exists(), "nothing of it is left behind"
 
 
 def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
@@ -246,8 +256,9 @@ def test_help_is_short_and_names_every_flag(
     assert err == ""
     for name in ("--agent", "--total_frames", "--workdir", "--runtime", "--seed"):
         assert f"\n  {name} " in out
-    assert "agent.outer.lambda\n" in out
-    assert len(out.splitlines()) < 70
+    assert "  agent.outer.lambda=1.0\n" in out
+    assert "stac/config.py" in out
+    assert len(out.splitlines()) < 110
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,19 @@ def test_every_game_is_closed_and_none_is_played_twice(runs):
     assert runs.games.closed == len(runs.games.opened)
 
 
+def test_a_finished_run_says_so_and_where_it_is_and_stays_as_it_is(tmp_path, capsys):
+    config = tiny("lockstep", FIRST)
+    local.run(config, tmp_path)
+    last = capsys.readouterr().out.splitlines()[-1]
+    frames = f"{config.total_frames} frames"
+    assert last == f"done: {frames}; update {FIRST} is saved in {tmp_path}"
+    before = rows(tmp_path)
+    local.run(config, tmp_path)
+    said = capsys.readouterr().out.splitlines()
+    assert f"nothing left to do: {frames} are done" in said
+    assert (rows(tmp_path), saved(tmp_path, config).step) == (before, FIRST)
+
+
 def test_two_lockstep_runs_with_one_seed_end_in_the_same_bits(tmp_path):
     digests = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

@@ -107,29 +107,6 @@ def test_opening_and_closing_loggers_leaks_no_files(tmp_path: pathlib.Path) -> N
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_every_passes_the_first_row_the_rows_in_time_and_the_last() -> None:
-    now = [0.0]
-    inner = Recorder()
-    logger = loggers.Every(10.0, inner, clock=lambda: now[0])
-    for now[0], frames in ((0.0, 1), (4.0, 2), (9.9, 3), (10.0, 4), (12.0, 5)):
-        logger.write({"frames": frames})
-    assert [row["frames"] for row in inner.rows] == [1, 4]
-    logger.close()
-    logger.close()
-    assert [row["frames"] for row in inner.rows] == [1, 4, 5]
-    assert inner.closed == 2
-
-
-def test_every_does_not_write_an_old_row_after_a_newer_one() -> None:
-    now = [0.0]
-    inner = Recorder()
-    logger = loggers.Every(10.0, inner, clock=lambda: now[0])
-    for now[0], frames in ((0.0, 1), (4.0, 2), (10.0, 3)):
-        logger.write({"frames": frames})
-    logger.close()
-    assert [row["frames"] for row in inner.rows] == [1, 3]
-
-
 def test_tee_writes_to_all_and_closes_all_though_one_fails() -> None:
     first, second = Recorder(), Recorder(OSError("disk full"))
     third = Recorder()

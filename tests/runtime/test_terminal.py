@@ -56,8 +56,15 @@ def test_what_is_not_known_yet_is_not_invented() -> None:
 
 
 def test_a_run_past_its_end_has_no_time_left() -> None:
-    assert terminal.progress({"frames": 11, "frames_per_second": 1}, 10).endswith(
-        "  0 s left"
+    said = terminal.progress({"frames": 11, "frames_per_second": 1}, 10)
+    assert said.startswith("11 of 10 frames (100.0 %)  ")
+    assert said.endswith("  0 s left")
+
+
+def test_one_is_not_many() -> None:
+    row = {"frames": 1, "episode_return": 2.0, "episodes": 1, "updates": 1}
+    assert terminal.progress(row, 2) == (
+        "1 of 2 frames (50.0 %)  return 2 after 1 episode  1 update"
     )
 
 
@@ -92,9 +99,9 @@ def test_the_first_row_is_printed_at_once_and_the_last_at_close() -> None:
     for frames in (1, 2, 3):
         printer.write({"frames": frames})
     assert [line.split()[0] for line in screen.lines()] == ["1"]
-    printer.close()
-    printer.close()
-    assert [line.split()[0] for line in screen.lines()] == ["1", "3"]
+    printer.close("saved")
+    printer.close("again")
+    assert [line.split()[0] for line in screen.lines()] == ["1", "3", "saved"]
 
 
 def test_a_slow_update_does_not_keep_the_line_from_coming() -> None:

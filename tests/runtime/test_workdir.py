@@ -107,6 +107,16 @@ def test_a_start_that_was_refused_does_not_bind_the_next_one(
         assert not place.resumed
 
 
+def test_abandoning_spares_what_was_there_before(tmp_path: pathlib.Path) -> None:
+    begun(tmp_path / "run")
+    with workdir.prepare(tmp_path / "run", CONFIG) as place:
+        place.abandon()
+    assert (tmp_path / "run" / workdir.CONFIG).exists(), "a run that had begun"
+    with workdir.prepare(tmp_path / "new", CONFIG) as place:
+        place.abandon()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_a_checkpoint_alone_makes_it_a_run_to_continue(tmp_path: pathlib.Path) -> None:
     workdir.prepare(tmp_path, CONFIG).close()
     (tmp_path / workdir.CHECKPOINTS / "300").mkdir(parents=True)
