@@ -77,7 +77,7 @@ class _ActorCritic:
         self, observation: Array, first: Array, state: CoreState, gamma: Array
     ) -> tuple[Head, ...]:
         features = hk.BatchApply(self._torso)(observation)
-        features, _ = self._core.unroll(features, first, state)
+        features = self._core.unroll(features, first, state)
         heads = [
             Head(self._policy(x, p + 1), self._value(x, f"head_{p + 1}_value"))
             for p, x in enumerate(self._inputs(features, gamma, self._shape.heads))

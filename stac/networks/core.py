@@ -7,10 +7,10 @@ over time, for a convolution inside an XLA loop runs tens of times slower on a C
 from __future__ import annotations
 
 import haiku as hk
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from stac.networks import lstm
 from stac.types import CoreState
 
 
@@ -19,7 +19,7 @@ def initial_state(size: int, batch_size: int) -> CoreState:
     if size == 0:
         return ()
     zeros = jnp.zeros((batch_size, size), jnp.float32)
-    return hk.LSTMState(hidden=zeros, cell=zeros)
+    return lstm.State(hidden=zeros, cell=zeros)
 
 
 class Core(hk.Module):
@@ -27,28 +27,33 @@ class Core(hk.Module):
 
     def __init__(self, size: int, name: str = "core"):
         super().__init__(name=name)
-        self._lstm = hk.LSTM(size) if size else None
+        self._size = size
 
     def step(
         self, features: Array, first: Array, state: CoreState
     ) -> tuple[Array, CoreState]:
         """One row: features [E, F], first [E]; `state` is from before the row."""
-        if self._lstm is None:
+        if self._size == 0:
             return features, state
-        state = jax.tree.map(lambda s: jnp.where(first[:, None], 0.0, s), state)
-        return self._lstm(features, state)
+        projected, weights = self._project(features)
+        state = lstm.step(weights, projected, first, state)
+        return state.hidden, state
 
-    def unroll(
-        self, features: Array, first: Array, state: CoreState
-    ) -> tuple[Array, CoreState]:
+    def unroll(self, features: Array, first: Array, state: CoreState) -> Array:
         """Many rows: features [B, n, F], first [B, n]; the same as n steps."""
-        if self._lstm is None:
-            return features, state
+        if self._size == 0:
+            return features
+        projected, weights = self._project(features)
+        hidden = lstm.unroll(
+            weights, jnp.swapaxes(projected, 0, 1), jnp.swapaxes(first, 0, 1), state
+        )
+        return jnp.swapaxes(hidden, 0, 1)
 
-        def step(state: CoreState, row: tuple[Array, Array]) -> tuple[CoreState, Array]:
-            output, state = self.step(*row, state)
-            return state, output
-
-        rows = (jnp.swapaxes(features, 0, 1), jnp.swapaxes(first, 0, 1))
-        state, outputs = hk.scan(step, state, rows)
-        return jnp.swapaxes(outputs, 0, 1), state
+    def _project(self, features: Array) -> tuple[Array, Array]:
+        """x W_x + b, and W_h. Both are drawn as Haiku draws its LSTM's one matrix."""
+        inputs, size = features.shape[-1], self._size
+        draw = hk.initializers.TruncatedNormal(stddev=(inputs + size) ** -0.5)
+        w_x = hk.get_parameter("w_x", (inputs, 4 * size), init=draw)
+        w_h = hk.get_parameter("w_h", (size, 4 * size), init=draw)
+        b = hk.get_parameter("b", (4 * size,), init=jnp.zeros)
+        return features @ w_x + b, w_h
