@@ -43,11 +43,11 @@ class Core(hk.Module):
         """Many rows: features [B, n, F], first [B, n]; the same as n steps."""
         if self._size == 0:
             return features
-        projected, weights = self._project(features)
-        hidden = lstm.unroll(
-            weights, jnp.swapaxes(projected, 0, 1), jnp.swapaxes(first, 0, 1), state
-        )
-        return jnp.swapaxes(hidden, 0, 1)
+        features, first = jnp.swapaxes(features, 0, 1), jnp.swapaxes(first, 0, 1)
+        rows = features.reshape(-1, features.shape[-1])  # one product for all
+        projected, weights = self._project(rows)
+        projected = projected.reshape(*first.shape, -1)
+        return jnp.swapaxes(lstm.unroll(weights, projected, first, state), 0, 1)
 
     def _project(self, features: Array) -> tuple[Array, Array]:
         """x W_x + b, and W_h. Both are drawn as Haiku draws its LSTM's one matrix."""

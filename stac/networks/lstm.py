@@ -46,10 +46,32 @@ class _Saved(NamedTuple):
     """What the backward pass reads; time first."""
 
     weights: Array  # [H, 4H]
+    projected: Array  # [n, B, 4H]
     first: Array  # [n, B]
-    gates: Gates  # [n, B, H]
     before: State  # [n, B, H]: what row t started from, zeros where it is first
     cell: Array  # [n, B, H]
+
+
+class _Slopes(NamedTuple):
+    """Derivatives within one row, [..., H] each; known before the backward loop."""
+
+    cell: Array  # d c_t / d h_t, of the gradient
+    input: Array  # d c_t / d gate before its squash, and the next two
+    candidate: Array
+    forget: Array
+    output: Array  # d h_t / d gate before its squash
+    carried: Array  # d c_t / d c_{t-1}
+
+
+class _Weights(NamedTuple):
+    """W_h laid out for both directions.
+
+    XLA on a CPU multiplies by a transposed matrix in a loop several times slower than
+    by one that lies right, so both are made before the loop.
+    """
+
+    matrix: Array  # [H, 4H]
+    transposed: Array  # [4H, H]
 
 
 def gates(x: Array) -> Gates:
@@ -72,7 +94,10 @@ def step(weights: Array, projected: Array, first: Array, state: State) -> State:
       first: [B] bool; the state before such a row is forgotten.
       state: [B, H], from before the row.
     """
-    return _step(weights, projected, first, state)[0]
+    state = _forget(first, state)
+    opened = gates(projected + state.hidden @ weights)
+    cell = opened.forget * state.cell + opened.input * opened.candidate
+    return State(opened.output * jnp.tanh(cell), cell)
 
 
 @jax.custom_vjp
@@ -94,54 +119,89 @@ def unroll(weights: Array, projected: Array, first: Array, state: State) -> Arra
 def _forward(
     weights: Array, projected: Array, first: Array, state: State
 ) -> tuple[Array, _Saved]:
-    def body(state: State, row: tuple[Array, Array]) -> tuple[State, tuple]:
-        after, opened, before = _step(weights, *row, state)
-        return after, (after, opened, before)
+    def body(state: State, row: tuple[Array, Array]) -> tuple[State, State]:
+        state = step(weights, *row, state)
+        return state, state
 
-    _, (after, opened, before) = jax.lax.scan(body, state, (projected, first))
-    return after.hidden, _Saved(weights, first, opened, before, after.cell)
+    _, after = jax.lax.scan(body, state, (projected, first))
+    before = jax.tree.map(
+        lambda s, later: jnp.concatenate([s[None], later[:-1]]), state, after
+    )
+    before = _forget(first, before)
+    return after.hidden, _Saved(weights, projected, first, before, after.cell)
 
 
 def _backward(saved: _Saved, upstream: Array) -> tuple[Array, Array, None, State]:
     """From the gradients of the hidden states, [n, B, H], to those of the arguments."""
+    weights = _Weights(*jax.lax.optimization_barrier((saved.weights, saved.weights.T)))
 
-    def body(later: State, row: tuple) -> tuple[State, Array]:
-        gradient, first, opened, before, cell = row
+    def body(later: State, row: tuple[Array, Array, _Slopes]) -> tuple[State, Array]:
+        gradient, first, slope = row
         hidden = gradient + later.hidden
-        squashed = jnp.tanh(cell)
-        of_cell = later.cell + hidden * opened.output * (1.0 - squashed**2)
-        i, g, f, o = opened
+        cell = later.cell + hidden * slope.cell
         of_gates = jnp.concatenate(
             [
-                of_cell * g * i * (1.0 - i),
-                of_cell * i * (1.0 - g**2),
-                of_cell * before.cell * f * (1.0 - f),
-                hidden * squashed * o * (1.0 - o),
+                cell * slope.input,
+                cell * slope.candidate,
+                cell * slope.forget,
+                hidden * slope.output,
             ],
             axis=-1,
         )
-        earlier = State(of_gates @ saved.weights.T, of_cell * f)
+        earlier = State(_times_transposed(of_gates, weights), cell * slope.carried)
         return _forget(first, earlier), of_gates
 
     nothing = jax.tree.map(jnp.zeros_like, State(saved.cell[0], saved.cell[0]))
-    rows = (upstream, saved.first, saved.gates, saved.before, saved.cell)
+    rows = (upstream, saved.first, _slopes(saved))
     state, of_gates = jax.lax.scan(body, nothing, rows, reverse=True)
-    of_weights = jnp.einsum("tbh,tbg->hg", saved.before.hidden, of_gates)
+    of_weights = _rows(saved.before.hidden).T @ _rows(of_gates)
     return of_weights, of_gates, None, state
 
 
 unroll.defvjp(_forward, _backward)
 
 
-def _step(
-    weights: Array, projected: Array, first: Array, state: State
-) -> tuple[State, Gates, State]:
-    """The state after a row, its gates, and the state it started from."""
-    before = _forget(first, state)
-    opened = gates(projected + before.hidden @ weights)
-    cell = opened.forget * before.cell + opened.input * opened.candidate
-    return State(opened.output * jnp.tanh(cell), cell), opened, before
+def _slopes(saved: _Saved) -> _Slopes:
+    """One product and elementwise work for all rows, cheaper than to save the gates."""
+    before = saved.before
+    recurrent = (_rows(before.hidden) @ saved.weights).reshape(saved.projected.shape)
+    i, g, f, o = gates(saved.projected + recurrent)
+    squashed = jnp.tanh(saved.cell)
+    return _Slopes(
+        cell=o * (1.0 - squashed**2),
+        input=g * i * (1.0 - i),
+        candidate=i * (1.0 - g**2),
+        forget=before.cell * f * (1.0 - f),
+        output=squashed * o * (1.0 - o),
+        carried=f,
+    )
+
+
+@jax.custom_vjp
+def _times_transposed(x: Array, weights: _Weights) -> Array:
+    """[B, 4H] -> [B, H]; what JAX makes of its derivative would transpose again."""
+    return x @ weights.transposed
+
+
+def _times_forward(x: Array, weights: _Weights) -> tuple[Array, tuple[Array, _Weights]]:
+    return x @ weights.transposed, (x, weights)
+
+
+def _times_backward(
+    saved: tuple[Array, _Weights], upstream: Array
+) -> tuple[Array, _Weights]:
+    x, weights = saved
+    of_weights = _Weights(jnp.zeros_like(weights.matrix), x.T @ upstream)
+    return upstream @ weights.matrix, of_weights
+
+
+_times_transposed.defvjp(_times_forward, _times_backward)
+
+
+def _rows(x: Array) -> Array:
+    """[n, B, F] -> [n B, F]: one matrix product instead of n."""
+    return x.reshape(-1, x.shape[-1])
 
 
 def _forget(first: Array, state: State) -> State:
-    return jax.tree.map(lambda s: jnp.where(first[:, None], 0.0, s), state)
+    return jax.tree.map(lambda s: jnp.where(first[..., None], 0.0, s), state)

@@ -144,7 +144,8 @@ def start() -> Iterator[type[Run]]:
 def unexpected(run: Run) -> list[str]:
     """Lines that are no news of the run."""
     known = (
-        r"writing to|continuing|starting|compiling|SIG(INT|TERM): saving|.* frames \("
+        r"writing to|continuing|starting|building|compiling|SIG(INT|TERM): saving"
+        r"|.* frames \(|(done: .* frames; )?update [\d,]+ is saved in "
     )
     return [line for line in run.lines if not re.match(known, line)]
 
