@@ -26,6 +26,8 @@ from stac.runtime import workdir
 USER_ERROR = 2  # exit status
 INTERRUPTED = 130  # what a shell calls a process that Ctrl-C ended
 
+_PLAYED = ("game", "task")  # words that name a folder of their own
+
 # The fields behind the common flags.
 _FIELDS = {
     "total_frames": "total_frames",
@@ -107,13 +109,14 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     if _common(peek)["runtime.name"] == "launchpad":
         _add_launchpads_flags(values)
     _read(values, argv, strict=True)
-    words = {name: values[name].value for name in domain.flags}
+    words = {name: str(values[name].value) for name in domain.flags}
     config = domain.config(agent=values["agent"].value, **words)
     config = overrides.apply(config, _common(values))
     place = values["workdir"].value
     if place == "":
         raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
-    place = place or workdir.default(config)
+    told = [word for name, word in words.items() if name not in _PLAYED]
+    place = place or workdir.default(config, *told)
     return Request(config, pathlib.Path(place).expanduser().absolute())
 
 
@@ -220,6 +223,7 @@ def _installed(library: str) -> bool:
 def _plain(message: str) -> str:
     """absl's message without its and Python's own words."""
     message = message.removeprefix("ERROR:: ").removeprefix("flag ")
+    message = re.sub(r"\('Non-boolean.*", "must be true or false", message)
     message = message.replace("Missing value for flag ", "missing value: write ")
     message = re.sub(r"(missing value: write \S+)$", r"\1=<value>", message)
     message = re.sub(

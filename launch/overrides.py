@@ -25,6 +25,7 @@ ELSEWHERE = {
     "agent.name": "--agent",
     "environment.domain": "another command (launch.atari, launch.control, …)",
     "environment.task": "--game or --task",
+    "environment.observations": "--observations",
 }
 _OVERRIDE = re.compile(r"--?(?:no)?config(?:\.(?P<name>[^=]*))?(?P<rest>=.*)?$", re.S)
 

@@ -17,10 +17,12 @@ _RUNTIMES = {
 _PROBE = "import jax; print(jax.default_backend())"
 _PROBE_SECONDS = 60.0
 
-SLOW = (
-    "no accelerator found: the deep network learns from about 240 frames/s on 2"
-    " CPU cores; --network=shallow is meant for a CPU"
-)
+SLOW = {  # by torso; measured on 2 cores, see BUILD_NOTES.md
+    "deep": "the deep network learns from about 240 frames/s on 2 CPU cores;"
+    " --network=shallow is meant for a CPU",
+    "residual_strided": "pixels are learned from at a few frames/s on 2 CPU cores;"
+    " --observations=features is meant for a CPU",
+}
 
 
 def run(config: Config, workdir: str) -> int | None:
@@ -29,8 +31,9 @@ def run(config: Config, workdir: str) -> int | None:
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
     """
-    if config.network.torso == "deep" and not has_accelerator():
-        print(SLOW, flush=True)
+    slow = SLOW.get(config.network.torso)
+    if slow and not has_accelerator():
+        print(f"no accelerator found: {slow}", flush=True)
     return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
 
 

@@ -1,24 +1,139 @@
 """The Real-World RL challenges of one run, each on its own (Dulac-Arnold et al. 2020).
 
 The combined easy, medium and hard are rows of `configs/realworld.py`; every number
-here can also be set alone: `--config.environment.challenges.action_delay=3`.
+here can also be set alone: `--config.environment.challenges.action_delay=3`. What each
+does, and in which order, is told by `stac.environments.realworld`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
-from stac.checks import choose
+from stac.checks import check, choose
 
 BUFFERS = ("faithful", "reset")
+SCHEDULERS = (
+    *("constant", "random_walk", "drift_pos", "drift_neg"),
+    *("cyclic_pos", "cyclic_neg", "uniform", "saw_wave"),
+)
+OWN = -1.0  # a perturbation's number that is the parameter's own
 
 
 @dataclasses.dataclass(frozen=True)
 class Challenges:
     """What stands between a task and the agent; the defaults are no challenge."""
 
-    buffers: str = "faithful"  # the original's: delays run on over episodes; or "reset"
-    action_delay: int = 0  # control steps
+    # Whether delays, counters and held values run on over episodes, as the original's
+    # do ("faithful"), or start anew with each ("reset").
+    buffers: str = "faithful"
+
+    # How late, in control steps.
+    action_delay: int = 0
+    observation_delay: int = 0
+    reward_delay: int = 0
+
+    # Standard deviations of Gaussian noise, in the units of what they are added to.
+    action_noise: float = 0.0  # clipped to the bounds afterwards
+    observation_noise: float = 0.0
+
+    # A free element is hit with a probability a step, for so many steps.
+    observation_dropped: float = 0.0  # reads 0
+    observation_dropped_steps: int = 1
+    observation_stuck: float = 0.0  # keeps what it read before
+    observation_stuck_steps: int = 1
+    action_dropped: float = 0.0
+    action_dropped_steps: int = 1
+    action_stuck: float = 0.0
+    action_stuck_steps: int = 1
+    action_repetition: float = 0.0  # the whole action
+    action_repetition_steps: int = 1  # 1: no effect
+
+    # A parameter of the model that changes between episodes.
+    perturbation: str = ""  # of stac.environments.realworld_models.PARAMETERS; "": none
+    perturbation_scheduler: str = "uniform"  # the original's default: constant
+    perturbation_period: int = 1  # episodes between changes; the first begins with one
+    perturbation_start: float = OWN  # in the parameter's unit, like the next three
+    perturbation_minimum: float = OWN
+    perturbation_maximum: float = OWN
+    perturbation_std: float = OWN  # of a change; "uniform" does without
+
+    # Entries of the observation that are standard normal noise.
+    dummy_dimensions: int = 0
+
+    # Which constraints hold; the episode goes on where one does not.
+    safety: bool = False
+    safety_coefficient: float = 1.0  # scales the limits; 1 is the easiest
+    safety_observed: bool = True  # as the entry `constraints`
+    safety_action_change: bool = False  # one more constraint: how fast controls change
+
+    # (1 - coefficient) * reward + coefficient * share of the constraints that hold.
+    multi_objective: bool = False
+    multi_objective_coefficient: float = 0.0
+    multi_objective_observed: bool = False  # as the entry `multiobj`: [reward, share]
 
     def __post_init__(self) -> None:
         choose("environment.challenges.buffers", self.buffers, BUFFERS)
+        choose(
+            "environment.challenges.perturbation_scheduler",
+            self.perturbation_scheduler,
+            SCHEDULERS,
+        )
+        for names, lowest, highest, must in _RANGES:
+            for name in names:
+                self._check(name, lowest <= getattr(self, name) <= highest, must)
+        for name in _PERTURBATION:
+            value = getattr(self, name)
+            fits = value == OWN or 0 < value < math.inf
+            self._check(name, fits, "must be positive, or -1 for the parameter's own")
+        self._check_multi_objective()
+
+    def _check(self, name: str, fits: bool, must: str) -> None:
+        value = getattr(self, name)
+        check(fits, f"environment.challenges.{name}={value}: {must}")
+
+    def _check_multi_objective(self) -> None:
+        if not self.multi_objective:
+            return
+        what = "environment.challenges.multi_objective"
+        check(self.safety, f"{what} weighs the constraints: set safety=true as well")
+        check(
+            self.multi_objective_coefficient > 0 or self.multi_objective_observed,
+            f"{what} alone changes nothing: set {what}_coefficient or {what}_observed",
+        )
+
+
+_LARGEST = 1_000_000
+_RANGES = (  # (fields, lowest, highest, what is said)
+    (
+        ("action_delay", "observation_delay", "reward_delay", "dummy_dimensions"),
+        *(0, _LARGEST, f"must be in [0, {_LARGEST}]"),
+    ),
+    (
+        (
+            *("observation_dropped_steps", "observation_stuck_steps"),
+            *("action_dropped_steps", "action_stuck_steps", "action_repetition_steps"),
+            "perturbation_period",
+        ),
+        *(1, math.inf, "must be at least 1"),
+    ),
+    (
+        (
+            *("observation_dropped", "observation_stuck"),
+            *("action_dropped", "action_stuck", "action_repetition"),
+        ),
+        *(0, 1, "is a probability, in [0, 1]"),
+    ),
+    (
+        ("action_noise", "observation_noise"),
+        *(0, 1e9, "is a standard deviation, not negative"),
+    ),
+    (
+        ("safety_coefficient", "multi_objective_coefficient"),
+        *(0, 1, "must be in [0, 1]"),
+    ),
+)
+_PERTURBATION = (
+    *("perturbation_start", "perturbation_minimum"),
+    *("perturbation_maximum", "perturbation_std"),
+)

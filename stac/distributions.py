@@ -32,6 +32,7 @@ class Distribution(NamedTuple):
     entropy: Callable[[Array], Array]  # y -> [...]
     regulariser: Callable[[Array], Array]  # y -> [...], what g_e multiplies; minimised
     kl: Callable[[Array, Array], Array]  # (y, y') -> KL(pi_y || pi_y'), [...]
+    describe: Callable[[Array], dict[str, Array]]  # y -> [...] each, for the logs
 
 
 def categorical(num_actions: int) -> Distribution:
@@ -60,6 +61,7 @@ def categorical(num_actions: int) -> Distribution:
         entropy=lambda logits: -negative_entropy(logits),
         regulariser=negative_entropy,
         kl=kl,
+        describe=lambda logits: {},
     )
 
 
@@ -98,6 +100,14 @@ def tanh_normal(action_size: int) -> Distribution:
         mean, log_std = mean_and_log_std(outputs)
         return _normal_kl(mean, log_std, jnp.zeros_like(mean), jnp.zeros_like(mean))
 
+    def describe(outputs: Array) -> dict[str, Array]:
+        """A policy that saturates or stops to explore shows here first."""
+        mean, log_std = mean_and_log_std(outputs)
+        return {
+            "policy_mean": jnp.mean(jnp.abs(mean), axis=-1),
+            "policy_std": jnp.mean(jnp.exp(log_std), axis=-1),
+        }
+
     return Distribution(
         num_outputs=2 * action_size,
         sample=sample,
@@ -105,6 +115,7 @@ def tanh_normal(action_size: int) -> Distribution:
         entropy=entropy,
         regulariser=regulariser,
         kl=kl,
+        describe=describe,
     )
 
 

@@ -45,7 +45,9 @@ EVERYWHERE = ("jax", "numpy")
 DOORS: dict[str, tuple[str, ...]] = {
     "absl": ("launch", "stac.runtime.checkpoints"),  # Orbax logs through it
     "ale_py": ("stac.environments.atari",),
-    "dm_control": ("stac.environments.control", "stac.environments.realworld"),
+    # `rendering` imports it, with OpenGL or without; `realworld_tasks` comes after.
+    "dm_control": ("stac.environments.rendering", "stac.environments.realworld_tasks"),
+    "dm_env": ("stac.environments",),
     "gymnasium": ("stac.environments.atari",),
     "haiku": ("stac.networks",),
     "launchpad": ("launch",),

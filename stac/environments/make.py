@@ -9,10 +9,15 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from stac import config as configuration
 from stac.config import Config
 from stac.environments import base
+
+STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
 
 
 def _atari(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
@@ -34,10 +39,50 @@ def _catch(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
     return catch.Catch(config.environment.task, seed, num_envs)
 
 
+def _control(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
+    from stac.environments import control
+
+    chosen = config.environment
+    make = functools.partial(control.environment, chosen.task, chosen.observations)
+    return _batched(make, config, seed, num_envs)
+
+
+def _realworld(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
+    from stac.environments import realworld
+
+    chosen = config.environment
+    configuration.check(
+        chosen.observations == "features",
+        "environment.observations: the Real-World RL tasks have features only",
+    )
+    make = functools.partial(realworld.environment, chosen.task, chosen.challenges)
+    return _batched(make, config, seed, num_envs)
+
+
+def _batched(
+    make: Callable[[int], Any], config: Config, seed: int, num_envs: int
+) -> base.BatchedEnvironment:
+    """E dm_env environments with unrelated seeds."""
+    from stac.environments import batched
+
+    environment = config.environment
+    words = np.random.SeedSequence(seed).generate_state(num_envs)
+    return batched.Batched(
+        make,
+        [int(word) for word in words],
+        workers=environment.workers,
+        threads=environment.threads or share_of_cores(config.runtime.num_actors),
+        stagger_steps=STAGGER_STEPS if environment.stagger else 0,
+        seed=seed,
+    )
+
+
 Builder = Callable[[Config, int, int], base.BatchedEnvironment]
 DOMAINS: dict[str, Builder] = {
     "atari": _atari,
     "catch": _catch,
+    "control": _control,
+    "realworld": _realworld,
 }
 
 

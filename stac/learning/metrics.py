@@ -22,12 +22,14 @@ def of_batch(
     acting: losses.HeadOutput, batch: losses.Transitions, distribution: Distribution
 ) -> Metrics:
     """About the acting head before the update; of a random ensemble, its first."""
-    entropy = distribution.entropy(acting.policy[:, :-1])
-    return {
-        "mean/entropy": jnp.sum(batch.valid * entropy),
-        "mean/value": jnp.sum(batch.valid * acting.value[:, :-1]),
-        "mean/reward": jnp.sum(batch.valid * batch.reward),
+    policy = acting.policy[:, :-1]
+    seen = {
+        "entropy": distribution.entropy(policy),
+        "value": acting.value[:, :-1],
+        "reward": batch.reward,
+        **distribution.describe(policy),
     }
+    return {f"mean/{name}": jnp.sum(batch.valid * each) for name, each in seen.items()}
 
 
 def of_head(

@@ -67,9 +67,14 @@ class Workdir:
         self.close()
 
 
-def default(config: Config) -> pathlib.Path:
-    """`runs/atari/james_bond/stacx_deep_seed1`: where a run goes by default."""
-    leaf = f"{config.agent.name}_{config.network.torso}_seed{config.seed}"
+def default(config: Config, *words: str) -> pathlib.Path:
+    """`runs/atari/jamesbond/stacx_deep_seed1`: where a run goes by default.
+
+    Args:
+      config: the run.
+      words: of the command line, that tell runs of one agent and task apart.
+    """
+    leaf = "_".join([config.agent.name, *words, f"seed{config.seed}"])
     played = config.environment
     return pathlib.Path("runs") / played.domain / played.task / leaf
 

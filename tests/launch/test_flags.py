@@ -164,6 +164,7 @@ BAD = {
     "--config.agent.outer.gamma=1.5": "agent.outer.gamma=1.5: must be in [0, 1]",
     "--config.agent.outer.gamma=nan": "agent.outer.gamma=nan: must be in [0, 1]",
     "--config.agent.outer.gamma=x": "--config.agent.outer.gamma=x: must be a number",
+    "--config.environment.stagger=maybe": "stagger=maybe: must be true or false",
     "--config.agent.heads=2.5": "--config.agent.heads=2.5: must be a whole number",
     "--config.agent.name=stac": "--config.agent.name=stac: use --agent",
     "--config.agent.self_tuned=lamda": "unknown metaparameter 'lamda': did you mean",

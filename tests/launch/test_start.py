@@ -51,19 +51,28 @@ def test_only_the_runtime_that_was_asked_for_is_imported(
 
 
 @pytest.mark.parametrize(
-    ("torso", "accelerator", "said"),
-    [("deep", False, 1), ("deep", True, 0), ("shallow", False, 0), ("mlp", False, 0)],
+    ("torso", "accelerator", "cure"),
+    [
+        ("deep", False, "--network=shallow"),
+        ("deep", True, ""),
+        ("residual_strided", False, "--observations=features"),
+        ("shallow", False, ""),
+        ("mlp", False, ""),
+    ],
 )
-def test_the_deep_network_without_an_accelerator_is_warned_of_once(
+def test_a_large_network_without_an_accelerator_is_warned_of_once(
     torso: str,
     accelerator: bool,
-    said: int,
+    cure: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(start, "has_accelerator", lambda: accelerator)
     start.run(a_config(torso=torso), "somewhere")
-    assert capsys.readouterr().out.count("--network=shallow") == said
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == (1 if cure else 0)
+    assert all(line.startswith("no accelerator found: ") for line in said)
+    assert all(cure in line for line in said)
 
 
 @pytest.mark.parametrize(

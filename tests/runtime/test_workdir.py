@@ -186,4 +186,5 @@ def test_the_directory_is_free_after_a_refusal(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_default_says_what_is_trained() -> None:
-    assert str(workdir.default(CONFIG)) == "runs/atari/pong/stacx_deep_seed1"
+    named = str(workdir.default(CONFIG, "deep"))
+    assert named == "runs/atari/pong/stacx_deep_seed1"

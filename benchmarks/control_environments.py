@@ -1,0 +1,80 @@
+"""How fast control environments step alone, by task and by who steps them.
+
+    python -m benchmarks.control_environments --tasks=walker.walk,walker.walk:pixels
+
+The ways take turns, so that whatever else the machine does meets them all. Prints
+environment steps per second of one actor (one step of E environments counts E) under
+normally distributed samples: the median over rounds, and the best round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import time
+
+import numpy as np
+
+from stac.environments import batched, control, make
+
+TASKS = "cartpole.balance,walker.walk,humanoid.walk,walker.walk:pixels"
+WAYS = ("serial", "threads", "processes")
+
+
+def main() -> None:
+    """Prints one line a task and number of environments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", default=TASKS, help="task or task:pixels, …")
+    parser.add_argument("--envs", default="24,32", help="environments, …")
+    parser.add_argument("--threads", type=int, default=make.share_of_cores(1))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
+    given = parser.parse_args()
+    print(f"{given.threads} threads or processes; steps/s: median (best)")
+    print(f"{'task':<24} {'E':>3}" + "".join(f"{way:>18}" for way in WAYS), flush=True)
+    for task in given.tasks.split(","):
+        for num_envs in map(int, given.envs.split(",")):
+            ways = [built(task, way, num_envs, given.threads) for way in WAYS]
+            rounds = [
+                [steps_per_second(one, given.seconds) for one in ways]
+                for _ in range(given.rounds)
+            ]
+            for one in ways:
+                one.close()
+            cells = (
+                f"{statistics.median(rates):>10,.0f} ({max(rates):,.0f})".rjust(18)
+                for rates in zip(*rounds, strict=True)
+            )
+            print(f"{task:<24} {num_envs:>3}" + "".join(cells), flush=True)
+
+
+def built(task: str, way: str, num_envs: int, threads: int) -> batched.Batched:
+    """Environments that have been warmed up."""
+    name, _, observations = task.partition(":")
+    environment = batched.Batched(
+        functools.partial(control.environment, name, observations or "features"),
+        range(num_envs),
+        workers=way,
+        threads=threads,
+    )
+    environment.reset()
+    environment.step(np.zeros((num_envs, environment.spec.num_actions)))
+    return environment
+
+
+def steps_per_second(environment: batched.Batched, seconds: float) -> float:
+    """One turn; the clock is read after whole steps of all E."""
+    random = np.random.default_rng(0)
+    shape = (environment.num_envs, environment.spec.num_actions)
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() < start + seconds:
+        environment.step(random.normal(size=shape))
+        steps += environment.num_envs
+    return steps / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""`python -m launch.control --agent=stacx --task=walker.walk`: the Control Suite."""
+
+from __future__ import annotations
+
+import sys
+
+from configs import control as numbers
+from launch import flags, start
+from stac.environments import control
+
+DOMAIN = flags.Domain(
+    program="launch.control",
+    summary="trains STAC, STACX or IMPALA on a task of the DeepMind Control Suite.",
+    flags={
+        "task": ("walker.walk", "domain.task, in any usual spelling"),
+        "observations": ("features", "features or pixels (84x84 RGB of one camera)"),
+    },
+    config=lambda task, **rest: numbers.config(task=control.task(task), **rest),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status."""
+    return flags.main(start.run, DOMAIN, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

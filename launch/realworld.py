@@ -1,0 +1,32 @@
+"""`python -m launch.realworld --agent=stac --task=cartpole.swingup --challenge=hard`.
+
+The Real-World RL suite, each challenge also on its own:
+`--challenge=none --config.environment.challenges.action_delay=3`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from configs import realworld as numbers
+from launch import flags, start
+from stac.environments import realworld
+
+DOMAIN = flags.Domain(
+    program="launch.realworld",
+    summary="trains STAC, STACX or IMPALA on a task of the Real-World RL suite.",
+    flags={
+        "task": ("cartpole.swingup", f"one of {', '.join(realworld.TASKS)}"),
+        "challenge": ("easy", "none, easy, medium or hard: all of them together"),
+    },
+    config=lambda task, **rest: numbers.config(task=realworld.task(task), **rest),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status."""
+    return flags.main(start.run, DOMAIN, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

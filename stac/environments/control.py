@@ -1,0 +1,110 @@
+"""The DeepMind Control Suite: 28 benchmark tasks and the extra ones.
+
+Every episode of the benchmark is 1,000 control steps and rewards are in [0, 1], so
+returns are at most 1,000. Its end is a time limit: discount 1. No action repeat (Tassa
+et al. 2018).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import dm_env
+import numpy as np
+
+from stac import config
+from stac.environments import rendering
+
+SIZE = 84  # pixels, height and width (Tassa et al. 2018)
+# Camera 0 is the paper's (Tassa et al. 2018). The quadruped's is so far above that the
+# animal is a dozen pixels wide; camera 2 follows it, and is Dreamer's and TD-MPC2's.
+CAMERAS = {"quadruped": 2}
+# Its terrain is drawn at every reset, whatever is observed.
+NEEDS_OPENGL = ("quadruped.escape",)
+
+
+def task(name: str) -> str:
+    """The name `domain.task` of a task, from any usual spelling of it.
+
+    `walker.walk`, `walker_walk`, `Walker-Walk` and `WalkerWalk-v1` are `walker.walk`.
+
+    Raises:
+      ConfigError: no such task, the message names the nearest ones; or one whose
+        actions have no bounds.
+    """
+    stem = re.sub(r"-v\d+$", "", name.strip()).rpartition("/")[2]
+    known = {_letters(one): one for one in tasks()}
+    found = known.get(_letters(stem)) or config.choose(
+        "control task", stem, known.values()
+    )
+    config.check(
+        not found.startswith("lqr."),
+        f"control task {found}: its actions have no bounds to which ours could be"
+        " scaled; choose another task",
+    )
+    return found
+
+
+def tasks() -> list[str]:
+    """Every task of the suite, the benchmark's first: `["acrobot.swingup", …]`."""
+    suite = rendering.suite(renders=False)
+    return [".".join(pair) for pair in (*suite.BENCHMARKING, *suite.EXTRA)]
+
+
+def environment(task: str, observations: str, seed: int) -> dm_env.Environment:
+    """One environment of one task.
+
+    Args:
+      task: any spelling that `stac.environments.control.task` knows.
+      observations: "features", the task's own dictionary; or "pixels", {"pixels":
+        uint8 [84, 84, 3]} of one camera, RGB, the sky up.
+      seed: in [0, 2^32); of the initial states.
+
+    Raises:
+      ConfigError: an unknown task or kind of observations; nothing renders here.
+    """
+    config.choose("environment.observations", observations, config.OBSERVATIONS)
+    pixels = observations == "pixels"
+    known = _task(task)
+    suite = rendering.suite(renders=pixels or known in NEEDS_OPENGL)
+    domain, name = known.split(".")
+    with rendering.quiet():
+        made = suite.load(domain, name, task_kwargs={"random": seed})
+    return Seen(made, CAMERAS.get(domain, 0)) if pixels else made
+
+
+class Seen(dm_env.Environment):
+    """A suite environment of which only one camera's picture is shown."""
+
+    def __init__(self, environment: Any, camera: int) -> None:
+        self._environment = environment
+        self._camera = camera
+
+    def reset(self) -> dm_env.TimeStep:
+        return self._seen(self._environment.reset())
+
+    def step(self, action: np.ndarray) -> dm_env.TimeStep:
+        return self._seen(self._environment.step(action))
+
+    def observation_spec(self) -> dict[str, dm_env.specs.Array]:
+        shape = (SIZE, SIZE, 3)
+        return {"pixels": dm_env.specs.Array(shape, np.uint8, name="pixels")}
+
+    def action_spec(self) -> dm_env.specs.BoundedArray:
+        return self._environment.action_spec()
+
+    def close(self) -> None:
+        """Frees the rendering context, in the thread that owns it."""
+        self._environment.physics.free()
+
+    def _seen(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
+        picture = self._environment.physics.render(SIZE, SIZE, camera_id=self._camera)
+        return timestep._replace(observation={"pixels": picture})
+
+
+_task = task  # where an argument has the name
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

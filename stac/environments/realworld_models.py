@@ -1,0 +1,158 @@
+"""The parameters that can be perturbed, and what each is in the suite's XML.
+
+Ranges and edits are the Real-World RL suite's (Dulac-Arnold et al. 2020), two oddities
+kept: `_walker_torso` and `_humanoid_friction` say which.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as etree
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stac import config
+
+Model = etree.Element  # the root of a parsed model; edits can be repeated on it
+
+
+class Parameter(NamedTuple):
+    """One number of a model, and how far it goes where nothing else is asked."""
+
+    start: float  # of the unperturbed model
+    minimum: float
+    maximum: float
+    std: float  # of a change
+    edit: Callable[[Model, float], None]
+
+
+def parameter(domain: str, name: str) -> Parameter:
+    """A row of `PARAMETERS`.
+
+    Raises:
+      ConfigError: the domain has no such parameter.
+    """
+    what = f"environment.challenges.perturbation of the {domain}"
+    return PARAMETERS[domain][config.choose(what, name, PARAMETERS[domain])]
+
+
+def parse(text: str | bytes) -> Model:
+    """Reads a model and leaves out its textures.
+
+    No sensor sees them, and they are most of what compiling costs: 60 of 65 ms for the
+    cartpole, on a core that plays a whole episode in 140.
+    """
+    model = etree.fromstring(text)
+    for assets in model.iter("asset"):
+        for texture in assets.findall("texture"):
+            assets.remove(texture)
+    for material in model.iter("material"):
+        material.attrib.pop("texture", None)
+    return model
+
+
+def text(model: Model) -> bytes:
+    """The model's XML."""
+    return etree.tostring(model)
+
+
+def _set(model: Model, path: str, **attributes: str) -> None:
+    """Sets attributes of every element at `path`, of which there must be one."""
+    found = model.findall(path)
+    if not found:
+        raise ValueError(f"the model has no {path}")
+    for element in found:
+        element.attrib.update(attributes)
+
+
+def _pole_length(model: Model, v: float) -> None:
+    """The pole's mass grows with its length [m]."""
+    _set(model, _POLE + "geom", fromto=f"0 0 0 0 0 {v}", mass=f"{v / 10.0}")
+
+
+def _walker_thigh(model: Model, v: float) -> None:
+    """Half the length [m] of both thighs; the legs hang at their lower ends."""
+    thighs = "./worldbody/body/body"
+    _set(model, f"{thighs}/geom", pos=f"0 0 {-v}", size=f"0.05 {v}")
+    _set(model, f"{thighs}/body", pos=f"0 0 {-0.25 - 2.0 * v}")
+
+
+def _walker_torso(model: Model, v: float) -> None:
+    """Half the length [m] of the torso; the original hangs both legs on one side."""
+    _set(model, "./worldbody/body/geom", size=f"0.07 {v}")
+    _set(model, "./worldbody/body/body", pos=f"0 -.05 {-v}")
+
+
+def _walker_friction(model: Model, v: float) -> None:
+    _set(model, "./default/geom", friction=f"{v} .1 .1")
+    _set(model, _FLOOR, friction=f"{v} .1 .1")
+
+
+def _quadruped_shin(model: Model, v: float) -> None:
+    """How far [m] the shins reach forward, and down; the feet start at their ends."""
+    knees = "./default/default/default[@class='knee']/geom"
+    _set(model, knees, fromto=f"0 0 0 {v} 0 {-v}")
+    _set(model, "./worldbody/body/body/body/body", pos=f"{v} 0 {-v}")
+
+
+def _quadruped_friction(model: Model, v: float) -> None:
+    toes = "./default/default/default[@class='toe']/geom"
+    _set(model, toes, friction=f"{v}")  # sliding alone
+    _set(model, _FLOOR, friction=f"{v} .1 .1")
+
+
+def _humanoid_friction(model: Model, v: float) -> None:
+    """Not even its start is the unperturbed contact: the suite's floor has 1.0.
+
+    MuJoCo takes the larger of two geoms' frictions.
+    """
+    _set(model, _BODY + "geom", friction=f"{v} .1 .1")
+    _set(model, _FLOOR, friction=f"{v} .1 .1")
+
+
+def _one(path: str, attribute: str) -> Callable[[Model, float], None]:
+    """An edit of one attribute."""
+    return lambda model, v: _set(model, path, **{attribute: f"{v}"})
+
+
+_FLOOR = "./worldbody/geom[@name='floor']"
+_BODY = "./default/default[@class='body']/"
+_POLE = "./default/default[@class='pole']/"
+_SLIDER = ".//joint[@name='slider']"
+_TORSO = ".//geom[@name='torso']"
+_HEAD = ".//geom[@name='head']"
+
+PARAMETERS: dict[str, dict[str, Parameter]] = {
+    "cartpole": {
+        "pole_length": Parameter(1.0, 0.3, 3.0, 0.3, _pole_length),
+        "pole_mass": Parameter(0.1, 0.1, 10.0, 0.5, _one(_POLE + "geom", "mass")),
+        "joint_damping": Parameter(
+            2e-6, 2e-6, 0.2, 0.02, _one(_POLE + "joint", "damping")
+        ),
+        "slider_damping": Parameter(5e-4, 5e-4, 3.0, 0.3, _one(_SLIDER, "damping")),
+    },
+    "walker": {
+        "thigh_length": Parameter(0.225, 0.1, 0.7, 0.05, _walker_thigh),
+        "torso_length": Parameter(0.3, 0.1, 0.7, 0.05, _walker_torso),
+        "joint_damping": Parameter(
+            0.1, 0.1, 10.0, 0.5, _one("./default/joint", "damping")
+        ),
+        "contact_friction": Parameter(0.7, 0.01, 2.0, 0.05, _walker_friction),
+    },
+    "quadruped": {
+        "shin_length": Parameter(0.25, 0.25, 2.0, 0.1, _quadruped_shin),
+        "torso_density": Parameter(
+            1000.0, 500.0, 10000.0, 500.0, _one(_TORSO, "density")
+        ),
+        "joint_damping": Parameter(
+            30.0, 10.0, 150.0, 10.0, _one(_BODY + "joint", "damping")
+        ),
+        "contact_friction": Parameter(1.5, 0.1, 4.5, 0.5, _quadruped_friction),
+    },
+    "humanoid": {
+        "contact_friction": Parameter(0.7, 0.05, 1.2, 0.1, _humanoid_friction),
+        "joint_damping": Parameter(
+            0.2, 0.01, 2.5, 0.2, _one(_BODY + "joint", "damping")
+        ),
+        "head_size": Parameter(0.09, 0.01, 0.19, 0.02, _one(_HEAD, "size")),
+    },
+}

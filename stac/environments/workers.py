@@ -1,0 +1,116 @@
+"""Who steps the environments of one actor: its own thread, other threads, processes.
+
+All of them run the same `share.Share` on the same numbers, so their rows are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent import futures
+from typing import Protocol
+
+from stac import config
+from stac.environments import processes, share
+
+
+class Workers(Protocol):
+    """Environments behind rows that `run` fills."""
+
+    layout: share.Layout
+    rows: share.Rows
+
+    def run(self, what: str) -> None:
+        """Does `what`, "reset" or "step", in every environment; then all is written."""
+        ...
+
+    def close(self) -> None:
+        """Ends everything; called once."""
+        ...
+
+
+class Serial:
+    """In the caller's thread."""
+
+    def __init__(self, job: share.Job) -> None:
+        self._share = share.Share(job)
+        self.layout = self._share.layout
+        self.rows = share.rows(self.layout, len(job.seeds))
+
+    def run(self, what: str) -> None:
+        getattr(self._share, what)(self.rows)
+
+    def close(self) -> None:
+        self._share.close()
+
+
+class Threads:
+    """In threads that each keep what they built; MuJoCo leaves the GIL as it steps."""
+
+    def __init__(self, jobs: Sequence[share.Job], places: Sequence[slice]) -> None:
+        self._threads = [
+            futures.ThreadPoolExecutor(1, thread_name_prefix="environments")
+            for _ in jobs
+        ]
+        self._built = [
+            thread.submit(share.Share, job)
+            for thread, job in zip(self._threads, jobs, strict=True)
+        ]
+        try:
+            self._shares = [one.result() for one in self._built]
+        except BaseException:
+            self.close()
+            raise
+        self.layout = self._shares[0].layout
+        self.rows = share.rows(self.layout, places[-1].stop)
+        self._parts = [self.rows.part(place) for place in places]
+
+    def run(self, what: str) -> None:
+        running = [
+            thread.submit(getattr(one, what), part)
+            for thread, one, part in zip(
+                self._threads, self._shares, self._parts, strict=True
+            )
+        ]
+        futures.wait(running)  # all of them: nobody writes into rows that are read
+        for one in running:
+            one.result()
+
+    def close(self) -> None:
+        for thread, one in zip(self._threads, self._built, strict=True):
+            if one.exception() is None:
+                thread.submit(one.result().close)
+        for thread in self._threads:
+            thread.shutdown()
+
+
+def choose(workers: str, threads: int, num_envs: int) -> str:
+    """The row of `stac.config.WORKERS` that "auto" stands for; others stay.
+
+    Most of a step of dm_control is Python, under the GIL, so threads gain little.
+    Steps/s by benchmarks/control_environments.py on 2 cores, E = 24, best of 5 rounds,
+    serial, in 2 threads, in 2 processes:
+
+        cartpole  8,600  5,300  13,400     humanoid       3,100  2,900  4,400
+        walker    5,900  5,200   9,800     walker pixels     63     73     94
+    """
+    config.choose("environment.workers", workers, config.WORKERS)
+    if workers != "auto":
+        return workers
+    return "processes" if min(threads, num_envs) > 1 else "serial"
+
+
+def start(
+    workers: str,
+    threads: int,
+    make: share.Make,
+    seeds: Sequence[int],
+    cuts: Sequence[int],
+) -> Workers:
+    """Builds the environments where they will be stepped."""
+    places = share.split(len(seeds), threads if workers != "serial" else 1)
+    jobs = [share.job(make, seeds, cuts, place) for place in places]
+    if workers == "serial":
+        return Serial(jobs[0])
+    if workers == "threads":
+        return Threads(jobs, places)
+    return processes.Processes(jobs, places)

@@ -1,0 +1,237 @@
+"""The Control Suite behind our rows: its tasks, names, bounds, seeds and ends."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stac import config
+from stac.environments import base, control, make, share
+from tests.environments import scripted
+
+ROOT = pathlib.Path(__file__).parents[2]
+# Dimensions of actions and of observations, as benchmark papers list them.
+BENCHMARK = {
+    "acrobot.swingup": (1, 6),
+    "acrobot.swingup_sparse": (1, 6),
+    "ball_in_cup.catch": (2, 8),
+    "cartpole.balance": (1, 5),
+    "cartpole.balance_sparse": (1, 5),
+    "cartpole.swingup": (1, 5),
+    "cartpole.swingup_sparse": (1, 5),
+    "cheetah.run": (6, 17),
+    "finger.spin": (2, 9),
+    "finger.turn_easy": (2, 12),
+    "finger.turn_hard": (2, 12),
+    "fish.upright": (5, 21),
+    "fish.swim": (5, 24),
+    "hopper.stand": (4, 15),
+    "hopper.hop": (4, 15),
+    "humanoid.stand": (21, 67),
+    "humanoid.walk": (21, 67),
+    "humanoid.run": (21, 67),
+    "manipulator.bring_ball": (5, 44),
+    "pendulum.swingup": (1, 3),
+    "point_mass.easy": (2, 4),
+    "reacher.easy": (2, 6),
+    "reacher.hard": (2, 6),
+    "swimmer.swimmer6": (5, 25),
+    "swimmer.swimmer15": (14, 61),
+    "walker.stand": (6, 24),
+    "walker.walk": (6, 24),
+    "walker.run": (6, 24),
+}
+BOUNDLESS = ("lqr.lqr_2_1", "lqr.lqr_6_2")
+
+
+def built(task: str, seed: int = 0, num_envs: int = 2, **environment: object):
+    chosen = {"domain": "control", "task": task, "workers": "serial", "stagger": False}
+    return make.factory(
+        config.Config(environment=config.EnvironmentConfig(**chosen | environment))
+    )(seed, num_envs)
+
+
+def played(environment: base.BatchedEnvironment, steps: int) -> list[np.ndarray]:
+    """Observations and rewards of a reset and of random actions, row after row."""
+    random = np.random.default_rng(0)
+    shape = (environment.num_envs, environment.spec.num_actions)
+    rows = [environment.reset()]
+    rows += [environment.step(random.normal(size=shape)) for _ in range(steps)]
+    environment.close()
+    return [field for row in rows for field in row]
+
+
+def test_the_benchmark_has_its_28_tasks_and_each_its_dimensions():
+    assert control.tasks()[:28] == list(BENCHMARK)
+    for name, (actions, features) in BENCHMARK.items():
+        layout = share.layout(control.environment(name, "features", 0))
+        assert layout.observation_shape == (features,)
+        assert layout.action_minimum.tolist() == [-1] * actions
+        assert layout.action_maximum.tolist() == [1] * actions
+
+
+def load_and_step(names: list[str], steps: int) -> None:
+    for name in names:
+        environment = built(name, num_envs=1)
+        assert np.isfinite(np.concatenate(played(environment, steps), axis=None)).all()
+
+
+def test_every_task_of_the_benchmark_steps():
+    load_and_step(list(BENCHMARK), 5)
+
+
+@pytest.mark.slow
+def test_every_extra_task_steps_but_those_without_bounds():
+    extra = control.tasks()[28:]
+    assert set(BOUNDLESS) | set(control.NEEDS_OPENGL) < set(extra)
+    load_and_step([n for n in extra if n not in BOUNDLESS + control.NEEDS_OPENGL], 5)
+
+
+@pytest.mark.slow
+def test_random_extreme_actions_break_no_physics():
+    for name in (*BENCHMARK, "quadruped.walk", "quadruped.run"):
+        environment = built(name, num_envs=1)
+        environment.reset()
+        random = np.random.default_rng(1)
+        for _ in range(1000):
+            row = environment.step(
+                random.choice([-20, 20], environment._minimum.shape)[None]
+            )
+            assert 0 <= row.reward[0] <= 1
+        assert row.last[0]
+        environment.close()
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("walker.walk", "walker.walk"),
+        ("walker_walk", "walker.walk"),
+        (" Walker-Walk ", "walker.walk"),
+        ("WalkerWalk-v1", "walker.walk"),
+        ("dm_control/ball_in_cup-catch-v0", "ball_in_cup.catch"),
+        ("humanoid_cmu.run", "humanoid_CMU.run"),
+        ("BALL_IN_CUP.CATCH", "ball_in_cup.catch"),
+    ],
+)
+def test_names_are_understood_in_any_usual_spelling(spelling, name):
+    assert control.task(spelling) == name
+
+
+def test_no_two_tasks_have_the_same_letters():
+    names = control.tasks()
+    assert len({control._letters(name) for name in names}) == len(names) == 51
+
+
+def test_an_unknown_task_is_refused_with_the_nearest():
+    expected = r"^unknown control task 'walker.wolk': did you mean walker.walk or "
+    for refuse in (control.task, built):
+        with pytest.raises(config.ConfigError, match=expected):
+            refuse("walker.wolk")
+
+
+def test_a_task_whose_actions_have_no_bounds_is_refused():
+    for name in BOUNDLESS:
+        with pytest.raises(config.ConfigError, match=f"{name}: its actions have no"):
+            control.task(name)
+
+
+def test_actions_are_scaled_to_bounds_that_are_not_symmetric():
+    environment = built("quadruped.walk", num_envs=1)
+    low = [-1.0, -1.0, -0.8] * 4
+    high = [1.0, 1.1, 0.8] * 4
+    np.testing.assert_allclose(environment.spec.action_minimum, low)
+    np.testing.assert_allclose(environment.spec.action_maximum, high)
+    physics = environment._workers._share._environments[0].physics
+    environment.reset()
+    for sample, expected in ((50, high), (-50, low), (0, [0, 0.05, 0] * 4)):
+        environment.step(np.full((1, 12), sample, np.float32))
+        np.testing.assert_allclose(physics.control(), expected, atol=1e-12)
+    environment.close()
+
+
+def test_features_are_the_tasks_own_in_their_order():
+    alone = control.environment("humanoid.walk", "features", 3)
+    names = ["joint_angles", "head_height", "extremities"]
+    names += ["torso_vertical", "com_velocity", "velocity"]
+    assert list(alone.observation_spec()) == names
+    seen = alone.reset().observation
+    flat = np.concatenate([np.ravel(seen[name]) for name in names])
+    one = share.Share(share.Job(lambda seed: alone, (3,), (0,)))
+    rows = share.rows(one.layout, 1)
+    one._write_observation(seen, rows.observation[0])
+    np.testing.assert_array_equal(rows.observation[0], np.float32(flat))
+
+
+def test_equal_seeds_give_equal_rows_and_each_environment_its_own():
+    rows, same, other = (played(built("walker.walk", seed), 30) for seed in (1, 1, 2))
+    for field, twin in zip(rows, same, strict=True):
+        np.testing.assert_array_equal(field, twin)
+    assert (rows[0][0] != rows[0][1]).any()
+    assert (rows[0] != other[0]).any()
+
+
+@pytest.mark.parametrize("way", ["threads", "processes"])
+def test_the_physics_is_the_same_bit_for_bit_wherever_it_runs(way):
+    here = played(built("walker.walk", 5, 3, stagger=True), 40)
+    there = played(built("walker.walk", 5, 3, stagger=True, workers=way, threads=2), 40)
+    for field, twin in zip(here, there, strict=True):
+        np.testing.assert_array_equal(field, twin)
+
+
+def test_an_episode_is_1000_steps_and_ends_by_a_time_limit():
+    environment = built("cartpole.balance", num_envs=1)
+    environment.reset()
+    for step in range(1, 2003):
+        row = environment.step(np.zeros((1, 1)))
+        assert row.discount[0] == 1
+        assert row.last[0] == (step % 1001 == 1000)
+        assert row.first[0] == (step % 1001 == 0)
+        assert 0 <= row.reward[0] <= 1
+    environment.close()
+
+
+def test_staggered_first_episodes_end_one_by_one():
+    environment = built("pendulum.swingup", num_envs=8, stagger=True)
+    assert environment.spec.staggered
+    assert not built("pendulum.swingup").spec.staggered
+    environment.reset()
+    ends = [set() for _ in range(8)]
+    for step in range(1, 1001):
+        row = environment.step(np.zeros((8, 1)))
+        for env in np.nonzero(row.last)[0]:
+            ends[env].add(step)
+    environment.close()
+    assert [len(steps) for steps in ends] == [1] * 8
+    assert len(set.union(*ends)) == 8
+
+
+_QUIET = """
+import sys
+from stac.environments import control
+for name in ("cheetah.run", "walker.walk"):
+    control.environment(name, "features", 0).reset()
+assert "jax" not in sys.modules
+assert "OpenGL" not in sys.modules and "glfw" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("variable", [{}, {"MUJOCO_GL": "no such backend"}])
+def test_features_need_no_opengl_and_nothing_is_said(tmp_path, monkeypatch, variable):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = subprocess.run(
+        [sys.executable, *scripted.WARNINGS, "-c", _QUIET],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []  # MuJoCo writes warnings to a file

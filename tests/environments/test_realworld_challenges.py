@@ -1,0 +1,216 @@
+"""Challenges in the configuration: the combined rows, each field, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from configs import control
+from configs import realworld as numbers
+from launch import flags, overrides
+from launch import realworld as command
+from stac.challenges import OWN, Challenges
+from stac.config import Config, ConfigError
+from tests.environments.realworld_twin import FACTS
+
+FIELDS = dataclasses.fields(Challenges)
+PREFIX = "environment.challenges."
+
+
+def parsed(*arguments: str) -> Config:
+    argv = ["launch.realworld", "--runtime=threads", *arguments]
+    return flags.parse(argv, command.DOMAIN).config
+
+
+@pytest.mark.parametrize("level", ["easy", "medium", "hard"])
+@pytest.mark.parametrize("domain", FACTS["combined_perturbation_per_domain"])
+def test_combined_challenges_are_the_suites_to_the_last_number(domain, level):
+    known = FACTS["combined_challenges"][level]
+    delay, noise, perturb = known["delay"], known["noise"], known["perturb"]
+    parameter = FACTS["combined_perturbation_per_domain"][domain]
+    expected = Challenges(
+        buffers="faithful",
+        action_delay=delay["actions"],
+        observation_delay=delay["observations"],
+        reward_delay=delay["rewards"],
+        action_noise=noise["gaussian"]["actions_std"],
+        observation_noise=noise["gaussian"]["observations_std"],
+        observation_dropped=noise["dropped"]["observations_prob"],
+        observation_dropped_steps=noise["dropped"]["observations_steps"],
+        observation_stuck=noise["stuck"]["observations_prob"],
+        observation_stuck_steps=noise["stuck"]["observations_steps"],
+        action_dropped=noise["dropped"]["actions_prob"],
+        action_dropped_steps=noise["dropped"]["actions_steps"],
+        action_stuck=noise["stuck"]["actions_prob"],
+        action_stuck_steps=noise["stuck"]["actions_steps"],
+        action_repetition=noise["repetition"]["actions_prob"],
+        action_repetition_steps=noise["repetition"]["actions_steps"],
+        perturbation=parameter["param"],
+        perturbation_scheduler=perturb["scheduler"],
+        perturbation_period=perturb["period_episodes"],
+        perturbation_start=parameter["start"],
+        perturbation_minimum=parameter[level]["min"],
+        perturbation_maximum=parameter[level]["max"],
+        perturbation_std=parameter[level]["std"],
+        dummy_dimensions=known["dimensionality"]["num_random_state_observations"],
+        safety=known["safety"]["enable"],
+        multi_objective=known["multiobj"]["enable"],
+    )
+    assert numbers.challenges(domain, level) == expected
+
+
+def test_no_challenge_is_the_default_and_the_row_none():
+    assert numbers.challenges("walker", "none") == Challenges()
+    quiet = {
+        field.name: getattr(Challenges(), field.name)
+        for field in FIELDS
+        if not field.name.startswith(("safety_", "perturbation_", "multi_objective_"))
+        and not field.name.endswith("_steps")
+    }
+    assert quiet.pop("buffers") == "faithful"
+    assert not any(quiet.values())
+
+
+def test_the_papers_numbers_are_those_of_control_from_features():
+    chosen = numbers.config("walker.walk", "stac", "hard")
+    features = control.config("walker.walk", "stac", "features")
+    same = dataclasses.replace(chosen, environment=features.environment)
+    assert same == features
+    environment = chosen.environment
+    assert (environment.domain, environment.task) == ("realworld", "walker.walk")
+    assert environment.stagger
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_each_number_is_set_alone_from_the_command_line(field):
+    default = getattr(Challenges(), field.name)
+    words = {
+        "buffers": "reset",
+        "perturbation": "pole_mass",
+        "perturbation_scheduler": "saw_wave",
+    }
+    if isinstance(default, bool):
+        value: object = not default
+    elif isinstance(default, float):
+        value = 0.5
+    else:
+        value = words.get(field.name, 2)
+    arguments = [f"--config.{PREFIX}{field.name}={value}"]
+    changed = {field.name: value}
+    if field.name == "multi_objective":  # which weighs what safety counts
+        changed |= {"safety": True, "multi_objective_observed": True}
+        arguments += [f"--config.{PREFIX}{name}=true" for name in list(changed)[1:]]
+    found = parsed("--challenge=none", *arguments).environment.challenges
+    assert found == dataclasses.replace(Challenges(), **changed)
+    assert found != Challenges()
+    assert type(getattr(found, field.name)) is type(default)
+
+
+def test_one_number_of_a_combined_challenge_can_be_changed():
+    found = parsed("--challenge=hard", f"--config.{PREFIX}buffers=reset")
+    hard = numbers.challenges("cartpole", "hard")
+    expected = dataclasses.replace(hard, buffers="reset")
+    assert found.environment.challenges == expected
+
+
+def test_every_number_is_listed_by_help():
+    listed = overrides.values(numbers.config())
+    assert {PREFIX + field.name for field in FIELDS} <= set(listed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"buffers": "rest"}, "buffers 'rest': did you mean reset?"),
+        ({"perturbation_scheduler": "unifrom"}, "did you mean uniform?"),
+        ({"action_delay": -1}, r"action_delay=-1: must be in \[0, 1000000\]"),
+        ({"observation_delay": -1}, "observation_delay=-1: must be in"),
+        ({"reward_delay": 10**7}, "reward_delay=10000000: must be in"),
+        ({"dummy_dimensions": -5}, "dummy_dimensions=-5: must be in"),
+        ({"action_noise": -0.1}, "action_noise=-0.1: is a standard deviation"),
+        ({"observation_noise": float("nan")}, "observation_noise=nan: is a standard"),
+        ({"observation_noise": float("inf")}, "observation_noise=inf: is a standard"),
+        ({"observation_dropped": 1.1}, "observation_dropped=1.1: is a probability"),
+        ({"observation_stuck": -0.1}, "observation_stuck=-0.1: is a probability"),
+        ({"action_dropped": 2.0}, "action_dropped=2.0: is a probability"),
+        ({"action_stuck": 2.0}, "action_stuck=2.0: is a probability"),
+        ({"action_repetition": 2.0}, "action_repetition=2.0: is a probability"),
+        ({"observation_dropped_steps": 0}, "dropped_steps=0: must be at least 1"),
+        ({"observation_stuck_steps": 0}, "stuck_steps=0: must be at least 1"),
+        ({"action_dropped_steps": 0}, "dropped_steps=0: must be at least 1"),
+        ({"action_stuck_steps": 0}, "stuck_steps=0: must be at least 1"),
+        ({"action_repetition_steps": 0}, "repetition_steps=0: must be at least 1"),
+        ({"perturbation_period": 0}, "perturbation_period=0: must be at least 1"),
+        ({"perturbation_start": 0.0}, "start=0.0: must be positive, or -1 for the"),
+        ({"perturbation_minimum": -2.0}, "minimum=-2.0: must be positive, or -1"),
+        ({"perturbation_maximum": float("inf")}, "maximum=inf: must be positive"),
+        ({"perturbation_std": float("nan")}, "std=nan: must be positive, or -1"),
+        ({"safety_coefficient": 1.5}, r"safety_coefficient=1.5: must be in \[0, 1\]"),
+        (
+            {"multi_objective_coefficient": -0.5},
+            r"multi_objective_coefficient=-0.5: must be in \[0, 1\]",
+        ),
+        (
+            {"multi_objective": True, "multi_objective_observed": True},
+            "weighs the constraints: set safety=true as well",
+        ),
+        (
+            {"multi_objective": True, "safety": True},
+            "alone changes nothing: set .*_coefficient or .*_observed",
+        ),
+    ],
+)
+def test_a_challenge_that_cannot_be_is_refused_in_one_line(changes, message):
+    with pytest.raises(ConfigError, match=message) as refusal:
+        Challenges(**changes)
+    assert "\n" not in str(refusal.value)
+    assert "environment.challenges." in str(refusal.value)
+
+
+def test_every_range_is_checked():
+    free = {"safety", "safety_observed", "safety_action_change", "perturbation"}
+    free |= {"multi_objective", "multi_objective_observed"}
+    for field in FIELDS:
+        if field.name not in free:
+            worst = "nonsense" if isinstance(field.default, str) else -7
+            with pytest.raises(ConfigError, match=f"environment.*{field.name}"):
+                Challenges(**{field.name: worst})
+    assert Challenges(perturbation_start=OWN) == Challenges()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--challenge=hrad"], "unknown challenge 'hrad': did you mean hard?"),
+        (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
+        (["--agent=stax"], "unknown agent 'stax': did you mean"),
+        ([f"--config.{PREFIX}action_dely=3"], "action_dely': did you mean"),
+        ([f"--config.{PREFIX}action_delay=soon"], "must be a whole number"),
+        (
+            ["--task=walker.walk", f"--config.{PREFIX}perturbation=shin_length"],
+            "of the walker 'shin_length': did you mean thigh_length",
+        ),
+        (
+            [f"--config.{PREFIX}perturbation_minimum=3"],
+            "the minimum 3.0 is above the maximum 1.1",
+        ),
+    ],
+)
+def test_the_command_refuses_in_one_line_and_leaves_nothing(
+    arguments: list[str], message: str, capsys, tmp_path: pathlib.Path
+):
+    place = tmp_path / "run"
+    argv = ["realworld", "--runtime=threads", f"--workdir={place}", *arguments]
+    assert command.main(argv) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not place.exists()
+
+
+def test_tasks_are_spelled_as_one_likes():
+    found = parsed("--task=Humanoid-Walk", "--challenge=medium").environment
+    assert found.task == "humanoid.walk"
+    assert found.challenges == numbers.challenges("humanoid", "medium")

@@ -1,0 +1,129 @@
+"""The control command: what it asks, what it refuses, that it trains."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from configs import control as numbers
+from launch import control, flags
+from stac.config import Config, ConfigError
+from stac.environments import batched, make, realworld
+
+
+def parsed(*arguments: str) -> Config:
+    return flags.parse(["x", "--runtime=lockstep", *arguments], control.DOMAIN).config
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default workdirs are relative to the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_flags_it_is_the_papers_run_on_features() -> None:
+    config = parsed()
+    assert config.environment.task == "walker.walk"
+    assert config.network.torso == "mlp"
+    assert config.network.mlp_hiddens == (256, 256)
+    assert config.network.lstm_size == config.network.head_hidden == 256
+    batch = config.batch
+    assert (batch.batch_size, batch.unroll_length, batch.overlap) == (24, 40, 30)
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.end_learning_rate) == (1e-3, 1e-4)
+    assert (optimizer.rms_epsilon, optimizer.rms_decay) == (0.1, 0.99)
+    assert config.total_frames == 30_000_000
+    assert config.agent.outer.gamma == 0.99
+    assert config.agent.reward_clip == 0
+    assert config.environment.stagger
+
+
+def test_pixels_have_a_network_of_their_own() -> None:
+    config = parsed("--observations=pixels", "--task=QUADRUPED_RUN")
+    assert config.environment.task == "quadruped.run"
+    assert config.environment.observations == "pixels"
+    assert (config.network.torso, config.network.lstm_size) == ("residual_strided", 256)
+
+
+def test_both_setups_share_every_other_number() -> None:
+    features, pixels = (numbers.config(observations=one) for one in numbers.NETWORKS)
+    assert features.optimizer == pixels.optimizer
+    assert features.agent == pixels.agent
+    assert features.batch == pixels.batch
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--task=walker.wolk", "did you mean walker.walk"),
+        ("--observations=pixel", "did you mean pixels"),
+        ("--task=lqr.lqr_2_1", "no bounds"),
+        ("--agent=stac_x", "did you mean stacx"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    argument: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(config: Config, workdir: str) -> None:
+        raise AssertionError(f"{workdir} was run")
+
+    status = flags.main(never, control.DOMAIN, ["x", "--runtime=lockstep", argument])
+    said = capsys.readouterr().err
+    assert status == flags.USER_ERROR
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_the_help_names_tasks_and_observations() -> None:
+    with pytest.raises(flags.Help) as helped:
+        parsed("--help")
+    for words in ("--task", "--observations", "features or pixels", "walker.walk"):
+        assert words in str(helped.value)
+
+
+def test_the_real_world_row_hands_on_task_and_challenges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+    monkeypatch.setattr(
+        make, "_batched", lambda maker, config, seed, num_envs: given.append(maker)
+    )
+    config = numbers.config()
+    environment = parsed("--config.environment.stagger=false").environment
+    assert not environment.stagger
+    make.DOMAINS["realworld"](config, 1, 2)
+    assert given[0].func is realworld.environment
+    assert given[0].args == ("walker.walk", config.environment.challenges)
+
+
+def test_seeds_of_environments_are_unrelated_to_those_of_other_actors() -> None:
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batched, "Batched", lambda *a, **named: made.append((a, named)))
+        for seed in (1, 2):
+            make.factory(parsed())(seed, 24)
+    seeds = [seed for (_, these), _ in made for seed in these]
+    assert len(set(seeds)) == 48
+    named = made[0][1]
+    assert (named["stagger_steps"], named["workers"], named["seed"]) == (
+        1000,
+        "auto",
+        1,
+    )
+
+
+def test_it_trains(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "run"
+    arguments = ["x", "--runtime=lockstep", "--task=cartpole.balance", "--agent=impala"]
+    arguments += ["--total_frames=720", f"--workdir={place}", "--num_actors=1"]
+    assert control.main(arguments) == 0
+    last = json.loads((place / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (last["frames"], last["updates"]) == (720, 3)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_unknown_kind_of_observation_is_refused_by_the_numbers() -> None:
+    with pytest.raises(ConfigError, match="unknown observations 'text'"):
+        numbers.config(observations="text")
