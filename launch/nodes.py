@@ -27,8 +27,9 @@ from stac.environments.base import EnvironmentSpec
 from stac.runtime import actor, assembly, devices, reverb_queue
 from stac.runtime.feeder import Feeder
 from stac.runtime.queues import Closed
+from stac.runtime.reverb_items import Template
 from stac.runtime.shutdown import GRACE_SECONDS, Stop
-from stac.types import Experience, Params
+from stac.types import Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
 USER_ERROR, FAILED = 2, 1  # exit statuses
@@ -95,7 +96,7 @@ class Queue:
     """Holds the trajectories."""
 
     def __init__(
-        self, host: Host, item: Experience, capacity: int, address: lp.Address
+        self, host: Host, item: Template, capacity: int, address: lp.Address
     ) -> None:
         self._host, self._item, self._capacity = host, item, capacity
         self._address = address
@@ -117,7 +118,7 @@ class Learner:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Experience,
+        item: Template,
         queue: lp.Address,
         workdir: str,
     ) -> None:
@@ -169,7 +170,7 @@ class Actor:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Experience,
+        item: Template,
         queue: lp.Address,
         learner: Any,  # a Courier client of Learner
         index: int,

@@ -1,13 +1,13 @@
 """A TrajectoryQueue between processes: one Reverb table, first in, first out.
 
-One trajectory is one item of the table, all of its leaves at once. The table holds
+One trajectory is one item of the table (`stac.runtime.reverb_items`). The table holds
 `capacity` of them and gives each away once; a writer whose items do not fit waits.
 Nothing here waits in Reverb for longer than a second: most of its calls cannot be woken
 from outside, and a thread that is left in one keeps its process from ending well. So a
 reader takes only what it has seen to be there, which holds for one reader alone.
 
-Trajectories that overlap are stored whole. To share their steps, a trajectory's blocks
-of rows would become the writer's steps, and an item would name the blocks it spans.
+Steps that trajectories share are sent to the table and stored in it once; it forgets
+them when they are in no item and their writer is past them. A reader gets items whole.
 
 Reverb imports TensorFlow, several seconds and some hundred megabytes a process. So it
 is imported by the first who needs it, and not with this file.
@@ -26,7 +26,9 @@ import numpy as np
 
 from stac.config import BatchConfig
 from stac.environments.base import EnvironmentSpec
+from stac.runtime import reverb_items
 from stac.runtime.queues import Closed
+from stac.runtime.reverb_items import Template
 from stac.types import CoreState, Experience, Report, Trajectory
 
 if TYPE_CHECKING:
@@ -41,18 +43,18 @@ _FIRST_LOOK, _LAST_LOOK = 0.001, 0.01  # seconds between looks into an empty tab
 
 def template(
     spec: EnvironmentSpec, batch: BatchConfig, core_state: CoreState
-) -> Experience:
-    """What one item holds: `jax.ShapeDtypeStruct`s, without a batch axis.
+) -> Template:
+    """What the actors' trajectories look like.
 
     Args:
       spec: of the environment.
-      batch: for n.
+      batch: for n and the overlap.
       core_state: of the agent for any number of environments: leaves [E, ...].
     """
     rows, columns = batch.unroll_length, batch.unroll_length - 1
     action = (spec.num_actions,) if spec.continuous else ()
     array: Any = jax.ShapeDtypeStruct
-    return Experience(
+    experience = Experience(
         Trajectory(
             observation=array(
                 (rows, *spec.observation_shape), np.dtype(spec.observation_dtype)
@@ -75,10 +77,11 @@ def template(
             actor=array((), np.int32),
         ),
     )
+    return Template(experience, batch.overlap)
 
 
 @contextlib.contextmanager
-def serve(item: Experience, capacity: int, port: int | None = None) -> Iterator[str]:
+def serve(item: Template, capacity: int, port: int | None = None) -> Iterator[str]:
     """A server with the table, for as long as the block lasts.
 
     It listens on every network interface, and whoever reaches it may read and write.
@@ -95,7 +98,8 @@ def serve(item: Experience, capacity: int, port: int | None = None) -> Iterator[
     import tensorflow
 
     signature = [
-        tensorflow.TensorSpec(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(item)
+        tensorflow.TensorSpec(shape, dtype)
+        for shape, dtype in reverb_items.packing(item).signature()
     ]
     table = reverb.Table.queue(TABLE, capacity, signature=signature)
     with tempfile.TemporaryDirectory() as unused:  # else it leaves one behind
@@ -108,7 +112,7 @@ def serve(item: Experience, capacity: int, port: int | None = None) -> Iterator[
             del server  # before the interpreter goes, which it would complain about
 
 
-def connect(address: str, item: Experience) -> ReverbQueue:
+def connect(address: str, item: Template) -> ReverbQueue:
     """One side of the queue that `serve` holds; the server may come up later."""
     import reverb
 
@@ -121,26 +125,32 @@ class ReverbQueue:
     An object belongs to one side: either its `put` is used or its `get`.
     """
 
-    def __init__(self, client: reverb.Client, item: Experience) -> None:
+    def __init__(self, client: reverb.Client, item: Template) -> None:
         """See `connect`."""
         self._client = client
-        self._structure = jax.tree.structure(item)
+        self._packing = reverb_items.packing(item)
         self._writer: reverb.TrajectoryWriter | None = None
         self._closed = threading.Event()
 
     def put(self, experience: Experience) -> None:
         """See TrajectoryQueue; returns when the table has taken all E.
 
+        Where trajectories overlap, all that one object is given must come from one
+        actor, in order and from its first.
+
         Raises:
           Closed: this side was closed.
-          ValueError: a leaf does not look like the table's items.
+          ValueError: a leaf does not look like the table's items, or trajectories that
+            overlap are not as many as the time before.
         """
         with self._ending():
-            writer = self._open_writer()
-            for leaves in _items(experience):
-                writer.append(leaves)
-                newest = [column[-1] for column in writer.history]
-                writer.create_item(TABLE, 1.0, newest)
+            writer = self._open_writer(len(experience.report.actor))
+            for step in self._packing.steps(experience):
+                writer.append(step.cells)
+                if step.item:
+                    columns = zip(writer.history, step.item, strict=True)
+                    item = [column[places] for column, places in columns]
+                    writer.create_item(TABLE, 1.0, item)
             self._flush(writer)
 
     def get(self, count: int) -> Experience:
@@ -150,8 +160,7 @@ class ReverbQueue:
             while len(items) < count:
                 ready = min(self._wait_for_items(), count - len(items))
                 items += self._sample(ready)
-        leaves = [np.stack(column) for column in zip(*items, strict=True)]
-        return jax.tree.unflatten(self._structure, leaves)
+        return self._packing.join(items)
 
     def size(self) -> int:
         """Trajectories in the table; 0 where the server does not answer."""
@@ -164,12 +173,17 @@ class ReverbQueue:
         if self._writer is not None:
             self._writer.close()  # a server that stops waits 5 s for open ones
 
-    def _open_writer(self) -> reverb.TrajectoryWriter:
+    def _open_writer(self, envs: int) -> reverb.TrajectoryWriter:
         """The one writer, when the server is up: making one asks the server."""
         while self._writer is None:
             self._check()
             if self._info():
-                self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
+                kept = self._packing.kept(envs)
+                self._writer = self._client.trajectory_writer(max(kept))
+                for column, steps in enumerate(kept):
+                    self._writer.configure(
+                        (column,), num_keep_alive_refs=steps, max_chunk_length=1
+                    )
         return self._writer
 
     def _flush(self, writer: reverb.TrajectoryWriter) -> None:
@@ -220,10 +234,3 @@ class ReverbQueue:
             if self._closed.wait(_ENDING_SECONDS):
                 raise Closed from error
             raise
-
-
-def _items(experience: Experience) -> Iterator[list[np.ndarray]]:
-    """Leaves [E, ...] -> E lists of leaves, in the order of the table's signature."""
-    leaves = jax.tree.leaves(experience)
-    for index in range(len(leaves[0])):
-        yield [leaf[index] for leaf in leaves]

@@ -27,19 +27,16 @@ CAPACITY = 4
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    with reverb_queue.serve(like(experiences.numbered(range(1))), CAPACITY) as address:
+    with reverb_queue.serve(
+        experiences.like(experiences.numbered(range(1))), CAPACITY
+    ) as address:
         yield address
 
 
-def like(experience: Experience) -> Experience:
-    """What one trajectory of it looks like."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), experience
-    )
-
-
 def side(address: str) -> reverb_queue.ReverbQueue:
-    return reverb_queue.connect(address, like(experiences.numbered(range(1))))
+    return reverb_queue.connect(
+        address, experiences.like(experiences.numbered(range(1)))
+    )
 
 
 def random_bits(like_this: Experience, count: int, seed: int) -> Experience:
@@ -54,12 +51,6 @@ def random_bits(like_this: Experience, count: int, seed: int) -> Experience:
         return np.ascontiguousarray(bits).view(item.dtype)[..., 0]
 
     return jax.tree.map(leaf, like_this)
-
-
-def bits(tree: Experience) -> list[tuple[str, tuple[int, ...], bytes]]:
-    return [
-        (str(leaf.dtype), leaf.shape, leaf.tobytes()) for leaf in jax.tree.leaves(tree)
-    ]
 
 
 def rows(tree: Experience, start: int, stop: int) -> Experience:
@@ -80,7 +71,7 @@ def test_what_went_in_comes_out_bit_for_bit_and_in_order(core_state, continuous)
     )
     batch = BatchConfig(batch_size=1, unroll_length=5)
     item = reverb_queue.template(spec, batch, core_state)
-    sent = random_bits(item, 12, seed=1)
+    sent = random_bits(item.experience, 12, seed=1)
     with reverb_queue.serve(item, capacity=12) as address:
         reader = reverb_queue.connect(address, item)
         with contextlib.closing(reverb_queue.connect(address, item)) as writer:
@@ -88,17 +79,19 @@ def test_what_went_in_comes_out_bit_for_bit_and_in_order(core_state, continuous)
                 writer.put(rows(sent, start, stop))
         for start, stop in ((0, 1), (1, 8), (8, 12)):
             got = reader.get(stop - start)
-            assert jax.tree.structure(got) == jax.tree.structure(item)
-            assert bits(got) == bits(rows(sent, start, stop))
+            assert jax.tree.structure(got) == jax.tree.structure(item.experience)
+            assert experiences.bits(got) == experiences.bits(rows(sent, start, stop))
 
 
 def test_the_template_is_what_an_actor_puts():
-    batch = BatchConfig(batch_size=1, unroll_length=5)
+    batch = BatchConfig(batch_size=1, unroll_length=5, overlap=3)
     environment, agent = fakes.Counting(3), fakes.following_agent()
     acting = actor.Actor(agent, environment, batch, seed=1, index=0)
     put = acting.unroll(0, {"b": np.float32(0)})
     core_state = agent.initial_core_state(7)
-    assert reverb_queue.template(environment.spec, batch, core_state) == like(put)
+    assert reverb_queue.template(
+        environment.spec, batch, core_state
+    ) == experiences.like(put, 3)
 
 
 def test_the_size_is_what_waits(address):
@@ -176,7 +169,9 @@ def test_a_server_may_come_up_later():
     early = side(f"localhost:{port}")
     putting = experiences.Doing(early.put, experiences.numbered(range(1)))
     assert putting.waits()
-    with reverb_queue.serve(like(experiences.numbered(range(1))), 1, port) as address:
+    with reverb_queue.serve(
+        experiences.like(experiences.numbered(range(1))), 1, port
+    ) as address:
         assert list(side(address).get(1).report.actor) == [0]
         putting.result()
         early.close()
