@@ -1,14 +1,19 @@
-"""Frames per second of the environment alone and of the three runtimes, side by side.
+"""Steps per second of environments alone and of the three runtimes, side by side.
 
-    python -m benchmarks.throughput --seconds=60 --game=james_bond
+    python -m benchmarks.throughput --seconds=60
+    python -m benchmarks.throughput control:walker.walk:features --agents=impala,stacx
 
-Each runtime is the real command in a process of its own. Its rate is taken between the
-first and the last row of metrics.jsonl, so that start-up and compiling are left out.
+What is run is named command:task:variant, where the variant is Atari's network,
+control's observations or the real world's challenge. Each runtime is the real command
+in a process of its own. Its rate is taken between the first and the last row of
+metrics.jsonl, so that start-up and compiling are left out. Flags that are not this
+program's go to the commands.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,55 +22,89 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from stac.config import Config, EnvironmentConfig, RuntimeConfig
+from launch import atari, control, flags, realworld
+from stac.config import Config
 from stac.environments import make
+from stac.environments.base import EnvironmentSpec
 
-FRAMES_PER_STEP = 4
+# The command, and the flags that task and variant are given by.
+COMMANDS = {
+    "atari": (atari.DOMAIN, "game", "network"),
+    "control": (control.DOMAIN, "task", "observations"),
+    "realworld": (realworld.DOMAIN, "task", "challenge"),
+}
+ATARI = ["atari:james_bond:shallow", "atari:james_bond:deep"]
 START_SECONDS = 300.0  # for starting and compiling, not measured
+ALONE_SECONDS = 10.0
 
 
 class Rate(NamedTuple):
     name: str
-    frames_per_second: float
+    steps_per_second: float  # an agent's; on Atari four frames each
     updates: int
     learner_waits: float  # share of the learner's time
 
 
-def environment_alone(game: str, num_envs: int, threads: int, seconds: float) -> Rate:
-    """Random actions, no network."""
-    config = Config(
-        environment=EnvironmentConfig(task=game, threads=threads),
-        runtime=RuntimeConfig(num_actors=1),
-    )
-    environment = make.factory(config)(0, num_envs)
+class What(NamedTuple):
+    """command:task:variant, read."""
+
+    name: str
+    domain: flags.Domain
+    flags: tuple[str, ...]
+
+    @classmethod
+    def read(cls, name: str) -> What:
+        command, task, variant = name.split(":")
+        domain, first, second = COMMANDS[command]
+        return cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
+
+    def config(self) -> Config:
+        """As the command has it, with one actor."""
+        arguments = ["", *self.flags, "--runtime=threads", "--num_actors=1"]
+        return flags.parse(arguments, self.domain).config
+
+
+def alone(what: What, threads: int) -> Rate:
+    """The environments of one actor, random actions, no network."""
+    config = what.config()
+    chosen = dataclasses.replace(config.environment, threads=threads)
+    config = dataclasses.replace(config, environment=chosen)
+    environment = make.factory(config)(0, config.runtime.envs_per_actor)
+    actions = random_actions(environment.spec, environment.num_envs)
     environment.reset()
-    actions = np.random.default_rng(0).integers(
-        0, environment.spec.num_actions, size=(1000, num_envs), dtype=np.int32
-    )
+    environment.step(next(actions))
     start, steps = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - start) < seconds:
-        environment.step(actions[steps % 1000])
-        steps += 1
+    while (elapsed := time.perf_counter() - start) < ALONE_SECONDS:
+        environment.step(next(actions))
+        steps += environment.num_envs
     environment.close()
-    rate = steps * num_envs * FRAMES_PER_STEP / elapsed
-    return Rate(f"environment alone, {threads} threads", rate, 0, 0.0)
+    return Rate(f"{what.name}, alone, {threads} cores", steps / elapsed, 0, 0.0)
+
+
+def random_actions(spec: EnvironmentSpec, envs: int) -> Iterator[np.ndarray]:
+    random = np.random.default_rng(0)
+    while True:
+        if spec.continuous:
+            yield random.normal(size=(envs, spec.num_actions))
+        else:
+            yield random.integers(0, spec.num_actions, size=envs, dtype=np.int32)
 
 
 def runtime(
-    name: str, network: str, agent: str, game: str, seconds: float, extra: list[str]
+    what: What, name: str, agent: str, seconds: float, extra: list[str]
 ) -> Rate:
     """The real command, interrupted after it has learned for `seconds`."""
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder) / "run"
         command = [
-            *(sys.executable, "-m", "launch.atari", f"--agent={agent}"),
-            *(f"--game={game}", f"--network={network}", f"--runtime={name}"),
-            *(f"--workdir={workdir}", "--config.runtime.log_every_seconds=1"),
-            *extra,
+            *(sys.executable, "-m", what.domain.program, f"--agent={agent}"),
+            *(*what.flags, f"--runtime={name}", f"--workdir={workdir}"),
+            *("--config.runtime.log_every_seconds=1", *extra),
         ]
         process = subprocess.Popen(
             command,
@@ -80,9 +119,10 @@ def runtime(
             process.wait(timeout=60)
     first, last = rows[0], rows[-1]
     frames = last["frames"] - first["frames"]
+    repeat = make.spec(what.config()).frames_per_step
     return Rate(
-        f"{name}, {network}, {agent}",
-        frames / (last["seconds"] - first["seconds"]),
+        f"{what.name}, {name}, {agent}",
+        frames / repeat / (last["seconds"] - first["seconds"]),
         last["updates"] - first["updates"],
         float(np.mean([row["learner_waits"] for row in rows[1:]])),
     )
@@ -107,32 +147,23 @@ def _rows_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="*", default=ATARI)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--game", default="james_bond")
     parser.add_argument("--agents", default="stacx")
-    parser.add_argument("--networks", default="shallow,deep")
     parser.add_argument("--runtimes", default="lockstep,threads,launchpad")
     arguments, extra = parser.parse_known_args()
-    print(f"{'what':40} {'frames/s':>9} {'agent steps/s':>14} {'learner waits':>14}")
-    for threads in (1, os.cpu_count() or 1):
-        show(environment_alone(arguments.game, 32, threads, seconds=10.0))
-    for network in arguments.networks.split(","):
+    print(f"{'what':48} {'agent steps/s':>14} {'learner waits':>14}")
+    for what in map(What.read, arguments.what):
+        for threads in sorted({1, os.cpu_count() or 1}):
+            show(alone(what, threads))
         for agent in arguments.agents.split(","):
             for name in arguments.runtimes.split(","):
-                show(
-                    runtime(
-                        name, network, agent, arguments.game, arguments.seconds, extra
-                    )
-                )
+                show(runtime(what, name, agent, arguments.seconds, extra))
 
 
 def show(rate: Rate) -> None:
-    steps = rate.frames_per_second / FRAMES_PER_STEP
     waits = f"{rate.learner_waits:14.0%}" if rate.updates else f"{'-':>14}"
-    print(
-        f"{rate.name:40} {rate.frames_per_second:9,.0f} {steps:14,.0f} {waits}",
-        flush=True,
-    )
+    print(f"{rate.name:48} {rate.steps_per_second:14,.0f} {waits}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ is Espeholt et al. (2018). The domains' values are in `configs/`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -240,6 +241,9 @@ class Config:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        for name, value in flat(dataclasses.asdict(self)).items():
+            number = isinstance(value, float)
+            check(not number or math.isfinite(value), f"{name}={value}: must be finite")
         check(
             1 <= self.total_frames < 2**31 - 2**24,
             f"total_frames={self.total_frames}: must be in [1, 2^31 - 2^24)",

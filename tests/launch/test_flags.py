@@ -165,6 +165,8 @@ BAD = {
     "--config.agent.outer.gamma=nan": "agent.outer.gamma=nan: must be in [0, 1]",
     "--config.agent.outer.gamma=x": "--config.agent.outer.gamma=x: must be a number",
     "--config.environment.stagger=maybe": "stagger=maybe: must be true or false",
+    "--config.agent.initial_raw=nan": "agent.initial_raw=nan: must be finite",
+    "--config.optimizer.learning_rate=inf": "optimizer.learning_rate=inf: must be",
     "--config.agent.heads=2.5": "--config.agent.heads=2.5: must be a whole number",
     "--config.agent.name=stac": "--config.agent.name=stac: use --agent",
     "--config.agent.self_tuned=lamda": "unknown metaparameter 'lamda': did you mean",
