@@ -57,6 +57,7 @@ def challenges(domain: str, challenge: str) -> Challenges:
     return dataclasses.replace(
         row,
         perturbation=perturbed.parameter,
+        perturbation_numbers_of=perturbed.parameter,
         perturbation_start=perturbed.start,
         perturbation_minimum=within.minimum,
         perturbation_maximum=within.maximum,

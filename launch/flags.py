@@ -76,12 +76,13 @@ def main(
         with workdir.prepare(request.workdir, request.config) as place:
             verb = "continuing" if place.resumed else "writing to"
             print(f"{verb} {place.path}", flush=True)
-            status = USER_ERROR  # what only the runtime can know, such as its devices
             try:
                 status = run(request.config, str(place.path)) or 0
-            finally:
-                if status == USER_ERROR:
-                    place.abandon()
+            except ConfigError:  # what only the runtime can know, such as its devices
+                place.abandon()
+                raise
+            if status == USER_ERROR:
+                place.abandon()
             return status
     except Help as text:
         print(text)

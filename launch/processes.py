@@ -196,8 +196,11 @@ def _obey(stop: Stop, grace_seconds: float) -> None:
 
 
 def _save_and_leave(stop: Stop) -> None:
-    stop.save()
-    leave(0)
+    status = 1
+    try:
+        status = 0 if stop.save() else 1
+    finally:
+        leave(status)
 
 
 @contextlib.contextmanager

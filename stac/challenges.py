@@ -51,6 +51,7 @@ class Challenges:
 
     # A parameter of the model that changes between episodes.
     perturbation: str = ""  # of stac.environments.realworld_models.PARAMETERS; "": none
+    perturbation_numbers_of: str = ""  # whose start, minimum, … these are; "": anyone's
     perturbation_scheduler: str = "uniform"  # the original's default: constant
     perturbation_period: int = 1  # episodes between changes; the first begins with one
     perturbation_start: float = OWN  # in the parameter's unit, like the next three

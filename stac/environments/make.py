@@ -66,14 +66,14 @@ def _batched(
     from stac.environments import batched
 
     environment = config.environment
-    words = np.random.SeedSequence(seed).generate_state(num_envs)
+    seeds, cuts = np.random.SeedSequence(seed).spawn(2)
     return batched.Batched(
         make,
-        [int(word) for word in words],
+        [int(word) for word in seeds.generate_state(num_envs)],
         workers=environment.workers,
         threads=environment.threads or share_of_cores(config.runtime.num_actors),
         stagger_steps=STAGGER_STEPS if environment.stagger else 0,
-        seed=seed,
+        seed=int(cuts.generate_state(1)[0]),
     )
 
 
@@ -96,7 +96,18 @@ def factory(config: Config) -> base.EnvironmentFactory:
         unknown task.
     """
     domain = configuration.choose("domain", config.environment.domain, DOMAINS)
+    _check_unused(domain, config.environment)
     return functools.partial(DOMAINS[domain], config)
+
+
+def _check_unused(domain: str, environment: configuration.EnvironmentConfig) -> None:
+    """Refuses what the user set and this domain would pass over."""
+    plain = configuration.EnvironmentConfig()
+    for name, of in (("challenges", "realworld"), ("protocol", "atari")):
+        configuration.check(
+            domain == of or getattr(environment, name) == getattr(plain, name),
+            f"environment.{name} is for launch.{of} alone: leave it out",
+        )
 
 
 def spec(config: Config) -> base.EnvironmentSpec:

@@ -58,9 +58,18 @@ def schedule(
     """The schedule that was asked for; -1 means the parameter's own number.
 
     Raises:
-      ConfigError: the domain has no such parameter, or its range is empty.
+      ConfigError: the domain has no such parameter, its range is empty, or the numbers
+        are another parameter's.
     """
     own = models.parameter(domain, challenges.perturbation)
+    whose = challenges.perturbation_numbers_of
+    config.check(
+        whose in ("", challenges.perturbation),
+        f"environment.challenges.perturbation={challenges.perturbation}: the combined"
+        f" challenge's numbers are {whose}'s; set perturbation_numbers_of="
+        f"{challenges.perturbation} and perturbation_minimum, _maximum, _start and"
+        " _std as well (-1: its own)",
+    )
     numbers = {}
     for name in Range._fields:
         asked = getattr(challenges, f"perturbation_{name}")

@@ -18,6 +18,10 @@ from stac import distributions
 from stac.learning import vtrace
 from stac.types import Array
 
+# An infinite ratio would make (1 - alpha) IS + alpha min(1, IS) no number. To plain
+# V-trace the cut makes no difference; to leaky V-trace one huge weight is as another.
+MAXIMUM_LOG_RATIO = 20.0
+
 
 class Hyperparameters(NamedTuple):
     """zeta: what Algorithm 1 reads; scalars for one head, [P] for all."""
@@ -77,7 +81,8 @@ def head_loss(
     """
     policy = output.policy[:, :-1]
     log_pi = distribution.log_prob(policy, batch.action)
-    importance = jax.lax.stop_gradient(jnp.exp(log_pi - batch.behaviour_log_prob))
+    ratio = jnp.minimum(log_pi - batch.behaviour_log_prob, MAXIMUM_LOG_RATIO)
+    importance = jax.lax.stop_gradient(jnp.exp(ratio))
     targets = vtrace.targets(
         importance,
         batch.reward,

@@ -74,7 +74,7 @@ def open_learner(
             progress.status(f"nothing left to do: {_frames(config)} are done")
         yield made
         done = f"done: {_frames(config)}; " if made.done else ""
-        progress.close(f"{done}update {made.updates:,} is saved in {path}")
+        progress.close(f"{done}update {made.saved or 0:,} is saved in {path}")
 
 
 def _frames(config: Config) -> str:

@@ -100,6 +100,11 @@ class Learner:
         return self._newest.number
 
     @property
+    def saved(self) -> int | None:
+        """Updates behind the newest checkpoint; None before there is one."""
+        return self._saved
+
+    @property
     def done(self) -> bool:
         """Whether the updates started so far consume all frames of the run."""
         return self._newest.frames >= self._cadence.total_frames
@@ -147,13 +152,14 @@ class Learner:
         """Finishes every update that was started."""
         self._finish(self._newest)
 
-    def save(self) -> None:
+    def save(self) -> bool:
         """Saves the last finished state unless it is saved; from any thread.
 
-        Gives up where another thread's save takes longer than 3 s.
+        Returns whether it is saved now: where another thread's save takes longer than
+        3 s, this gives up.
         """
         if not self._saving.acquire(timeout=_SAVE_LOCK_SECONDS):
-            return
+            return False
         try:
             update = self._finished
             if update.number != self._saved:
@@ -162,6 +168,7 @@ class Learner:
                 self._saved, self._saved_at = update.number, self._clock()
         finally:
             self._saving.release()
+        return True
 
     def _finish(self, update: _Update) -> None:
         """Waits for `update`, publishes it, and logs and saves where it is time."""

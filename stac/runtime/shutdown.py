@@ -31,7 +31,7 @@ class Stop:
         self._asked = threading.Event()
         self._lock = threading.Lock()
         self._wake: list[Callable[[], None]] = []
-        self._save: Callable[[], None] | None = None
+        self._save: Callable[[], object] | None = None
 
     def set(self) -> None:
         """Asks everyone to stop and closes what they wait for; may be called twice.
@@ -61,14 +61,17 @@ class Stop:
                 return
         close()
 
-    def saves(self, save: Callable[[], None] | None) -> None:
-        """Names what saves the last finished state if the run does not return."""
+    def saves(self, save: Callable[[], object] | None) -> None:
+        """Names what saves the last finished state if the run does not return.
+
+        Args:
+          save: returns False where it could not.
+        """
         self._save = save
 
-    def save(self) -> None:
-        """Saves as `saves` said, from any thread."""
-        if self._save is not None:
-            self._save()
+    def save(self) -> bool:
+        """Saves as `saves` said, from any thread; returns whether all is saved."""
+        return self._save is None or self._save() is not False
 
 
 @contextlib.contextmanager
@@ -129,9 +132,15 @@ def _leave_saving(stop: Stop) -> None:
     """Ends the process after a save; status 1 where the save failed."""
     status = 1
     try:
-        stop.save()
-        _say("left while a computation was still running; what was finished is saved")
-        status = 0
+        if stop.save():
+            _say(
+                "left while a computation was still running; what was finished is saved"
+            )
+            status = 0
+        else:
+            _say(
+                "left while a save was at work: the checkpoint before it is the newest"
+            )
     except Exception:  # noqa: BLE001 - told, and the status says so
         traceback.print_exc()
     finally:

@@ -25,7 +25,8 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 _LOCK = ".lock"
-_OURS = {CONFIG, f"{CONFIG}.tmp", _LOCK}  # what a start cut short may leave behind
+# What a start cut short may leave behind; the lock last, for who has it may write.
+_OURS = (CONFIG, f"{CONFIG}.tmp", _LOCK)
 
 # What may differ between the parts of one run: how it is spread, not what is learned.
 FREE = ("runtime.", "environment.threads", "environment.workers")
@@ -44,9 +45,12 @@ class Workdir:
         """Leaves nothing behind of a run that was refused before it began."""
         if self.resumed or _begun(self.path):
             return
-        for name in _OURS:
-            (self.path / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it was there before, with something in it
+        left = [self.path / METRICS, *self.path.glob("events.out.tfevents.*")]
+        with contextlib.suppress(OSError):  # it is not there, or somebody's is in it
+            (self.path / CHECKPOINTS).rmdir()
+        for path in (*left, *(self.path / name for name in _OURS)):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
             self.path.rmdir()
 
     def close(self) -> None:
@@ -123,7 +127,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 def _refuse_foreign(path: pathlib.Path) -> None:
     """Nothing has been written yet: a directory that is not ours stays as it is."""
     names = {entry.name for entry in path.iterdir()}
-    if CONFIG not in names and names - _OURS:
+    if CONFIG not in names and names - {*_OURS}:
         raise ConfigError(
             f"the workdir {path} is not empty and holds no {CONFIG}, so it is not a"
             " run's; name another --workdir"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stac import config
+from stac.challenges import Challenges
 from stac.environments import atari, make
 
 
@@ -40,9 +41,9 @@ def test_the_spec_is_that_of_the_environments(domain, task, shape, actions, fram
 
 
 def test_asking_for_the_spec_leaves_no_thread():
-    before = len(os.listdir("/proc/self/task"))
+    before = set(os.listdir("/proc/self/task"))
     make.spec(configured(task="pong"))
-    assert len(os.listdir("/proc/self/task")) == before
+    assert not set(os.listdir("/proc/self/task")) - before
 
 
 @pytest.mark.parametrize(("domain", "task"), [("atari", "pong"), ("catch", "features")])
@@ -69,6 +70,20 @@ def test_the_protocol_and_the_threads_are_the_configured_ones(
 def test_actors_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [make.share_of_cores(actors) for actors in (1, 3, 8, 50)] == [8, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("domain", "task", "changes"),
+    [
+        ("catch", "features", {"challenges": Challenges(action_delay=3)}),
+        ("control", "cartpole.swingup", {"challenges": Challenges(safety=True)}),
+        ("realworld", "cartpole.swingup", {"protocol": "machado"}),
+    ],
+)
+def test_what_a_domain_would_pass_over_is_refused(domain, task, changes):
+    (name,) = changes
+    with pytest.raises(config.ConfigError, match=f"environment.{name} is for launch."):
+        make.factory(configured(domain=domain, task=task, **changes))
 
 
 def test_an_unknown_domain_is_refused_before_anything_is_built():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import numpy as np
 import pytest
 
 from configs import control
@@ -13,6 +14,7 @@ from launch import flags, overrides
 from launch import realworld as command
 from stac.challenges import OWN, Challenges
 from stac.config import Config, ConfigError
+from stac.environments import realworld_schedules
 from tests.environments.realworld_twin import FACTS
 
 FIELDS = dataclasses.fields(Challenges)
@@ -48,6 +50,7 @@ def test_combined_challenges_are_the_suites_to_the_last_number(domain, level):
         action_repetition=noise["repetition"]["actions_prob"],
         action_repetition_steps=noise["repetition"]["actions_steps"],
         perturbation=parameter["param"],
+        perturbation_numbers_of=parameter["param"],
         perturbation_scheduler=perturb["scheduler"],
         perturbation_period=perturb["period_episodes"],
         perturbation_start=parameter["start"],
@@ -90,6 +93,7 @@ def test_each_number_is_set_alone_from_the_command_line(field):
         "buffers": "reset",
         "perturbation": "pole_mass",
         "perturbation_scheduler": "saw_wave",
+        "perturbation_numbers_of": "pole_mass",
     }
     if isinstance(default, bool):
         value: object = not default
@@ -169,9 +173,19 @@ def test_a_challenge_that_cannot_be_is_refused_in_one_line(changes, message):
     assert "environment.challenges." in str(refusal.value)
 
 
+def test_a_combined_challenges_range_is_not_taken_for_another_parameter():
+    hard, random = numbers.challenges("cartpole", "hard"), np.random.default_rng(0)
+    other = dataclasses.replace(hard, perturbation="joint_damping")
+    with pytest.raises(ConfigError, match="numbers are pole_length's; set pertur"):
+        realworld_schedules.schedule("cartpole", other, random)
+    own = dataclasses.replace(other, perturbation_numbers_of="joint_damping")
+    realworld_schedules.schedule("cartpole", own, random)
+    realworld_schedules.schedule("cartpole", hard, random)
+
+
 def test_every_range_is_checked():
     free = {"safety", "safety_observed", "safety_action_change", "perturbation"}
-    free |= {"multi_objective", "multi_objective_observed"}
+    free |= {"multi_objective", "multi_objective_observed", "perturbation_numbers_of"}
     for field in FIELDS:
         if field.name not in free:
             worst = "nonsense" if isinstance(field.default, str) else -7

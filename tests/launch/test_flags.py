@@ -216,6 +216,16 @@ def test_what_a_runtime_refuses_is_one_line_too(
     assert not pathlib.Path("here").exists(), "nothing of it is left behind"
 
 
+def test_what_fails_is_no_refusal_and_keeps_its_workdir() -> None:
+    def run(config: Config, workdir: str) -> None:
+        raise RuntimeError("device lost")
+
+    argv = ["atari", "--runtime=threads", "--workdir=here"]
+    with pytest.raises(RuntimeError, match="device lost"):
+        flags.main(run, atari.DOMAIN, argv)
+    assert pathlib.Path("here/config.json").exists()
+
+
 def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -239,6 +239,17 @@ def test_the_kl_is_logged_without_its_coefficient():
     np.testing.assert_allclose(metrics["outer/total"], terms)
 
 
+def test_an_infinite_importance_ratio_leaves_the_update_finite():
+    """As where a standard deviation collapsed between acting and learning."""
+    case = tiny()
+    trajectory = case.trajectory._replace(
+        behaviour_log_prob=np.full_like(case.trajectory.behaviour_log_prob, -800.0)
+    )
+    state, metrics = updated(case._replace(trajectory=trajectory))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    assert metrics["importance/head_1_max"] > 1e8
+
+
 def test_rewards_are_clipped_for_the_loss_and_nowhere_else():
     case = tiny(reward_clip=0.1)
     batch = update.transitions(case.rule.agent, case.trajectory)

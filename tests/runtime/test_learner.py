@@ -205,6 +205,18 @@ def test_another_thread_can_save_the_finished_state_while_the_next_is_awaited():
     running.result()
 
 
+def test_a_save_that_another_thread_keeps_waiting_says_so(monkeypatch):
+    monkeypatch.setattr(learner, "_SAVE_LOCK_SECONDS", 0.05)
+    run = Run()
+    run.learner.step(numbered(range(4)))
+    run.learner.settle()
+    assert run.learner.saved is None
+    with run.learner._saving:
+        assert Doing(run.learner.save).result() is False
+    assert Doing(run.learner.save).result() is True
+    assert run.learner.saved == 1
+
+
 def test_rows_come_at_once_then_at_their_cadence_and_at_the_end():
     run = Run(log=5)
     run.run(6, seconds=2)

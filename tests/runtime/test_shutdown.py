@@ -105,6 +105,14 @@ def test_a_run_that_does_not_return_is_saved_and_left_with_status_0():
     assert err[-1].startswith("left while a computation was still running")
 
 
+def test_a_run_whose_save_gave_up_is_left_with_status_1():
+    program = Program(f"stop.saves(lambda: False); {STUCK}", grace=0.3)
+    program.send(signal.SIGTERM)
+    status, _, err = program.end()
+    assert status == 1
+    assert err[-1].startswith("left while a save was at work")
+
+
 def test_other_signals_are_none_of_its_business():
     body = "signal.signal(signal.SIGUSR1, lambda *_: None); print(stop.wait(1.0))"
     program = Program("import signal; " + body)

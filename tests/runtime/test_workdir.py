@@ -113,6 +113,9 @@ def test_abandoning_spares_what_was_there_before(tmp_path: pathlib.Path) -> None
         place.abandon()
     assert (tmp_path / "run" / workdir.CONFIG).exists(), "a run that had begun"
     with workdir.prepare(tmp_path / "new", CONFIG) as place:
+        (place.path / workdir.METRICS).touch()  # as a learner that was opened leaves it
+        (place.path / "events.out.tfevents.1").touch()
+        (place.path / workdir.CHECKPOINTS).mkdir()
         place.abandon()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
