@@ -237,15 +237,15 @@ def _help(values: flags.FlagValues, domain: Domain) -> str:
     shown = ["agent", *domain.flags, "total_frames", "workdir", "runtime", "seed"]
     shown += ["num_actors", "envs_per_actor"]
     lines = [f"python -m {domain.program}: {domain.summary}", ""]
+    defaults = _defaults(domain)
     for name in shown:
         default = values[name].default
+        default = defaults.get(_FIELDS.get(name, "")) if default is None else default
         note = "" if default is None else f" (default {default})"
         lines.append(f"  --{name:<16} {values[name].help}{note}")
     lines.append(f"  --{'config.a.b=c':<16} any number of the configuration, explained")
     lines.append(f"  {'':<18} in stac/config.py; {domain.program} has, without flags:")
-    lines += [
-        f"  {'':<18}   {name}={value}" for name, value in _defaults(domain).items()
-    ]
+    lines += [f"  {'':<18}   {name}={value}" for name, value in defaults.items()]
     return "\n".join(lines)
 
 

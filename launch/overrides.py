@@ -25,7 +25,7 @@ ELSEWHERE = {
     "agent.name": "--agent",
     "environment.domain": "another command (launch.atari, launch.control, …)",
     "environment.task": "--game or --task",
-    "environment.observations": "--observations",
+    "environment.observations": "--observations of launch.control",
 }
 _OVERRIDE = re.compile(r"--?(?:no)?config(?:\.(?P<name>[^=]*))?(?P<rest>=.*)?$", re.S)
 

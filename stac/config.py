@@ -44,7 +44,8 @@ class Outer:
     def __post_init__(self) -> None:
         for name in ("gamma", "lambda_", "alpha"):
             value = getattr(self, name)
-            check(0.0 <= value <= 1.0, f"agent.outer.{name}={value}: must be in [0, 1]")
+            said = f"agent.outer.{name.rstrip('_')}={value}"  # as users spell lambda
+            check(0.0 <= value <= 1.0, f"{said}: must be in [0, 1]")
         for name in ("g_v", "g_p", "g_e", "g_kl"):
             value = getattr(self, name)
             check(value >= 0.0, f"agent.outer.{name}={value}: must not be negative")

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import pathlib
 import re
+import subprocess
 import sys
 import sysconfig
 
@@ -53,6 +54,15 @@ def test_every_installed_package_is_pinned() -> None:
     assert len(installed) > 50
     unpinned = sorted(installed - pinned)
     assert not unpinned
+
+
+def test_the_readmes_tensorboard_starts() -> None:
+    program = pathlib.Path(sys.prefix) / "bin" / "tensorboard"
+    if not program.exists():
+        pytest.skip("TensorBoard comes with Launchpad's set")
+    assert f".venv/bin/{program.name} --logdir" in README
+    asked = subprocess.run([program, "--version"], capture_output=True, text=True)
+    assert (asked.returncode, asked.stderr) == (0, "")
 
 
 def test_the_readme_names_targets_that_the_makefile_has() -> None:

@@ -87,7 +87,7 @@ class Terminal:
         if values is None or status:
             return f"{status} … {duration(waited)}"
         line = progress(values, self._total)
-        return line if fresh else f"{line}  (no update for {duration(waited)})"
+        return line if fresh else f"{line}  (as of {duration(waited)} ago)"
 
     def _print(self, line: str) -> None:
         # A terminal that went away (a closed pipe, a dropped connection) does not end

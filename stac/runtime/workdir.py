@@ -36,10 +36,13 @@ _DIFFERENCES_NAMED = 3
 class Workdir:
     """A directory that this process alone writes to until `close`, or until it dies."""
 
-    def __init__(self, path: pathlib.Path, resumed: bool, lock: int) -> None:
+    def __init__(
+        self, path: pathlib.Path, resumed: bool, lock: int, made: list[pathlib.Path]
+    ) -> None:
         self.path = path
         self.resumed = resumed  # there is something to continue
         self._lock: int | None = lock
+        self._made = made  # directories that were not there, the innermost first
 
     def abandon(self) -> None:
         """Leaves nothing behind of a run that was refused before it began."""
@@ -50,8 +53,9 @@ class Workdir:
             (self.path / CHECKPOINTS).rmdir()
         for path in (*left, *(self.path / name for name in _OURS)):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
+        with contextlib.suppress(OSError):  # somebody put something in it meanwhile
+            for path in self._made:
+                path.rmdir()
 
     def close(self) -> None:
         """Gives the directory back; may be called twice."""
@@ -92,6 +96,7 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
         running in it.
     """
     path = pathlib.Path(path).expanduser().absolute()
+    made = [one for one in (path, *path.parents) if not one.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path)
@@ -109,7 +114,7 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
             f"cannot write to the workdir {path}: {error.strerror};"
             " name another --workdir"
         ) from error
-    return Workdir(path, resumed, lock)
+    return Workdir(path, resumed, lock, made)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -131,6 +136,10 @@ def _refuse_foreign(path: pathlib.Path) -> None:
         raise ConfigError(
             f"the workdir {path} is not empty and holds no {CONFIG}, so it is not a"
             " run's; name another --workdir"
+        )
+    if CONFIG in names and not {*dataclasses.asdict(Config())} <= {*_written(path)}:
+        raise ConfigError(
+            f"{path / CONFIG} is not a configuration; name another --workdir"
         )
 
 
@@ -164,15 +173,7 @@ def _take_lock(path: pathlib.Path) -> int:
 
 
 def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
-    try:
-        there = json.loads((path / CONFIG).read_text())
-    except ValueError:
-        there = None
-    if not isinstance(there, dict):
-        raise ConfigError(
-            f"{path / CONFIG} is not a configuration; name another --workdir"
-        )
-    found = differences(there, json.loads(_as_json(config)))
+    found = differences(_written(path), json.loads(_as_json(config)))
     if found:
         named = ", ".join(found[:_DIFFERENCES_NAMED])
         more = len(found) - _DIFFERENCES_NAMED
@@ -181,6 +182,15 @@ def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
             f"the workdir {path} holds a run of another configuration:"
             f" {named}{rest}; name another --workdir"
         )
+
+
+def _written(path: pathlib.Path) -> dict[str, Any]:
+    """What config.json says; {} where it is none."""
+    try:
+        there = json.loads((path / CONFIG).read_text())
+    except ValueError:
+        return {}
+    return there if isinstance(there, dict) else {}
 
 
 def _write_config(path: pathlib.Path, config: Config) -> None:

@@ -113,7 +113,7 @@ def test_a_slow_update_does_not_keep_the_line_from_coming() -> None:
     lines = screen.lines(count=2)
     printer.close()
     assert lines[1].startswith("640 of 1k frames")
-    assert lines[1].endswith("(no update for 23 s)")
+    assert lines[1].endswith("(as of 23 s ago)")
 
 
 def test_closing_is_quick_and_leaves_no_thread() -> None:

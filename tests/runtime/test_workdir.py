@@ -117,7 +117,21 @@ def test_abandoning_spares_what_was_there_before(tmp_path: pathlib.Path) -> None
         (place.path / "events.out.tfevents.1").touch()
         (place.path / workdir.CHECKPOINTS).mkdir()
         place.abandon()
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "a/b/c"):
+        with workdir.prepare(tmp_path / name, CONFIG) as place:
+            place.abandon()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "bert"}', "{bad", "[1, 2]"])
+def test_somebody_elses_config_file_is_refused_and_stays(
+    tmp_path: pathlib.Path, text: str
+) -> None:
+    (tmp_path / workdir.CONFIG).write_text(text)
+    with pytest.raises(ConfigError, match="is not a configuration"):
+        workdir.prepare(tmp_path, CONFIG)
+    assert (tmp_path / workdir.CONFIG).read_text() == text
 
 
 def test_a_checkpoint_alone_makes_it_a_run_to_continue(tmp_path: pathlib.Path) -> None:
