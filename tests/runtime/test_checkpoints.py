@@ -119,6 +119,9 @@ def test_another_configurations_checkpoint_is_refused_with_the_difference(
     assert "\n" not in str(refusal.value)
 
 
+# Orbax gives up at the first damaged array; those still being read then find its event
+# loop closed, and say so where nobody can catch it. It depends on who is faster.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("victim", ["state/_METADATA", "state/**/d/*", "counters/*"])
 def test_a_damaged_checkpoint_is_named_with_the_one_before(
     tmp_path: pathlib.Path, victim: str
