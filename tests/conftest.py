@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,6 +31,17 @@ def golden(request: pytest.FixtureRequest) -> dict[str, Any]:
     `@pytest.mark.parametrize("golden", ["gaussian_3_heads"], indirect=True)`.
     """
     return load_golden(request.param)
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """For comparisons with exact twins."""
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
 
 
 def load_golden(name: str) -> dict[str, Any]:

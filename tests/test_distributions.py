@@ -11,16 +11,11 @@ import pytest
 
 from stac import distributions
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 # Outputs y of one action dimension: (for the mean, for the standard deviation).
 OUTPUTS = [(0.0, 0.0), (0.7, 1.5), (-2.0, -0.3), (0.1, 4.0)]
 U = np.linspace(-9.0, 9.0, 200_001)  # before the tanh; nine standard deviations
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Iterator[None]:
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture(name="normal")

@@ -12,14 +12,9 @@ import pytest
 
 from stac.networks import lstm
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 N, B, F, H = 7, 3, 4, 5
-
-
-@pytest.fixture(autouse=True)
-def _double():
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture(name="case")
