@@ -48,6 +48,26 @@ class BatchedEnvironment(Protocol):
         """
         ...
 
+    def snapshot(self) -> bytes:
+        """Everything that decides the rows to come; taking it changes nothing.
+
+        At any time, before `reset` too, and from any thread, but not during a step.
+        """
+        ...
+
+    def restore(self, snapshot: bytes) -> None:
+        """Goes on from there: rows are the same, bit for bit.
+
+        For environments just built, of the same configuration, whoever steps them. The
+        call after it is the one that came after `snapshot`: `step`, or else `reset`.
+        A snapshot is trusted as code is (stac.snapshots).
+
+        Raises:
+          ValueError: this is no snapshot of such environments, in one line; they are
+            still as they were built.
+        """
+        ...
+
     def close(self) -> None:
         """Frees threads, processes and simulators; may be called twice."""
         ...

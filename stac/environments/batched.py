@@ -6,14 +6,17 @@ in the caller's thread, in threads, or in processes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from stac import config
+from stac import config, snapshots
 from stac.environments import base, share
 from stac.environments import workers as stepping
 from stac.types import Timestep
+
+T = TypeVar("T")
 
 
 class Batched:
@@ -76,8 +79,10 @@ class Batched:
 
     def reset(self) -> Timestep:
         """Starts E episodes; a second call starts E others, of which none is cut."""
+        workers = self._open()
         self._begun = True
-        return self._run(self._open(), "reset")
+        self._try(lambda: workers.run("reset"))
+        return _timestep(workers.rows)
 
     def step(self, action: np.ndarray) -> Timestep:
         """Steps each environment, or starts its next episode after a `last` row.
@@ -94,7 +99,26 @@ class Batched:
         if not self._begun:
             raise RuntimeError("step before reset")
         workers.rows.action[...] = self._scaled(action)
-        return self._run(workers, "step")
+        self._try(lambda: workers.run("step"))
+        return _timestep(workers.rows)
+
+    def snapshot(self) -> bytes:
+        """Whole environments, models included; it does not matter who steps them.
+
+        24 humanoids are 17 MB and take 2 s, in 2 processes on 2 busy cores.
+        """
+        states = self._try(self._open().snapshot)
+        return snapshots.pack(self._what(), (self._begun, states))
+
+    def restore(self, snapshot: bytes) -> None:
+        """See stac.environments.base."""
+        workers = self._open()
+        begun, states = snapshots.unpack(self._what(), snapshot)
+        refusal = self._try(lambda: workers.load(states))
+        if refusal:
+            raise ValueError(refusal)
+        self._try(lambda: workers.run("adopt"))
+        self._begun = begun
 
     def close(self) -> None:
         """Ends threads, processes and simulators; may be called twice."""
@@ -102,13 +126,16 @@ class Batched:
         if workers is not None:
             workers.close()
 
-    def _run(self, workers: stepping.Workers, what: str) -> Timestep:
+    def _try(self, do: Callable[[], T]) -> T:
         try:
-            workers.run(what)
+            return do()
         except BaseException:  # some environments have stepped and others have not
             self.close()
             raise
-        return _timestep(workers.rows)
+
+    def _what(self) -> str:
+        seen, acts = self.spec.observation_shape, self.spec.num_actions
+        return f"{self.num_envs} environments, observations {seen}, {acts} actions"
 
     def _open(self) -> stepping.Workers:
         if self._workers is None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stac import config
+from stac import config, snapshots
 from stac.environments import base
 from stac.types import Timestep
 
@@ -51,6 +51,7 @@ class Catch:
         """
         name = config.choose("catch task", task.removeprefix("catch."), TASKS)
         self._task = TASKS[name]
+        self._name = f"catch {name}, {num_envs} games"
         self.num_envs = num_envs
         self.spec = base.EnvironmentSpec(
             observation_shape=(
@@ -92,6 +93,16 @@ class Catch:
         self._ball_row = self._ball_row + 1
         self._restart(first)
         return self._timestep(first)
+
+    def snapshot(self) -> bytes:
+        """The games, and the generator of those to come."""
+        games = (self._ball_row, self._ball_column, self._paddle, self._last)
+        return snapshots.pack(self._name, (self._random, *games))
+
+    def restore(self, snapshot: bytes) -> None:
+        """See stac.environments.base."""
+        self._random, *games = snapshots.unpack(self._name, snapshot)
+        self._ball_row, self._ball_column, self._paddle, self._last = games
 
     def close(self) -> None:
         """Holds nothing that must be freed."""

@@ -30,6 +30,7 @@ def _atari(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
         num_envs,
         protocol=environment.protocol,
         threads=environment.threads or share_of_cores(config.runtime.num_actors),
+        restorable=config.runtime.name == "lockstep",  # which resumes exactly
     )
 
 

@@ -8,9 +8,12 @@ reads the end of the connection, so no process outlives the one that started it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,8 +28,9 @@ from stac import config
 from stac.environments import share
 
 BUILD_SECONDS = 300.0  # for starting a worker and building its environments
-STEP_SECONDS = 120.0  # for one reset or step of a worker's environments
+STEP_SECONDS = 120.0  # for one reset, step or snapshot of a worker's environments
 _END_SECONDS = 10.0  # for a worker to leave by itself
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _START = "from stac.environments import processes; processes.main()"
 
 
@@ -63,6 +67,7 @@ class Processes:
         layouts = [one.answer(BUILD_SECONDS) for one in self._processes]
         self.layout: share.Layout = layouts[0]
         num_envs = places[-1].stop
+        self._places = places
         file.truncate(share.size(self.layout, num_envs))
         memory = mmap.mmap(file.fileno(), 0)
         self.rows = share.rows(self.layout, num_envs, memory)
@@ -77,11 +82,21 @@ class Processes:
         Raises:
           WorkerError: a process raised, died, or did not answer in `STEP_SECONDS`.
         """
-        for one in self._processes:
-            one.tell(what)
+        self._each(what)
+
+    def snapshot(self) -> list[bytes]:
+        return [state for states in self._each("snapshot") for state in states]
+
+    def load(self, states: Sequence[bytes]) -> str:
+        return max(self._each("load", [(states[place],) for place in self._places]))
+
+    def _each(self, what: str, given: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
+        """What a method of every share returns, all run at the same time."""
+        given = given or [()] * len(self._processes)
+        for one, arguments in zip(self._processes, given, strict=True):
+            one.tell((what, *arguments))
         deadline = time.monotonic() + STEP_SECONDS
-        for one in self._processes:
-            one.answer(deadline - time.monotonic())
+        return [one.answer(deadline - time.monotonic()) for one in self._processes]
 
     def close(self) -> None:
         for one in self._processes:
@@ -95,6 +110,10 @@ class _Process:
 
     def __init__(self, file: int) -> None:
         ours, theirs = socket.socketpair()
+        # One that is stopped does not read: no snapshot may wait for it for ever.
+        bound = struct.pack("ll", *divmod(int(1e6 * STEP_SECONDS), 1_000_000))
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _START, str(theirs.fileno()), str(file)],
@@ -150,6 +169,7 @@ class _Process:
 def main() -> None:
     """The worker: builds, then resets and steps until the other side hangs up."""
     line = connection.Connection(int(sys.argv[1]))
+    _die_with_parent()
     threading.Thread(target=_follow, daemon=True).start()
     try:
         _serve(line, int(sys.argv[2]))
@@ -164,13 +184,22 @@ def _serve(line: connection.Connection, file: int) -> None:
     try:
         line.send(("done", built.layout))
         made, num_envs, place = line.recv()
-        rows = share.rows(made, num_envs, mmap.mmap(file, 0)).part(place)
+        built.rows = share.rows(made, num_envs, mmap.mmap(file, 0)).part(place)
         line.send(("done", None))
         while True:
-            getattr(built, line.recv())(rows)
-            line.send(("done", None))
+            what, *arguments = line.recv()
+            line.send(("done", getattr(built, what)(*arguments)))
     finally:
         built.close()
+
+
+def _die_with_parent() -> None:
+    """Lets Linux kill this process with the thread that started it.
+
+    Also where it is stopped or a simulator holds the interpreter, and cannot `_follow`.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _follow() -> None:

@@ -84,7 +84,7 @@ def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environm
     rendering.suite(renders=False)  # imports dm_control, quietly
     from stac.environments import realworld_tasks
 
-    make = realworld_tasks.maker(name, challenges.perturbation, safety, seed)
+    make = realworld_tasks.Maker(name, challenges.perturbation, safety, seed)
     return Challenged(make, challenges, random, schedule)
 
 

@@ -2,13 +2,13 @@
 
 Each piece takes a vector and returns another; none writes into what it was given. The
 rules and their order are the Real-World RL suite's (Dulac-Arnold et al. 2020), draws
-come from one generator.
+come from one generator. All of them pickle, for they are part of snapshots.
 """
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -45,6 +45,17 @@ class Noise:
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
         return vector + self._std * self._random.standard_normal(vector.shape)
+
+
+class Clip:
+    """Holds every element between its bounds."""
+
+    def __init__(self, minimum: np.ndarray, maximum: np.ndarray) -> None:
+        self._minimum = minimum
+        self._maximum = maximum
+
+    def __call__(self, vector: np.ndarray) -> np.ndarray:
+        return np.clip(vector, self._minimum, self._maximum)
 
 
 class Hits:
@@ -119,6 +130,18 @@ class Repetition:
         return vector
 
 
+class Chain:
+    """One piece after the other."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = pieces
+
+    def __call__(self, vector: np.ndarray) -> np.ndarray:
+        for piece in self._pieces:
+            vector = piece(vector)
+        return vector
+
+
 def actions(
     challenges: Challenges,
     minimum: np.ndarray,
@@ -132,7 +155,7 @@ def actions(
     pieces: list[Piece] = [Delay[np.ndarray](challenges.action_delay)]
     if challenges.action_noise:
         pieces.append(Noise(challenges.action_noise, random))
-        pieces.append(lambda vector: np.clip(vector, minimum, maximum))
+        pieces.append(Clip(minimum, maximum))
     pieces += _failures(
         (challenges.action_dropped, challenges.action_dropped_steps),
         (challenges.action_stuck, challenges.action_stuck_steps),
@@ -141,7 +164,7 @@ def actions(
     if challenges.action_repetition:
         held = (challenges.action_repetition, challenges.action_repetition_steps)
         pieces.append(Repetition(*held, random))
-    return _chain(pieces)
+    return Chain(pieces)
 
 
 def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
@@ -154,7 +177,7 @@ def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
         (challenges.observation_stuck, challenges.observation_stuck_steps),
         random,
     )
-    return _chain([*pieces, Delay[np.ndarray](challenges.observation_delay)])
+    return Chain([*pieces, Delay[np.ndarray](challenges.observation_delay)])
 
 
 def _failures(
@@ -167,12 +190,3 @@ def _failures(
         for kind, (probability, steps) in kinds
         if probability
     ]
-
-
-def _chain(pieces: list[Piece]) -> Piece:
-    def run(vector: np.ndarray) -> np.ndarray:
-        for piece in pieces:
-            vector = piece(vector)
-        return vector
-
-    return run

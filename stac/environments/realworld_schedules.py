@@ -34,7 +34,7 @@ class Schedule:
         self.within = within
         self.value = within.start
         self.sign = 1.0  # of saw_wave
-        self._rule = RULES[scheduler]
+        self._scheduler = scheduler
         self._random = random
 
     def next(self) -> float:
@@ -43,7 +43,7 @@ class Schedule:
         A start outside the range is clipped too, at the first call.
         """
         change = float(self._random.normal(scale=self.within.std))
-        value = self._rule(self, change)
+        value = RULES[self._scheduler](self, change)
         self.value = min(max(value, self.within.minimum), self.within.maximum)
         return self.value
 

@@ -118,32 +118,35 @@ ROWS = {
 }
 
 
-def maker(
-    name: str, parameter: str, safety: Safety | None, seed: int
-) -> Callable[[float | None], control.Environment]:
-    """Returns what builds the task's simulator from a value of `parameter`.
+class Maker:
+    """Builds a task's simulator from a value of one of its parameters.
 
     Every build reads the XML anew, for that is what the value means; None leaves the
     model as it is. The task, and with it the draws of initial states, goes on.
     """
-    row = ROWS[name]
-    task = row.task(seed)
-    if safety is not None:
-        task.watch(safety)
-    model = models.parse(row.xml())
 
-    def make(value: float | None) -> control.Environment:
+    def __init__(
+        self, name: str, parameter: str, safety: Safety | None, seed: int
+    ) -> None:
+        """Reads the model of a row of `ROWS`; the seed is of the initial states."""
+        self._name = name
+        self._parameter = parameter
+        self._task = ROWS[name].task(seed)
+        if safety is not None:
+            self._task.watch(safety)
+        self._model = models.parse(ROWS[name].xml())
+
+    def __call__(self, value: float | None) -> control.Environment:
+        row = ROWS[self._name]
         if value is not None:
-            models.parameter(name.split(".")[0], parameter).edit(model, value)
-        physics = row.physics.from_xml_string(models.text(model), ASSETS)
+            domain = self._name.split(".")[0]
+            models.parameter(domain, self._parameter).edit(self._model, value)
         return control.Environment(
-            physics,
-            task,
+            row.physics.from_xml_string(models.text(self._model), ASSETS),
+            self._task,
             time_limit=row.time_limit,
             control_timestep=row.control_timestep,
         )
-
-    return make
 
 
 def _stand(physics: Any, orientation: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent import futures
-from typing import Protocol
+from typing import Any, Protocol
 
 from stac import config
 from stac.environments import processes, share
@@ -20,7 +20,18 @@ class Workers(Protocol):
     rows: share.Rows
 
     def run(self, what: str) -> None:
-        """Does `what`, "reset" or "step", in every environment; then all is written."""
+        """Does `what` in every share: "reset" or "step", then all is written; "adopt".
+
+        These are methods of `stac.environments.share.Share`.
+        """
+        ...
+
+    def snapshot(self) -> list[bytes]:
+        """One of each environment, in their order."""
+        ...
+
+    def load(self, states: Sequence[bytes]) -> str:
+        """Keeps a snapshot of each environment for "adopt", or says why it cannot."""
         ...
 
     def close(self) -> None:
@@ -34,10 +45,16 @@ class Serial:
     def __init__(self, job: share.Job) -> None:
         self._share = share.Share(job)
         self.layout = self._share.layout
-        self.rows = share.rows(self.layout, len(job.seeds))
+        self.rows = self._share.rows = share.rows(self.layout, len(job.seeds))
 
     def run(self, what: str) -> None:
-        getattr(self._share, what)(self.rows)
+        getattr(self._share, what)()
+
+    def snapshot(self) -> list[bytes]:
+        return self._share.snapshot()
+
+    def load(self, states: Sequence[bytes]) -> str:
+        return self._share.load(states)
 
     def close(self) -> None:
         self._share.close()
@@ -62,18 +79,32 @@ class Threads:
             raise
         self.layout = self._shares[0].layout
         self.rows = share.rows(self.layout, places[-1].stop)
-        self._parts = [self.rows.part(place) for place in places]
+        self._places = places
+        for one, place in zip(self._shares, places, strict=True):
+            one.rows = self.rows.part(place)
 
     def run(self, what: str) -> None:
+        self._each(what)
+
+    def snapshot(self) -> list[bytes]:
+        return [state for states in self._each("snapshot") for state in states]
+
+    def load(self, states: Sequence[bytes]) -> str:
+        return max(self._each("load", [(states[place],) for place in self._places]))
+
+    def _each(self, what: str, given: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
+        """What a method of every share returns, run in the thread of the share."""
         running = [
-            thread.submit(getattr(one, what), part)
-            for thread, one, part in zip(
-                self._threads, self._shares, self._parts, strict=True
+            thread.submit(getattr(one, what), *arguments)
+            for thread, one, arguments in zip(
+                self._threads,
+                self._shares,
+                given or [()] * len(self._shares),
+                strict=True,
             )
         ]
         futures.wait(running)  # all of them: nobody writes into rows that are read
-        for one in running:
-            one.result()
+        return [one.result() for one in running]
 
     def close(self) -> None:
         for thread, one in zip(self._threads, self._built, strict=True):

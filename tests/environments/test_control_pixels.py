@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from stac import config
 from stac.environments import base, control, make, rendering
-from tests.environments import scripted
+from tests.environments import scripted, snapshotting
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -103,6 +104,15 @@ def test_pictures_are_the_same_wherever_they_are_drawn(way):
     here = pictures(built("reacher.easy", 3), 3)
     there = pictures(built("reacher.easy", 3, way), 3)
     np.testing.assert_array_equal(here, there)
+
+
+@draws
+@pytest.mark.parametrize(
+    ("task", "way"), [("cheetah.run", "processes"), ("quadruped.escape", "serial")]
+)
+def test_pictures_go_on_from_a_snapshot(task, way):
+    here, there = (functools.partial(built, task, 1, one) for one in (way, "serial"))
+    snapshotting.assert_exact(here, 4, [2], there)
 
 
 def alone(script: str, folder: pathlib.Path) -> str:

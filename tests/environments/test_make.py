@@ -64,7 +64,14 @@ def test_the_protocol_and_the_threads_are_the_configured_ones(
     chosen = configured(task="pong", protocol="machado", threads=threads)
     positional, named = make.factory(chosen)(7, 4)
     assert positional == ("pong", 7, 4)
-    assert named == {"protocol": "machado", "threads": used}
+    assert named == {"protocol": "machado", "threads": used, "restorable": False}
+
+
+@pytest.mark.parametrize("runtime", config.RUNTIMES)
+def test_games_can_be_restored_where_runs_resume_exactly(monkeypatch, runtime):
+    monkeypatch.setattr(atari, "Atari", lambda *args, **named: named["restorable"])
+    chosen = config.Config(runtime=config.RuntimeConfig(name=runtime))
+    assert make.factory(chosen)(0, 1) == (runtime == "lockstep")
 
 
 def test_actors_share_the_cores(monkeypatch):

@@ -33,7 +33,7 @@ def physics(domain: str, name: str = "", value: float | None = None) -> Any:
     rendering.suite(renders=False)
     from stac.environments import realworld_tasks
 
-    return realworld_tasks.maker(TASK[domain], name, None, 0)(value).physics
+    return realworld_tasks.Maker(TASK[domain], name, None, 0)(value).physics
 
 
 def numbers_of(compiled: Any) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_an_edit_can_be_repeated_on_the_same_model():
     rendering.suite(renders=False)
     from stac.environments import realworld_tasks
 
-    make = realworld_tasks.maker(TASK["walker"], "thigh_length", None, 0)
+    make = realworld_tasks.Maker(TASK["walker"], "thigh_length", None, 0)
     make(0.5)
     fresh = physics("walker", "thigh_length", 0.3)
     assert changed(make(0.3).physics, fresh) == set()

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from stac import snapshots
 from stac.config import ConfigError
 from stac.environments import batched, processes
 from tests.environments import scripted
@@ -108,6 +109,27 @@ def test_one_that_hangs_makes_the_step_raise_in_time(monkeypatch):
     with pytest.raises(processes.WorkerError, match="does not answer"):
         environment.step(np.zeros((4, 3)))
     assert time.monotonic() - start < 5
+    assert not children()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["snapshot", "restore"])
+def test_one_that_is_stopped_makes_snapshots_raise_in_time(monkeypatch, what):
+    monkeypatch.setattr(processes, "STEP_SECONDS", 2.0)
+    monkeypatch.setattr(processes, "_END_SECONDS", 0.5)
+    environment = built(functools.partial(scripted.make, (10,)))
+    environment.reset()
+    large = 4 * [bytes(3_000_000)]  # more than a socket takes in
+    given = {
+        "snapshot": [],
+        "restore": [snapshots.pack(environment._what(), (1, large))],
+    }
+    for pid in children():
+        os.kill(pid, signal.SIGSTOP)
+    start = time.monotonic()
+    with pytest.raises(processes.WorkerError, match="does not answer"):
+        getattr(environment, what)(*given[what])
+    assert time.monotonic() - start < 20
     assert not children()
 
 
