@@ -8,11 +8,12 @@ Each run is a workdir; its last folder name is its label.
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 
 import matplotlib.figure
 import numpy as np
+
+from stac.runtime import loggers
 
 NAMES = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
 COLOURS = ("tab:blue", "tab:orange", "tab:pink")  # head 1 is blue, as in Fig. 5(a)
@@ -20,8 +21,8 @@ COLOURS = ("tab:blue", "tab:orange", "tab:pink")  # head 1 is blue, as in Fig. 5
 
 def read(workdir: pathlib.Path) -> list[dict]:
     """The rows of one run, in order; a continued run's rows may step back a little."""
-    text = (workdir / "metrics.jsonl").read_text()
-    return sorted(map(json.loads, text.splitlines()), key=lambda row: row["frames"])
+    rows = loggers.rows(workdir / "metrics.jsonl")
+    return sorted(rows, key=lambda row: row["frames"])
 
 
 def column(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:

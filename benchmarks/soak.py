@@ -9,7 +9,6 @@ interrupted as a user would, and what is left of it is looked for.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pathlib
 import signal
@@ -20,6 +19,8 @@ import threading
 import time
 
 import psutil
+
+from stac.runtime import loggers
 
 
 def memory(root: psutil.Process) -> dict[str, float]:
@@ -77,10 +78,7 @@ def main() -> None:
         status = process.wait(timeout=60)
         took = time.monotonic() - asked
         reader.join(timeout=10)
-        rows = [
-            json.loads(line)
-            for line in (workdir / "metrics.jsonl").read_text().splitlines()
-        ]
+        rows = loggers.rows(workdir / "metrics.jsonl")
     if not rows:
         sys.exit("the command ended before its first update: give it more minutes")
     report(lines, seen, rows[-1])

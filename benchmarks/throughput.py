@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import pathlib
 import signal
@@ -31,6 +30,7 @@ from launch import atari, control, flags, realworld
 from stac.config import Config
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
+from stac.runtime import loggers
 
 # The command, and the flags that task and variant are given by.
 COMMANDS = {
@@ -135,8 +135,7 @@ def _rows_of(
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.5)
-        text = metrics.read_text() if metrics.exists() else ""
-        rows = [json.loads(line) for line in text.splitlines()]
+        rows = loggers.rows(metrics) if metrics.exists() else []
         rows = [row for row in rows if row["updates"] >= 3]
         if len(rows) > 2 and rows[-1]["seconds"] - rows[0]["seconds"] >= seconds:
             return rows

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from launch import overrides
-from stac.config import RUNTIMES, Config, ConfigError, choose
+from stac.config import RUNTIMES, Config, ConfigError, RunError, choose
 from stac.environments import make
 from stac.runtime import workdir
 
-USER_ERROR = 2  # exit status
+FAILED, USER_ERROR = 1, 2  # exit statuses
 INTERRUPTED = 130  # what a shell calls a process that Ctrl-C ended
 
 _PLAYED = ("game", "task")  # words that name a folder of their own
@@ -90,6 +90,9 @@ def main(
     except ConfigError as error:
         print(f"{domain.program}: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
+    except RunError as error:
+        print(f"{domain.program}: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -10,24 +10,28 @@ NumPy's large copies all release it.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import functools
 import pathlib
 import threading
 import time
 from typing import NamedTuple
 
+from launch import lockstep
 from stac.agents import actor_critic
 from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
-from stac.environments.base import BatchedEnvironment, EnvironmentSpec
-from stac.runtime import actor, assembly, devices, shutdown
+from stac.environments.base import EnvironmentSpec
+from stac.runtime import actor, assembly, devices, shutdown, supervision
 from stac.runtime.feeder import Feeder
 from stac.runtime.learner import Learner
 from stac.runtime.parameters import ParameterStore
+from stac.runtime.pulse import Pulse
 from stac.runtime.queues import LocalQueue
-from stac.types import Experience
 
+# A save is exact between unrolls alone, so a run in lockstep is let finish one.
+_UNROLL_SECONDS = 20.0
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
 
 
@@ -43,18 +47,26 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
       Exception: the first that an actor raised, after saving.
     """
     stop = shutdown.Stop()
-    with shutdown.on_signals(stop):
+    in_turn = config.runtime.name == "lockstep"
+    grace = _UNROLL_SECONDS if in_turn else shutdown.GRACE_SECONDS
+    with shutdown.on_signals(stop, grace):
         parts = _Parts.build(config, stop)
+        turns = lockstep.Turns(
+            config, functools.partial(parts.actor, config), parts.store, stop
+        )
         with assembly.open_learner(
             config,
             parts.spec.frames_per_step,
             parts.devices,
             workdir,
             parts.store.publish,
+            acting=turns.snapshot,
         ) as learner:
             stop.saves(learner.save)
-            runtime = {"threads": _threads, "lockstep": _lockstep}
-            runtime[config.runtime.name](config, parts, learner, stop)
+            if in_turn:
+                _in_turn(turns, learner, stop)
+            else:
+                _threads(config, parts, learner, stop)
 
 
 class _Parts(NamedTuple):
@@ -76,66 +88,26 @@ class _Parts(NamedTuple):
         stop.wakes(store.close)
         return cls(spec, agent, learners, store)
 
-    def actor(self, config: Config, index: int, updates: int) -> _ActorAtWork:
+    def actor(
+        self, config: Config, index: int, updates: int, restarts: int = 0
+    ) -> lockstep.ActorAtWork:
         """Builds one actor and its environment, `updates` updates into the run."""
-        seed = actor.stream(config.seed, index, updates)
+        seed = actor.stream(config.seed, index, updates, restarts)
         environment = make.factory(config)(seed, config.runtime.envs_per_actor)
         places = self.devices.for_actors()
         place = places[index % len(places)]
         made = actor.Actor(self.agent, environment, config.batch, seed, index, place)
-        return _ActorAtWork(made, environment)
+        return lockstep.ActorAtWork(made, environment)
 
 
-class _ActorAtWork(NamedTuple):
-    actor: actor.Actor
-    environment: BatchedEnvironment
-
-
-def _lockstep(
-    config: Config, parts: _Parts, learner: Learner, stop: shutdown.Stop
-) -> None:
+def _in_turn(turns: lockstep.Turns, learner: Learner, stop: shutdown.Stop) -> None:
     """Acts until there is a batch, learns, acts: same seed, same bits."""
-    turns = _Turns(config, parts, learner.updates)
-    stop.wakes(turns.close)
+    learner.count_restarts(turns.restarts)
     try:
+        turns.begin(learner.updates, learner.acting)
         learner.run(turns, stop)
     finally:
         turns.end()
-
-
-class _Turns:
-    """A learner.Feed that lets the actors act in turn when a batch is asked for."""
-
-    def __init__(self, config: Config, parts: _Parts, updates: int) -> None:
-        self._batch_size = config.batch.batch_size
-        self._store = parts.store
-        self._actors = [
-            parts.actor(config, index, updates)
-            for index in range(config.runtime.num_actors)
-        ]
-        self._next_actor = itertools.cycle(self._actors)
-        # Nobody takes while one thread puts, so all that one actor puts must fit.
-        room = self._batch_size + config.runtime.envs_per_actor
-        self._queue = LocalQueue(room)
-
-    def next(self) -> Experience:
-        while self._queue.size() < self._batch_size:
-            acting = next(self._next_actor).actor
-            self._queue.put(acting.unroll(*self._store.latest()))
-        return self._queue.get(self._batch_size)
-
-    def ready(self) -> bool:
-        return False  # so the learner publishes before the actors act
-
-    def size(self) -> int:
-        return self._queue.size()
-
-    def close(self) -> None:
-        self._queue.close()
-
-    def end(self) -> None:
-        for one in self._actors:
-            one.environment.close()
 
 
 def _threads(
@@ -145,17 +117,18 @@ def _threads(
     queue = LocalQueue(config.runtime.queue_capacity)
     stop.wakes(queue.close)
     actors = _ActorThreads(config, parts, queue, stop, learner.updates)
+    learner.count_restarts(actors.restarts)
     feeder = Feeder(queue, config.batch.batch_size)
     try:
         learner.run(feeder, stop)
     finally:
         feeder.close()
-        parts.store.close()
+        stop.set()
         actors.join()
 
 
 class _ActorThreads:
-    """The actors; the first exception in one of them stops the run."""
+    """The actors, each with a thread that watches it; the first to give up is heard."""
 
     def __init__(
         self,
@@ -166,37 +139,55 @@ class _ActorThreads:
         updates: int,
     ) -> None:
         self._config, self._parts, self._queue, self._stop = config, parts, queue, stop
+        self._updates = updates
         self._failure: BaseException | None = None
+        self._actors = [
+            self._supervised(index) for index in range(config.runtime.num_actors)
+        ]
         self._threads = [
             threading.Thread(
-                target=self._run,
-                args=(index, updates),
-                name=f"actor {index}",
-                daemon=True,
+                target=self._run, args=(one,), name=f"{one.name}'s watch", daemon=True
             )
-            for index in range(config.runtime.num_actors)
+            for one in self._actors
         ]
         for thread in self._threads:
             thread.start()
 
+    def restarts(self) -> int:
+        """Of all actors so far."""
+        return sum(one.restarts.total for one in self._actors)
+
     def join(self) -> None:
-        """Waits for all; raises what the first to fail raised."""
+        """Waits for all; raises what the first to give up raised.
+
+        One that still hangs is left where it is: what is learned is complete.
+        """
         deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._failure is not None:
             raise self._failure
-        late = [thread.name for thread in self._threads if thread.is_alive()]
-        if late:
-            raise RuntimeError(f"still at work after {_JOIN_SECONDS:.0f} s: {late}")
+        for thread, one in zip(self._threads, self._actors, strict=True):
+            if thread.is_alive():
+                supervision.say(f"{one.name} still hangs: it is left behind")
 
-    def _run(self, index: int, updates: int) -> None:
+    def _supervised(self, index: int) -> supervision.Supervised:
+        def live(restarts: int, pulse: Pulse) -> None:
+            made, environment = self._parts.actor(
+                self._config, index, self._updates, restarts
+            )
+            with contextlib.closing(environment):
+                made.run(self._parts.store, self._queue, pulse)
+
+        runtime = self._config.runtime
+        counted = supervision.Restarts.configured(runtime)
+        return supervision.Supervised(
+            f"actor/{index}", live, counted, self._stop, runtime.silence_seconds
+        )
+
+    def _run(self, one: supervision.Supervised) -> None:
         try:
-            made, environment = self._parts.actor(self._config, index, updates)
-            try:
-                made.run(self._parts.store, self._queue)
-            finally:
-                environment.close()
+            one.run()
         except BaseException as error:  # noqa: BLE001 - `join` raises it
             self._failure = self._failure or error
             self._stop.set()

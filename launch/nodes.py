@@ -1,4 +1,4 @@
-"""The nodes of the Launchpad program: what each of them does, and where it lives.
+"""The nodes of the Launchpad program: what each of them does.
 
 A node is a thread or a process; it learns which as its `Host`. The queue's process has
 no JAX program, the actors' have one for the CPU, the learner's the devices.
@@ -6,90 +6,37 @@ no JAX program, the actors' have one for the CPU, the learner's the devices.
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import threading
 import time
-import traceback
-from collections.abc import Callable
 from concurrent import futures
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import launchpad as lp
 import numpy as np
 
-from launch import processes
+from launch.hosts import Host
 from stac.agents import actor_critic
 from stac.agents.base import Agent
-from stac.config import Config, ConfigError
+from stac.config import Config
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.runtime import actor, assembly, devices, reverb_queue
 from stac.runtime.feeder import Feeder
+from stac.runtime.pulse import Pulse
 from stac.runtime.queues import Closed
 from stac.runtime.reverb_items import Template
 from stac.runtime.shutdown import GRACE_SECONDS, Stop
 from stac.types import Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
-USER_ERROR, FAILED = 2, 1  # exit statuses
 
 _ACTOR_GRACE_SECONDS = 3.0  # nothing of an actor is worth waiting for
 _RETRY_SECONDS = 0.2  # until the learner has parameters
 _LOOK_SECONDS = 0.25  # how late an actor that waits for the learner sees the end
 _ENDING_SECONDS = 2.0  # between the end of the learner and that of an actor
 _LOST_SECONDS = 600.0  # of silence; a learner that compiles may be silent for long
-
-Work = Callable[[Stop], None]
-
-
-class Host(Protocol):
-    """Where a node lives."""
-
-    def run(self, work: Work, grace_seconds: float) -> None:
-        """Does the work; all of the program ends when the learner's is done."""
-        ...
-
-
-class OwnProcess:
-    """A node with a process to itself: its parent reads how it went."""
-
-    def run(self, work: Work, grace_seconds: float) -> None:
-        """Does the work and ends the process; status 2 is the user's doing, 1 ours."""
-        stop = Stop()
-        processes.live(stop, grace_seconds)
-        status = 0
-        try:
-            work(stop)
-        except Closed:
-            pass
-        except ConfigError as error:
-            print(" ".join(str(error).split()), file=sys.stderr)
-            status = USER_ERROR
-        except BaseException:  # noqa: BLE001 - it is told, and the status says so
-            traceback.print_exc()
-            status = FAILED
-        # What is left is taking Python apart, with the threads of TensorFlow, JAX and
-        # gRPC still in it: that takes seconds, and at times ends in an abort.
-        processes.leave(status)
-
-
-class SharedProcess:
-    """All nodes as threads of one process, which keeps the first failure."""
-
-    def __init__(self, stop: Stop) -> None:
-        self.stop = stop
-        self.failure: BaseException | None = None
-
-    def run(self, work: Work, grace_seconds: float) -> None:
-        """Does the work; the grace is the process's own."""
-        try:
-            work(self.stop)
-        except Closed:
-            pass
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            self.failure = self.failure or error
-            self.stop.set()
 
 
 class Queue:
@@ -125,6 +72,11 @@ class Learner:
         self._host, self._config, self._spec, self._item = host, config, spec, item
         self._queue, self._workdir = queue, workdir
         self._newest: tuple[int, list[np.ndarray]] | None = None
+        self._restarts = [0] * config.runtime.num_actors
+
+    def actor_started(self, index: int, restarts: int) -> None:
+        """An actor began, after so many restarts; for the logs."""
+        self._restarts[index] = restarts
 
     def get_parameters(self, known: int) -> tuple[int, list[np.ndarray]] | None:
         """(updates, leaves of the actors' parameters), or None: nothing newer.
@@ -149,6 +101,7 @@ class Learner:
             config, spec.frames_per_step, learners, self._workdir, self._publish
         ) as learner:
             stop.saves(learner.save)
+            learner.count_restarts(lambda: sum(self._restarts))
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = reverb_queue.connect(self._queue.resolve(), self._item)
             stop.wakes(queue.close)
@@ -182,20 +135,28 @@ class Actor:
         self._host.run(self._act, _ACTOR_GRACE_SECONDS)
 
     def _act(self, stop: Stop) -> None:
+        agent = actor_critic.build(self._config, self._spec)  # whose acts compile once
+
+        def live(restarts: int, pulse: Pulse) -> None:
+            self._live(agent, stop, restarts, pulse)
+
+        name, runtime = f"{ACTOR}/{self._index}", self._config.runtime
+        self._host.supervise(name, live, runtime, stop)
+
+    def _live(self, agent: Agent, stop: Stop, restarts: int, pulse: Pulse) -> None:
+        """One life: its writer, its environment, and nothing of the lives before."""
         config = self._config
-        agent = actor_critic.build(config, self._spec)
         parameters = LearnersParameters(self._learner, _structure(agent), stop)
         queue = reverb_queue.connect(self._queue.resolve(), self._item)
-        stop.wakes(queue.close)
-        updates, _ = parameters.latest()
-        seed = actor.stream(config.seed, self._index, updates)
-        environment = make.factory(config)(seed, config.runtime.envs_per_actor)
-        try:
-            actor.Actor(agent, environment, config.batch, seed, self._index).run(
-                parameters, queue
-            )
-        finally:
-            environment.close()
+        with stop.closing(queue.close):
+            with pulse.waiting():
+                updates, _ = parameters.latest()
+            self._learner.futures.actor_started(self._index, restarts)
+            seed = actor.stream(config.seed, self._index, updates, restarts)
+            environment = make.factory(config)(seed, config.runtime.envs_per_actor)
+            with contextlib.closing(environment):
+                made = actor.Actor(agent, environment, config.batch, seed, self._index)
+                made.run(parameters, queue, pulse)
 
 
 class LearnersParameters:

@@ -1,13 +1,4 @@
-"""Processes of a program and how they end; the parent's side and the child's.
-
-A child at work obeys one thing, the pipe that is its standard input:
-
-    b"s"                  the program ends: finish what is to be finished and leave
-    the end of the pipe   the parent died: the same; after b"s": leave at once
-
-So a program leaves no process behind, however its parent ends. Signals are the
-parent's: Ctrl-C in a terminal reaches every process of the foreground, but the children
-never see it. SIGTERM ends a child that is still importing, and not one at work.
+"""Processes of a program, seen by their parent; `launch.child` is the other side.
 
 Launchpad's own way to run commands in the current terminal pipes each through `sed`.
 That loses exit statuses, so a dead node goes unnoticed, and where the output is a file
@@ -16,25 +7,28 @@ it holds lines back for minutes.
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, NoReturn, Protocol
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from typing import IO, Any, NamedTuple, Protocol
 
-from stac.runtime.shutdown import Stop
+from launch import child
 
-_ASK = b"s"
 _FLAGS = (  # absl's, after Launchpad's
     "--verbosity=-2",  # errors only, no news of what is bound where
     "--nopdb_post_mortem",  # nobody could talk to the debugger
 )
-_LAST_WORDS_SECONDS = 1.0  # between the end of a process and that of its stderr
+_LAST_WORDS_SECONDS = 1.0  # between the end of a process and that of what it said
+_KEPT_LINES = 40  # of a process's stderr
 _LAST_SECONDS = 1.0  # for those who end last, and have nothing to finish
 _CHATTER = b"[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
 
@@ -47,23 +41,43 @@ class Command(Protocol):
     title: str  # "actor/0"
 
 
+class Words(NamedTuple):
+    """Of a process about its end."""
+
+    why: str  # one line
+    trace: str
+
+
 class Process:
     """One child."""
 
     def __init__(
-        self, command: Command, ended: queue.SimpleQueue[Process | None]
+        self,
+        command: Command,
+        ended: queue.SimpleQueue[Process | None],
+        environment: Mapping[str, str] | None = None,  # besides the command's
     ) -> None:
+        self.command = command
         self.title = command.title
-        self._process = subprocess.Popen(
-            [*command.command_as_list, *_FLAGS],
-            env={**os.environ, **command.env_overrides},
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self._relay = threading.Thread(target=self._pass_on_stderr, daemon=True)
-        self._relay.start()
+        self.beats = 0  # signs of life
+        self.failures = 0  # that it lived through
+        self.words: Words | None = None
+        self.stderr: collections.deque[bytes] = collections.deque(maxlen=_KEPT_LINES)
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command.command_as_list, *_FLAGS],
+                env={**os.environ, **command.env_overrides, **(environment or {})},
+                stdin=theirs.fileno(),
+                stderr=subprocess.PIPE,
+            )
+        self._readers = [
+            threading.Thread(target=read, daemon=True)
+            for read in (self._pass_on_stderr, self._listen)
+        ]
         self._waiter = threading.Thread(target=self._wait, args=(ended,), daemon=True)
-        self._waiter.start()
+        for thread in (*self._readers, self._waiter):
+            thread.start()
 
     @property
     def role(self) -> str:
@@ -76,12 +90,14 @@ class Process:
         return self._process.returncode
 
     def ask(self) -> None:
-        """Asks it to end; may be called twice."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # it is gone
-            self._process.stdin.write(_ASK)
-            self._process.stdin.flush()
+        """Asks it to end, also where somebody stopped it; may be called twice."""
+        with contextlib.suppress(OSError):  # it is gone
+            self._line.send(child.ASK)
         self._process.terminate()
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def join(self, seconds: float) -> None:
         """Waits for its end and the last of its words; kills it after so long."""
@@ -92,16 +108,26 @@ class Process:
 
     def _wait(self, ended: queue.SimpleQueue[Process | None]) -> None:
         self._process.wait()
-        self._relay.join(_LAST_WORDS_SECONDS)
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # what it was asked and did not read
-            self._process.stdin.close()
+        for thread in self._readers:
+            thread.join(_LAST_WORDS_SECONDS)
+        self._line.close()
         ended.put(self)
 
     def _pass_on_stderr(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as said:
-            relay(said, sys.stderr.buffer)
+            relay(said, sys.stderr.buffer, self.stderr)
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError), self._line.makefile("rb") as lines:
+            for line in lines:
+                self._hear(json.loads(line))
+
+    def _hear(self, said: Mapping[str, Any]) -> None:
+        self.beats += 1
+        self.failures += "failed" in said
+        if "words" in said:
+            self.words = Words(*said["words"])
 
 
 class Processes:
@@ -109,19 +135,42 @@ class Processes:
 
     def __init__(self, commands: Sequence[Command], last_roles: Sequence[str]) -> None:
         self._ended: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
+        self._changing = threading.Lock()
+        self.asked = False
         with _interrupts_blocked():  # the children inherit that
             everyone = [Process(command, self._ended) for command in commands]
         self._last = [process for process in everyone if process.role in last_roles]
         self._first = [process for process in everyone if process not in self._last]
 
-    def wait(self) -> Process | None:
-        """Waits for the first child to end, or for `ask`, which makes it None."""
-        return self._ended.get()
+    @property
+    def everyone(self) -> list[Process]:
+        return self._first + self._last
+
+    def wait(self, seconds: float | None = None) -> Process | None:
+        """Waits for the next child to end; None where asked, or after so long."""
+        try:
+            ended = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        return None if self.asked else ended
+
+    def start_again(self, ended: Process, environment: Mapping[str, str]) -> None:
+        """Runs its command once more, with these variables, unless asked to end.
+
+        `ended` is not one of `last_roles`.
+        """
+        with self._changing:
+            if not self.asked:
+                with _interrupts_blocked():
+                    new = Process(ended.command, self._ended, environment)
+                self._first[self._first.index(ended)] = new
 
     def ask(self) -> None:
         """Asks all to end but the last; from any thread."""
-        for process in self._first:
-            process.ask()
+        with self._changing:
+            self.asked = True
+            for process in self._first:
+                process.ask()
         self._ended.put(None)
 
     def finish(self, seconds: float) -> list[Process]:
@@ -133,32 +182,19 @@ class Processes:
         for process in self._last:
             process.ask()
             process.join(_LAST_SECONDS)
-        return self._first + self._last
+        return self.everyone
 
 
-def live(stop: Stop, grace_seconds: float) -> None:
-    """Lets standard input set `stop`, in a child's main thread, from now on.
-
-    Args:
-      stop: of this process.
-      grace_seconds: after which the process saves what `stop` says and ends, whatever
-        its main thread is in.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_obey, args=(stop, grace_seconds), daemon=True).start()
-
-
-def leave(status: int) -> NoReturn:
-    """Ends the process at once, whatever its threads are in."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def relay(source: IO[bytes], target: IO[bytes]) -> None:
+def relay(
+    source: IO[bytes],
+    target: IO[bytes],
+    kept: MutableSequence[bytes] | None = None,
+) -> None:
     """Passes lines on to the end of `source`, without Reverb's chatter."""
     for line in source:
         if not line.startswith(_CHATTER):
+            if kept is not None:
+                kept.append(line)
             with contextlib.suppress(OSError, ValueError):  # nobody reads any more
                 target.write(line)
                 target.flush()
@@ -180,27 +216,6 @@ def quiet_stderr() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(target.fileno(), 2)  # that was the pipe's only way in
             thread.join()
-
-
-def _obey(stop: Stop, grace_seconds: float) -> None:
-    pipe = sys.stdin.fileno()
-    asked = os.read(pipe, 1) == _ASK
-    stop.set()
-    timer = threading.Timer(grace_seconds, _save_and_leave, (stop,))
-    timer.daemon = True
-    timer.start()
-    if asked:
-        while os.read(pipe, 1):
-            pass
-        os._exit(1)
-
-
-def _save_and_leave(stop: Stop) -> None:
-    status = 1
-    try:
-        status = 0 if stop.save() else 1
-    finally:
-        leave(status)
 
 
 @contextlib.contextmanager

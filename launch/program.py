@@ -11,7 +11,8 @@ default), or `local_mt`, a thread for each. The queue and the learner each liste
 free port, on every network interface; neither Reverb nor Courier asks who is there, so
 this belongs on a machine or a network that is one's own.
 
-The run is over when the learner is. Any other node that ends first takes the run down.
+The run is over when the learner is. An actor that dies or hangs starts again; where it
+does so too often, or where the queue ends, the run is taken down.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import functools
 import os
 import pathlib
 import signal
-import sys
 import threading
 import traceback
 
@@ -31,7 +31,7 @@ from launchpad.launch import worker_manager
 from launchpad.launch.run_locally import run_locally
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
-from launch import nodes, processes
+from launch import child, hosts, nodes, processes, supervisor
 from stac import config as configuration
 from stac.agents import actor_critic
 from stac.config import Config
@@ -75,7 +75,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
 
 
 def build(
-    config: Config, workdir: str, host: nodes.Host, queue_host: nodes.Host
+    config: Config, workdir: str, host: hosts.Host, queue_host: hosts.Host
 ) -> lp.Program:
     """The program, not launched.
 
@@ -123,7 +123,7 @@ def _launch_type() -> str:
 
 
 def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
-    program = build(config, workdir, nodes.OwnProcess(), nodes.OwnProcess())
+    program = build(config, workdir, hosts.OwnProcess(), hosts.OwnProcess())
     # The one name of Launchpad's that is not public; its last release is out.
     run_locally._LOCAL_LAUNCHER_MAP["current_terminal"] = functools.partial(
         processes.Processes, last_roles=(nodes.QUEUE,)
@@ -137,24 +137,15 @@ def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
         local_resources=_resources(config),
     )
     stop.wakes(running.ask)
-    first = running.wait()
+    watcher = supervisor.Supervisor(running, config.runtime, nodes.ACTOR)
+    first = watcher.watch()
+    done = first is not None and (first.role, first.status) == (nodes.LEARNER, 0)
     ended = running.finish(_END_SECONDS)
-    if first is not None and first.role != nodes.LEARNER:
-        return _report(first)
+    if first is not None and not done:
+        return watcher.report(first)
     learner = next(process for process in ended if process.role == nodes.LEARNER)
     not_begun = first is None and learner.status == -signal.SIGTERM
-    return 0 if learner.status == 0 or not_begun else _report(learner)
-
-
-def _report(process: processes.Process) -> int:
-    """Says which node took the run down; returns the exit status for it."""
-    if process.status == nodes.USER_ERROR:
-        return nodes.USER_ERROR  # it has said why
-    print(
-        f"{process.title} ended with status {process.status}: the run is stopped",
-        file=sys.stderr,
-    )
-    return nodes.FAILED
+    return 0 if learner.status == 0 or not_begun else watcher.report(learner)
 
 
 def _resources(config: Config) -> dict[str, PythonProcess]:
@@ -176,7 +167,7 @@ def _resources(config: Config) -> dict[str, PythonProcess]:
 
 
 def _as_threads(config: Config, workdir: str, stop: shutdown.Stop) -> int:
-    host, queue_host = nodes.SharedProcess(stop), nodes.SharedProcess(shutdown.Stop())
+    host, queue_host = hosts.SharedProcess(stop), hosts.SharedProcess(shutdown.Stop())
     program = build(config, workdir, host, queue_host)
     handlers = {number: signal.getsignal(number) for number in shutdown.SIGNALS}
     with processes.quiet_stderr():
@@ -194,7 +185,7 @@ def _as_threads(config: Config, workdir: str, stop: shutdown.Stop) -> int:
     if left:  # nothing ends a thread but its process
         if failure:
             traceback.print_exception(failure)
-        processes.leave(nodes.FAILED if failure else 0)
+        child.leave(hosts.FAILED if failure else 0)
     if failure:
         raise failure
     return 0

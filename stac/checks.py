@@ -1,4 +1,4 @@
-"""How a wrong configuration is refused: one line, what is wrong and what is right."""
+"""How a run is refused or given up: one line, what is wrong and what is right."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class ConfigError(ValueError):
     """What the user asked for cannot be; the message is one line that says the cure."""
+
+
+class RunError(RuntimeError):
+    """The run cannot go on; the message is one line, and needs no traceback."""
 
 
 def choose(what: str, value: str, choices: Iterable[str]) -> str:

@@ -14,16 +14,21 @@ from typing import Any
 
 from stac.challenges import Challenges
 from stac.checks import ConfigError as ConfigError  # its home is here for all others
+from stac.checks import RunError as RunError
 from stac.checks import check, choose
+from stac.spreading import RUNTIMES as RUNTIMES
+from stac.spreading import RuntimeConfig as RuntimeConfig
 
 METAPARAMETERS = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
 # Sec. 4.3: two coefficients in the place of alpha; one learned truncation level.
 EXTRA_METAPARAMETERS = ("alpha_rho", "alpha_c", "truncation")
+# A sigmoid of 10 is 4.5e-5 from 1, and so is its slope. Beyond 17 it is 1 in float32,
+# and no metagradient would ever bring it back: metaparameters stay within this.
+RAW_LIMIT = 10.0
 BEHAVIOURS = ("head_1", "random_head", "average")
 GAMMA_EMBEDDINGS = ("none", "shared", "per_head")
 TORSOS = ("deep", "shallow", "mlp", "residual_strided")
 REDUCTIONS = ("sum", "mean")
-RUNTIMES = ("launchpad", "threads", "lockstep")
 OBSERVATIONS = ("features", "pixels")
 WORKERS = ("auto", "serial", "threads", "processes")
 
@@ -83,6 +88,12 @@ class AgentConfig:
             not ("alpha" in names and {"alpha_rho", "alpha_c"} & set(names)),
             "agent.self_tuned: choose alpha, or alpha_rho and alpha_c, not both",
         )
+        for name in ("initial_raw", "initial_raw_gamma"):
+            value = getattr(self, name)
+            check(
+                abs(value) < RAW_LIMIT,
+                f"agent.{name}={value}: must be between -{RAW_LIMIT} and {RAW_LIMIT}",
+            )
         check(self.reward_clip >= 0, "agent.reward_clip: must not be negative")
         choose("agent.reduction", self.reduction, REDUCTIONS)
         choose("agent.behaviour", self.behaviour, BEHAVIOURS)
@@ -103,6 +114,9 @@ class NetworkConfig:
     head_hidden: int = 256  # each head is an MLP of one hidden layer and the output
     mlp_hiddens: tuple[int, ...] = (256, 256)  # torso from features
     gamma_embedding_size: int = 16  # Sec. 9.5; the size is not given there
+    # How a policy begins is not in the paper:
+    policy_scale: float = 1.0  # of its last layer's first weights; 1 is Haiku's
+    initial_std: float = 0.0  # of a Gaussian; 0: no bias, which makes it 0.135
 
     def __post_init__(self) -> None:
         choose("network.torso", self.torso, TORSOS)
@@ -115,6 +129,12 @@ class NetworkConfig:
         check(
             self.gamma_embedding_size >= 1,
             "network.gamma_embedding_size: must be at least 1",
+        )
+        check(self.policy_scale >= 0, "network.policy_scale: must not be negative")
+        check(
+            self.initial_std == 0 or 0.0184 < self.initial_std < 1.0,  # Sec. 9.3
+            f"network.initial_std={self.initial_std}: must be between 0.0184 and 1,"
+            " or 0",
         )
 
 
@@ -196,36 +216,6 @@ class EnvironmentConfig:
         choose("environment.observations", self.observations, OBSERVATIONS)
         choose("environment.workers", self.workers, WORKERS)
         check(self.threads >= 0, "environment.threads: must not be negative")
-
-
-@dataclasses.dataclass(frozen=True)
-class RuntimeConfig:
-    """How the work is spread; nothing here changes what an update computes."""
-
-    name: str = "launchpad"
-    num_actors: int = 2
-    envs_per_actor: int = 32  # E
-    queue_capacity: int = 32  # trajectories; actors wait when it is full, so their
-    # parameters age by every batch that waits
-    learner_devices: int = 0  # 0: all of them
-    log_every_seconds: float = 5.0
-    checkpoint_every_seconds: float = 300.0
-    checkpoints_to_keep: int = 3
-
-    def __post_init__(self) -> None:
-        choose("runtime", self.name, RUNTIMES)
-        for name in (
-            "num_actors",
-            "envs_per_actor",
-            "queue_capacity",
-            "checkpoints_to_keep",
-        ):
-            value = getattr(self, name)
-            check(value >= 1, f"runtime.{name}={value}: must be at least 1")
-        check(self.learner_devices >= 0, "runtime.learner_devices: must be 0 or more")
-        for name in ("log_every_seconds", "checkpoint_every_seconds"):
-            value = getattr(self, name)
-            check(value > 0, f"runtime.{name}={value}: must be positive")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,13 @@ the importance ratio, in the policy gradient and in the KL between two policies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from stac.types import Array
 
@@ -27,6 +29,7 @@ class Distribution(NamedTuple):
     """One family of policies."""
 
     num_outputs: int  # of the policy head
+    bias: np.ndarray  # [num_outputs], of the head's last layer at the start
     sample: Callable[[Array, Array], Array]  # (key, y) -> action
     log_prob: Callable[[Array, Array], Array]  # (y, action) -> [...]
     entropy: Callable[[Array], Array]  # y -> [...]
@@ -56,6 +59,7 @@ def categorical(num_actions: int) -> Distribution:
 
     return Distribution(
         num_outputs=num_actions,
+        bias=np.zeros(num_actions, np.float32),
         sample=lambda key, y: jax.random.categorical(key, y).astype(jnp.int32),
         log_prob=log_prob,
         entropy=lambda logits: -negative_entropy(logits),
@@ -72,11 +76,19 @@ def mean_and_log_std(outputs: Array) -> tuple[Array, Array]:
     return jnp.tanh(mean), LOG_STD_MIN + half_range * (jnp.tanh(spread) + 1.0)
 
 
-def tanh_normal(action_size: int) -> Distribution:
+def tanh_normal(action_size: int, initial_std: float | None = None) -> Distribution:
     """Squashed diagonal Gaussian of `action_size` dimensions; actions before the tanh.
 
     The regulariser is KL(N(mean, std) || N(0, 1)) of the Gaussian before the tanh.
+
+    Args:
+      action_size: A.
+      initial_std: which the bias makes of outputs that are 0 otherwise, between
+        exp(LOG_STD_MIN) and exp(LOG_STD_MAX); None: no bias, so their middle, 0.135.
     """
+    middle = 0.5 * (LOG_STD_MIN + LOG_STD_MAX)
+    log_std = middle if initial_std is None else math.log(initial_std)
+    spread = math.atanh((log_std - middle) / (LOG_STD_MAX - middle))
 
     def sample(key: Array, outputs: Array) -> Array:
         mean, log_std = mean_and_log_std(outputs)
@@ -110,6 +122,7 @@ def tanh_normal(action_size: int) -> Distribution:
 
     return Distribution(
         num_outputs=2 * action_size,
+        bias=np.repeat(np.array([0.0, spread], np.float32), action_size),
         sample=sample,
         log_prob=log_prob,
         entropy=entropy,

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,11 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 ).strip()
+# Most of a test's time is XLA's: what was compiled once, in this process or in another
+# that a test starts, is not compiled again.
+_COMPILED = tempfile.TemporaryDirectory(prefix="stac-tests-")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN_COPIES = ROOT / "tests" / "golden"

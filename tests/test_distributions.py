@@ -135,6 +135,19 @@ def test_samples_are_of_the_density_and_the_logs_say_what_it_is(normal) -> None:
     )
 
 
+@pytest.mark.parametrize("std", [0.02, 0.5, 0.99])
+def test_the_bias_makes_the_asked_standard_deviation(std: float) -> None:
+    normal = distributions.tanh_normal(2, std)
+    mean, log_std = distributions.mean_and_log_std(jnp.asarray(normal.bias))
+    np.testing.assert_allclose(np.exp(log_std), [std, std], rtol=1e-5)
+    np.testing.assert_array_equal(mean, [0, 0])
+
+
+def test_without_a_wish_there_is_no_bias() -> None:
+    assert not distributions.tanh_normal(3).bias.any()
+    assert not distributions.categorical(3).bias.any()
+
+
 def test_a_softmax_counts_as_it_says() -> None:
     softmax = distributions.categorical(3)
     y, other = jnp.array([0.2, -1.0, 2.0]), jnp.array([1.0, 0.5, -0.5])

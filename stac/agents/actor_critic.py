@@ -22,8 +22,11 @@ def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
       ConfigError: where network and observations do not fit.
     """
     _check(config, spec)
-    family = distributions.tanh_normal if spec.continuous else distributions.categorical
-    distribution = family(spec.num_actions)
+    distribution = (
+        distributions.tanh_normal(spec.num_actions, config.network.initial_std or None)
+        if spec.continuous
+        else distributions.categorical(spec.num_actions)
+    )
     network = actor_critic.make(
         config.network,
         _shape(config.agent, distribution),
@@ -92,7 +95,7 @@ def _shape(
 ) -> actor_critic.Shape:
     return actor_critic.Shape(
         heads=agent.heads,
-        num_outputs=distribution.num_outputs,
+        policy_bias=distribution.bias,
         acting_heads=1 if agent.behaviour == "head_1" else agent.heads,
         average_head=agent.behaviour == "average",
         gamma_embedding=agent.gamma_embedding,

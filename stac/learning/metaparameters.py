@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from stac.config import AgentConfig, Outer
+from stac.config import RAW_LIMIT, AgentConfig, Outer
 from stac.learning.losses import Hyperparameters
 from stac.types import Array
 
@@ -51,6 +51,18 @@ def squash(raw: Raw, outer: Outer, heads: int) -> Hyperparameters:
         g_p=scaled("g_p", outer.g_p),
         g_e=scaled("g_e", outer.g_e),
     )
+
+
+def clamped(raw: Raw) -> Raw:
+    """Where their squash still has a gradient; Adam's steps may lead further."""
+    return {
+        name: jnp.clip(vector, -RAW_LIMIT, RAW_LIMIT) for name, vector in raw.items()
+    }
+
+
+def saturated(raw: Raw) -> dict[str, Array]:
+    """1 for each that is at its limit, else 0, [P] each."""
+    return {name: 1.0 * (jnp.abs(vector) >= RAW_LIMIT) for name, vector in raw.items()}
 
 
 def outer_hyperparameters(outer: Outer) -> Hyperparameters:

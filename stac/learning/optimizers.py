@@ -52,15 +52,22 @@ def learning_rate(config: OptimizerConfig, frames: Array, total_frames: int) -> 
 def clip_by_global_norm(gradient: Tree, maximum: float) -> tuple[Tree, Array]:
     """Scales the whole tree down to norm `maximum` if it is longer; 0 does nothing.
 
-    Returns the tree and its norm before. Differentiable everywhere: a tiny floor keeps
-    the root's derivative finite at a zero gradient.
+    Returns the tree and its norm before.
     """
-    squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))
-    norm = jnp.sqrt(jnp.maximum(squares, 1e-30))
+    norm = global_norm(gradient)
     if maximum == 0:
         return gradient, norm
     scale = jnp.minimum(1.0, maximum / norm)
     return jax.tree.map(lambda leaf: scale * leaf, gradient), norm
+
+
+def global_norm(tree: Tree) -> Array:
+    """The norm of all leaves together; 1e-15 for none.
+
+    Differentiable everywhere: a tiny floor keeps the root's derivative finite at zero.
+    """
+    squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
+    return jnp.sqrt(jnp.maximum(squares, 1e-30))
 
 
 def apply(params: Params, direction: Tree, rate: Array) -> Params:

@@ -9,6 +9,9 @@ Several devices each hold a share of the batch. Losses stay local sums; the inne
 gradient crosses devices inside the differentiated step, and the metagradient, a
 gradient of local losses through that sum, crosses once more. The sum over the global
 batch is what one device with the whole batch would have computed.
+
+Where a loss or a gradient is not finite, on any device, the batch is passed over: it is
+counted, and theta, eta and both optimizers stay as they are.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ class Step(NamedTuple):
 
     params: Params  # theta'
     optimizer: Tree  # the new second moment
+    loss: Array  # all heads', of this device's share
     reference: Outputs  # who acts, at theta: what the KL compares with
     gradient_norm: Array  # global, before clipping
     metrics: metrics.Metrics  # local sums
@@ -94,31 +98,40 @@ def update(
         return loss, (step, outer)
 
     raw, meta_optimizer, meta_metrics = state.metaparameters, state.meta_optimizer, {}
+    metagradient: Tree = {}
     if raw:
         metagradient, (step, outer) = jax.grad(loss_after_step, has_aux=True)(raw)
         metagradient = all_sum(metagradient)
         raw, meta_optimizer = optimizers.meta_step(
             rule.optimizer, raw, metagradient, meta_optimizer
         )
+        raw = metaparameters.clamped(raw)
         meta_metrics = metrics.by_head("metagradient", metagradient)
     else:  # nothing to tune: no outer loss is computed
         step, outer = inner_step(rule, state, raw, trajectory, batch, all_sum), {}
-    new_state = LearnerState(
+    learned = state._replace(
         params=step.params,
         optimizer=step.optimizer,
         metaparameters=raw,
         meta_optimizer=meta_optimizer,
-        updates=state.updates + 1,
-        frames=state.frames + rule.frames_per_update,
-        key=state.key,
+    )
+    skipped = _not_finite(step, outer, metagradient, all_sum)
+    new_state = jax.tree.map(
+        lambda old, new: jnp.where(skipped, old, new), state, learned
     )
     zeta = metaparameters.named(state.metaparameters, rule.agent)
-    return new_state, {
+    return new_state._replace(
+        updates=state.updates + 1, frames=state.frames + rule.frames_per_update
+    ), {
         **metrics.reduced({**step.metrics, **outer}, batch.valid, all_sum),
         **metrics.by_head("hyperparameters", zeta),
+        **metrics.by_head(
+            "saturated", metaparameters.saturated(new_state.metaparameters)
+        ),
         **meta_metrics,
         "gradient_norm": step.gradient_norm,
         "learning_rate": _learning_rate(rule, state),
+        "skipped": skipped.astype(float),
     }
 
 
@@ -165,7 +178,9 @@ def inner_step(
             total += terms.value / len(heads)
         return total * _scale(rule), (acting, seen)
 
-    gradient, (reference, seen) = jax.grad(inner_loss, has_aux=True)(state.params)
+    (loss, (reference, seen)), gradient = jax.value_and_grad(inner_loss, has_aux=True)(
+        state.params
+    )
     gradient, norm = optimizers.clip_by_global_norm(
         all_sum(gradient), rule.optimizer.max_gradient_norm
     )
@@ -175,7 +190,7 @@ def inner_step(
     params = optimizers.apply(state.params, direction, _learning_rate(rule, state))
     if rule.agent.gamma_embedding != "none":  # compare like with like: at gamma outer
         reference = _judged_at_outer_gamma(rule, state.params, trajectory)
-    return Step(params, optimizer, reference, norm, seen)
+    return Step(params, optimizer, loss, reference, norm, seen)
 
 
 def outer_loss(
@@ -215,6 +230,20 @@ def _judged_at_outer_gamma(
 ) -> Outputs:
     gamma = jnp.full((rule.agent.heads,), rule.agent.outer.gamma)
     return judged(rule, rule.unroll(params, trajectory, gamma))
+
+
+def _not_finite(
+    step: Step, outer: metrics.Metrics, metagradient: Tree, all_sum: Callable[..., Tree]
+) -> Array:
+    """Whether any loss or gradient, on any device, is infinite or no number.
+
+    Norms stand for gradients: what overflows a norm would stay in a second moment for
+    ever.
+    """
+    norms = [step.gradient_norm, optimizers.global_norm(metagradient)]
+    numbers = [*norms, step.loss, *jax.tree.leaves(outer)]
+    bad = sum(1.0 - jnp.isfinite(jnp.asarray(number)) for number in numbers)
+    return all_sum(bad) > 0
 
 
 def _scale(rule: Rule) -> float:

@@ -12,6 +12,7 @@ discount that this head learns with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class Shape(NamedTuple):
     """What the agent, beside Table 2, decides about the network."""
 
     heads: int  # P
-    num_outputs: int  # of each policy
+    policy_bias: np.ndarray  # [num_outputs] of each policy, at the start
     acting_heads: int  # how many policies `step` computes: 1, or P for an ensemble
     average_head: bool  # whether `unroll` ends with the average ensemble
     gamma_embedding: str  # stac.config.GAMMA_EMBEDDINGS
@@ -105,8 +106,18 @@ class _ActorCritic:
         return inputs
 
     def _policy(self, features: Array, number: int) -> Array:
-        sizes = (self._config.head_hidden, self._shape.num_outputs)
-        return hk.nets.MLP(sizes, name=f"head_{number}_policy")(features)
+        """An MLP of two layers; the second one's first weights may be small."""
+        hidden, bias = self._config.head_hidden, self._shape.policy_bias
+        name = f"head_{number}_policy"
+        first = hk.nets.MLP((hidden,), activate_final=True, name=name)
+        std = self._config.policy_scale / math.sqrt(hidden)  # Haiku's at scale 1
+        output = hk.Linear(
+            len(bias),
+            w_init=hk.initializers.TruncatedNormal(std),
+            b_init=hk.initializers.Constant(bias),
+            name=f"{name}_output",
+        )
+        return output(first(features))
 
     def _value(self, features: Array, name: str) -> Array:
         sizes = (self._config.head_hidden, 1)

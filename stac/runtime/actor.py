@@ -20,10 +20,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from stac import snapshots
 from stac.agents import base
 from stac.config import BatchConfig
 from stac.environments.base import BatchedEnvironment
+from stac.runtime import episodes
 from stac.runtime.parameters import ParameterSource
+from stac.runtime.pulse import Pulse
 from stac.runtime.queues import Closed, TrajectoryQueue
 from stac.types import (
     ActorOutput,
@@ -37,6 +40,9 @@ from stac.types import (
 
 # Actors of one process share one compiled program: the first to come compiles it.
 _COMPILING = threading.Lock()
+
+# What an actor knows between two unrolls, besides what it was built from.
+_STATE = "_key _steps _core_state _timestep _cores _previous _episodes".split()
 
 
 class Actor:
@@ -58,21 +64,35 @@ class Actor:
         self._batch = batch
         self._index = index
         self._device = device or jax.local_devices(backend="cpu")[0]
+        self._pulse = Pulse()  # that nobody watches; `run` is given one
         self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
         self._key = _key(seed, index)
         self._steps = 0
-        self._episodes = _Episodes(environment.num_envs, environment.spec.staggered)
+        self._episodes = episodes.Episodes(
+            environment.num_envs, environment.spec.staggered
+        )
         core_state = agent.initial_core_state(environment.num_envs)
         self._core_state = jax.device_put(_to_numpy(core_state), self._device)
         self._timestep: Timestep | None = None
         self._cores: list[CoreState] = []  # before acting, of the rows kept
         self._previous: Trajectory | None = None
 
-    def run(self, parameters: ParameterSource, queue: TrajectoryQueue) -> None:
-        """Unrolls with the newest parameters until the run ends."""
+    def run(
+        self,
+        parameters: ParameterSource,
+        queue: TrajectoryQueue,
+        pulse: Pulse | None = None,
+    ) -> None:
+        """Unrolls with the newest parameters until the run, or its pulse, ends."""
+        self._pulse = pulse or self._pulse
         try:
             while True:
-                queue.put(self.unroll(*parameters.latest()))
+                with self._pulse.waiting():
+                    newest = parameters.latest()
+                experience = self.unroll(*newest)
+                self._pulse.starting = False
+                with self._pulse.waiting():
+                    queue.put(experience)
         except Closed:
             return
 
@@ -97,18 +117,51 @@ class Actor:
             self._write_row(trajectory, report, row, timestep)
         return self._finish(trajectory, report)
 
+    def snapshot(self) -> bytes:
+        """Everything that decides the unrolls to come, the environment included.
+
+        Between two unrolls, before the first too, from any thread. Taking it changes
+        nothing.
+        """
+        state = {name: getattr(self, name) for name in _STATE}
+        state |= {name: _to_numpy(state[name]) for name in ("_core_state", "_cores")}
+        return snapshots.pack(self._what(), (state, self._environment.snapshot()))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Goes on from there: unrolls are the same, bit for bit, whatever the seed.
+
+        For an actor that has not unrolled yet, of the same configuration. A snapshot is
+        trusted as code is (stac.snapshots).
+
+        Raises:
+          ValueError: this is no snapshot of such an actor, in one line; it and its
+            environment are still as they were built.
+        """
+        state, environment = snapshots.unpack(self._what(), snapshot)
+        self._environment.restore(environment)
+        vars(self).update(state)
+
+    def _what(self) -> str:
+        envs, rows = self._environment.num_envs, self._batch.unroll_length
+        core = jax.tree.map(np.shape, self._core_state)
+        return (
+            f"an actor of {envs} environments, {rows} rows an unroll,"
+            f" {self._batch.overlap} of them shared, core state {core}"
+        )
+
     def _step(self, params: Params) -> tuple[ActorOutput, Timestep]:
         """Acts on the newest row, steps, and remembers the row that came of it."""
         assert self._timestep is not None
         seen = self._timestep
         arguments = (seen.observation, seen.first, self._core_state)
         step = np.uint32(self._steps % 2**32)
-        if self._steps == 0:
-            with _COMPILING:
+        with self._pulse.waiting():
+            if self._steps == 0:
+                with _COMPILING:
+                    output, core = self._act(params, self._key, step, *arguments)
+            else:
                 output, core = self._act(params, self._key, step, *arguments)
-        else:
-            output, core = self._act(params, self._key, step, *arguments)
-        action = np.asarray(output.action)
+            action = np.asarray(output.action)
         self._core_state = core
         self._timestep = self._environment.step(action)
         self._steps += 1
@@ -176,26 +229,6 @@ class Actor:
         return trajectory, report
 
 
-class _Episodes:
-    """Adds up raw rewards and steps of the episode each environment is in.
-
-    Where the environments are `staggered`, the first episode of each is left out.
-    """
-
-    def __init__(self, num_envs: int, staggered: bool) -> None:
-        self._returns = np.zeros(num_envs, np.float64)
-        self._lengths = np.zeros(num_envs, np.int32)
-        self._counts = np.full(num_envs, not staggered)
-
-    def add(self, timestep: Timestep) -> tuple[np.ndarray, np.ndarray]:
-        """[E] returns and lengths of episodes that end here; NaN and 0 elsewhere."""
-        self._returns = np.where(timestep.first, 0.0, self._returns + timestep.reward)
-        self._lengths = np.where(timestep.first, 0, self._lengths + 1)
-        over = timestep.last & self._counts
-        self._counts |= timestep.last
-        return np.where(over, self._returns, np.nan), np.where(over, self._lengths, 0)
-
-
 def _write_column(
     trajectory: Trajectory, column: int, output: ActorOutput, timestep: Timestep
 ) -> None:
@@ -217,15 +250,17 @@ def _compiled(act: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(act_at)
 
 
-def stream(seed: int, index: int, updates: int) -> int:
+def stream(seed: int, index: int, updates: int, restarts: int = 0) -> int:
     """A seed in [0, 2^31) for one actor and its environment, unrelated to all others.
 
     Args:
       seed: of the run.
       index: of the actor.
       updates: at which the actor starts, so that a continued run sees new episodes.
+      restarts: of the actor so far, so that another one does not fail as it did.
     """
-    words = np.random.SeedSequence([seed, index, updates]).generate_state(1)
+    entropy = [seed, index, updates, restarts]
+    words = np.random.SeedSequence(entropy).generate_state(1)
     return int(words[0] >> 1)
 
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from stac import config as configuration
 from stac.config import Config
-from stac.runtime import checkpoints, devices, learner, loggers, terminal, workdir
-from stac.types import Params
+from stac.runtime import (
+    checkpoints,
+    devices,
+    disk,
+    learner,
+    loggers,
+    terminal,
+    workdir,
+)
+from stac.runtime.checkpoints import Counters
+from stac.types import LearnerState, Params
+
+# The bytes that actors, and what lies between them and the learner, are to continue
+# from beside a state of so many updates; None where they would be of another moment.
+Acting = Callable[[int], Mapping[str, bytes] | None]
 
 
 def cadence(config: Config, frames_per_step: int) -> learner.Cadence:
@@ -19,6 +32,7 @@ def cadence(config: Config, frames_per_step: int) -> learner.Cadence:
         total_frames=config.total_frames,
         log_seconds=config.runtime.log_every_seconds,
         checkpoint_seconds=config.runtime.checkpoint_every_seconds,
+        skipped_share=config.runtime.skipped_share,
     )
 
 
@@ -29,6 +43,7 @@ def open_learner(
     learner_devices: devices.LearnerDevices,
     path: str | pathlib.Path,
     publish: Callable[[int, Params], None],
+    acting: Acting = lambda updates: None,
 ) -> Iterator[learner.Learner]:
     """A learner at the workdir's newest checkpoint, or at its beginning.
 
@@ -38,43 +53,74 @@ def open_learner(
       learner_devices: with the agent in them.
       path: a prepared workdir.
       publish: takes (updates, numpy parameters for actors), the first ones at once.
+      acting: asked at every save, in the thread that saves; what the checkpoint held
+        is the learner's `acting`.
 
     Yields:
       The learner; its files are closed at the end of the block, saving is its own.
 
     Raises:
-      ConfigError: the checkpoint is damaged or of another configuration.
+      ConfigError: all checkpoints are damaged, or the newest that is not is of another
+        configuration.
     """
     path = pathlib.Path(path)
     with contextlib.ExitStack() as stack:
         progress = terminal.Terminal(config.total_frames)
         progress.status("building the learner")
-        logger = loggers.Tee(
-            loggers.JsonLines(path / workdir.METRICS),
-            loggers.TensorBoard(path),
-            progress,
-        )
+        logger = _logger(config, path, progress)
         stack.callback(logger.close)
         saved = checkpoints.Checkpoints(
             path / workdir.CHECKPOINTS, config.runtime.checkpoints_to_keep
         )
         stack.callback(saved.close)
-        state, counters = learner_devices.init(config.seed), {}
-        if latest := saved.latest(like=state):
-            state, counters = latest.state, latest.counters
+        first = learner_devices.init(config.seed)
+        latest = saved.latest(like=first, say=progress.note)
+        if latest is not None:
             progress.status(f"continuing from update {latest.step}")
+        elif (path / workdir.METRICS).exists():
+            progress.status("no checkpoint is there: starting from the beginning")
+        begun = latest or checkpoints.Checkpoint(0, first, counters={}, acting={})
+
+        def save(updates: int, state: LearnerState, counters: Counters) -> None:
+            acted = _asked(acting, updates, progress.note)
+            saved.save(updates, state, counters, acted)
+
         made = learner.Learner(
             learner_devices,
-            state,
-            counters,
+            begun.state,
+            begun.counters,
             cadence(config, frames_per_step),
-            learner.Outlets(publish, saved.save, logger, progress.status),
+            learner.Outlets(publish, save, logger, progress.status, progress.note),
+            acting=begun.acting,
         )
+        progress.waiting_seconds = made.waiting_seconds
         if made.done:
             progress.status(f"nothing left to do: {_frames(config)} are done")
         yield made
         done = f"done: {_frames(config)}; " if made.done else ""
         progress.close(f"{done}update {made.saved or 0:,} is saved in {path}")
+
+
+def _asked(
+    acting: Acting, updates: int, say: Callable[[str], None]
+) -> Mapping[str, bytes] | None:
+    """What `acting` answers; None where it fails: the learner's state comes first."""
+    try:
+        return acting(updates)
+    except Exception as error:  # noqa: BLE001 - told
+        say(f"saved without the states of actors: {disk.reason(error)}")
+        return None
+
+
+def _logger(
+    config: Config, path: pathlib.Path, progress: terminal.Terminal
+) -> loggers.Logger:
+    limit = config.runtime.log_megabytes * 2**20
+    return loggers.Tee(
+        loggers.JsonLines(path / workdir.METRICS, progress.note, limit),
+        loggers.TensorBoard(path, progress.note, limit),
+        progress,
+    )
 
 
 def _frames(config: Config) -> str:

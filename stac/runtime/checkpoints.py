@@ -4,24 +4,39 @@ One step is one directory that appears whole or not at all: Orbax writes beside 
 renames. The state is stored as a flat dictionary {"params/torso/w": array, …}, because
 empty subtrees (no metaparameters, an optimizer without state) are structure and not
 data: the structure is the caller's, the arrays are the file's.
+
+<directory>/300/state/     the arrays
+<directory>/300/acting/    bytes by name, where there are any
+<directory>/300/counters/  numbers, and the digests of all three
+<directory>.damaged/300/   what could not be read, for a person to look at
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import pathlib
-from collections.abc import Mapping
-from typing import NamedTuple
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from stac.config import ConfigError
-from stac.types import LearnerState, Tree
+from stac.config import ConfigError, RunError
+from stac.runtime import disk, leaves, orbax_noise
+from stac.types import LearnerState
 
 Counters = dict[str, float]  # what the learner counts beside its state
+
+# Bytes that have to be free beyond a save's own: for the descriptions of its arrays,
+# and for the logs until the next save.
+MARGIN = 16 << 20
+
+_DIGEST, _NAMES_DIGEST = "sha256", "names_sha256"  # beside the counters
+_HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
+# Why nothing can be read, whatever is in it; a TensorStore error is a ValueError.
+_NO_FAULT_OF_THE_FILE = re.compile(r"\b(EACCES|EPERM|EMFILE|ENFILE|ENOMEM)\b")
 
 
 class Checkpoint(NamedTuple):
@@ -30,10 +45,15 @@ class Checkpoint(NamedTuple):
     step: int  # learner updates
     state: LearnerState  # numpy leaves, in the structure that was asked for
     counters: Counters
+    acting: dict[str, bytes]  # {} where none was saved
 
 
 class Damaged(ConfigError):
-    """A checkpoint is there and cannot be read."""
+    """A checkpoint is there and cannot be read, or holds other bits than were saved."""
+
+
+class NotSaved(RunError):
+    """A checkpoint could not be written; those before are as they were."""
 
 
 class Checkpoints:
@@ -45,8 +65,9 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | pathlib.Path, keep: int) -> None:
-        _quiet_orbax()
+        orbax_noise.quiet()
         self.directory = pathlib.Path(directory).absolute()
+        self._damaged = self.directory.with_name(f"{self.directory.name}.damaged")
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=True,
@@ -55,6 +76,7 @@ class Checkpoints:
         )
         handlers = {
             "state": ocp.StandardCheckpointHandler(),
+            "acting": ocp.StandardCheckpointHandler(),
             "counters": ocp.JsonCheckpointHandler(),
         }
         self._manager = ocp.CheckpointManager(
@@ -62,7 +84,11 @@ class Checkpoints:
         )
 
     def save(
-        self, step: int, state: LearnerState, counters: Mapping[str, float]
+        self,
+        step: int,
+        state: LearnerState,
+        counters: Mapping[str, float],
+        acting: Mapping[str, bytes] | None = None,
     ) -> bool:
         """Writes a checkpoint unless there is one of this step or a later one.
 
@@ -70,24 +96,70 @@ class Checkpoints:
           step: learner updates.
           state: leaves of any array type; fetched to the host here.
           counters: JSON numbers.
+          acting: what else is to come back with the state, by name.
 
         Returns:
           Whether it wrote.
+
+        Raises:
+          NotSaved: the disk is full or gone, or cannot be written.
         """
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(named_leaves(state)),
-            counters=ocp.args.JsonSave(dict(counters)),
-        )
-        return bool(self._manager.save(step, args=arguments))
+        arrays, packed = leaves.named(state), leaves.pack(acting or {})
+        record = {
+            **counters,
+            _DIGEST: _digest(arrays, packed, counters),
+            _NAMES_DIGEST: leaves.digest_of_names(arrays),
+        }
+        items = {
+            "state": ocp.args.StandardSave(arrays),
+            "counters": ocp.args.JsonSave(record),
+        }
+        if packed:
+            items["acting"] = ocp.args.StandardSave(packed)
+        size = sum(leaf.nbytes for leaf in (*arrays.values(), *packed.values()))
+        try:
+            # Not its parents: a disk that was taken away is not to be made up for.
+            self.directory.mkdir(exist_ok=True)
+            self._remove_half_written()
+            disk.check_room(self.directory, size + MARGIN)
+            return bool(self._manager.save(step, args=ocp.args.Composite(**items)))
+        except Exception as error:  # a disk fails in many ways
+            self._remove_half_written()
+            raise NotSaved(disk.reason(error)) from error
 
     def steps(self) -> list[int]:
         """The steps on disk, the oldest first."""
         return sorted(self._manager.all_steps())
 
-    def latest(self, like: LearnerState) -> Checkpoint | None:
-        """Reads the newest checkpoint; None where there is none. See `restore`."""
+    def latest(
+        self, like: LearnerState, say: Callable[[str], None] = lambda line: None
+    ) -> Checkpoint | None:
+        """Reads the newest checkpoint that can be read; None where there is none.
+
+        A damaged one is moved to `<directory>.damaged`, so that a run that continues
+        from an earlier one can save that step again.
+
+        Args:
+          like: see `restore`.
+          say: takes a line for the person watching, about each damaged one.
+
+        Raises:
+          ConfigError: the newest that can be read is of another configuration.
+          Damaged: none can be read; all are moved away, and who tries again finds none.
+        """
         steps = self.steps()
-        return self.restore(steps[-1], like) if steps else None
+        while steps:
+            try:
+                return self.restore(steps[-1], like)
+            except Damaged as damage:
+                line = f"{damage}; it is set aside in {self._set_aside(steps.pop())}"
+                if not steps:
+                    raise Damaged(
+                        f"{line}, and there is no other checkpoint; the same command"
+                        " again starts from the beginning"
+                    ) from damage
+                say(f"{line}; checkpoint {steps[-1]} is used instead")
+        return None
 
     def restore(self, step: int, like: LearnerState) -> Checkpoint:
         """Reads one checkpoint.
@@ -100,90 +172,86 @@ class Checkpoints:
           The checkpoint: numpy leaves, every bit and dtype as saved.
 
         Raises:
-          ConfigError: it holds another tree, so it is of another configuration.
-          Damaged: it cannot be read.
+          ConfigError: it holds another tree, so it is of another configuration; or this
+            process may not read it.
+          Damaged: it cannot be read, or holds other bits than were saved.
         """
-        wanted = named_leaves(like)
         try:
-            self._check_tree(step, wanted)
-            items = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(wanted),
-                    counters=ocp.args.JsonRestore(),
-                ),
-            )
+            return self._read(step, like)
         except ConfigError:
             raise
         except Exception as error:  # a damaged file fails in many ways
-            raise self._damaged(step, error) from error
-        leaves = [items.state[name] for name in wanted]
-        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
-        return Checkpoint(step, state, dict(items.counters))
+            line = (
+                f"checkpoint {step} in {self.directory} cannot be read"
+                f" ({disk.reason(error)})"
+            )
+            spared = isinstance(error, MemoryError | PermissionError)
+            if spared or _NO_FAULT_OF_THE_FILE.search(str(error)):
+                raise ConfigError(f"{line}; it stays where it is") from error
+            raise Damaged(line) from error
 
     def close(self) -> None:
         """Everything is on disk when this returns; may be called twice."""
         self._manager.close()
 
-    def _check_tree(self, step: int, wanted: Mapping[str, np.ndarray]) -> None:
+    def _read(self, step: int, like: LearnerState) -> Checkpoint:
+        wanted, composite = leaves.named(like), ocp.args.Composite
+        only_counters = composite(counters=ocp.args.JsonRestore())
+        counters = dict(self._manager.restore(step, args=only_counters).counters)
+        digest, names = counters.pop(_DIGEST, None), counters.pop(_NAMES_DIGEST, None)
+        described = dict(self._manager.item_metadata(step).items())
+        if names != leaves.digest_of_names(wanted):  # or there is none: it is old
+            self._refuse_another_tree(step, described["state"], wanted)
+        # A description without content, as of the state, is what Orbax reads into.
+        there = described.get("acting") or {}
+        packed = {name: np.zeros(leaf.shape, np.uint8) for name, leaf in there.items()}
+        arguments = {"state": ocp.args.StandardRestore(wanted)}
+        if packed:
+            arguments["acting"] = ocp.args.StandardRestore(packed)
+        items = self._manager.restore(step, args=composite(**arguments))
+        arrays = {name: items.state[name] for name in wanted}
+        packed = dict(items.acting) if packed else {}
+        if digest not in (None, _digest(arrays, packed, counters)):
+            raise ValueError("its bits are not those that were saved")
+        state = jax.tree.unflatten(jax.tree.structure(like), list(arrays.values()))
+        return Checkpoint(step, state, counters, leaves.unpack(packed))
+
+    def _refuse_another_tree(
+        self, step: int, described: Mapping[str, Any], wanted: leaves.Leaves
+    ) -> None:
         """Orbax restores other shapes without a word, so they are compared first."""
-        metadata = self._manager.item_metadata(step).state
-        if metadata is None:
-            raise ValueError("its description is missing")
-        there = {name: _describe(leaf) for name, leaf in metadata.items()}
-        here = {name: _describe(leaf) for name, leaf in wanted.items()}
-        for name in sorted(there.keys() | here.keys()):
-            old, new = there.get(name, "absent"), here.get(name, "absent")
-            if old != new:
-                raise ConfigError(
-                    f"checkpoint {step} in {self.directory} is of another"
-                    f" configuration: {name} is {old} there, {new} here;"
-                    " name another --workdir"
-                )
+        if difference := leaves.difference(described, wanted):
+            raise ConfigError(
+                f"checkpoint {step} in {self.directory} is of another configuration:"
+                f" {difference}; name another --workdir"
+            )
 
-    def _damaged(self, step: int, error: Exception) -> Damaged:
-        reason = str(error).split("\n", 1)[0][:120]
-        older = [s for s in self.steps() if s < step]
-        cure = f"continue from checkpoint {older[-1]}" if older else "start anew"
-        return Damaged(
-            f"checkpoint {step} in {self.directory} cannot be read"
-            f" ({type(error).__name__}: {reason}); move {self.directory / str(step)}"
-            f" away to {cure}"
-        )
+    def _remove_half_written(self) -> None:
+        """Where Orbax's threads are still at it after a failure, the next save does."""
+        for path in self.directory.glob(_HALF_WRITTEN):
+            shutil.rmtree(path, ignore_errors=True)
 
-
-def named_leaves(tree: Tree) -> dict[str, np.ndarray]:
-    """Flattens to {"params/torso/w": array} on the host, in the tree's own order."""
-    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-    names = [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in paths]
-    if len(set(names)) != len(names):
-        raise ValueError("two leaves of the state have one name")
-    leaves = jax.device_get([leaf for _, leaf in paths])
-    return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+    def _set_aside(self, step: int) -> pathlib.Path:
+        """Moves a checkpoint to where Orbax does not see it; returns where."""
+        place, copies = self._damaged / str(step), 1
+        try:
+            self._damaged.mkdir(exist_ok=True)
+            while place.exists():
+                copies += 1
+                place = self._damaged / f"{step}-{copies}"
+            (self.directory / str(step)).rename(place)
+        except OSError as error:
+            raise ConfigError(
+                f"checkpoint {step} in {self.directory} is damaged and cannot be set"
+                f" aside in {self._damaged}: {disk.reason(error)}"
+            ) from error
+        self._manager.reload()
+        return place
 
 
-def digest(tree: Tree) -> str:
-    """A SHA-256 of names, dtypes, shapes and every bit: equal states, equal digests."""
-    total = hashlib.sha256()
-    for name, leaf in named_leaves(tree).items():
-        total.update(f"{name} {_describe(leaf)}\n".encode())
-        total.update(np.ascontiguousarray(leaf).tobytes())
-    return total.hexdigest()
-
-
-def _describe(leaf: np.ndarray) -> str:
-    """`float32 [3, 4]`; also of Orbax's description of an array."""
-    return f"{np.dtype(leaf.dtype).name} {list(leaf.shape)}"
-
-
-class _OrbaxErrorsOnly(logging.Filter):
-    """Orbax narrates every save through absl's logger; its errors still pass."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or "/orbax/" not in record.pathname
-
-
-def _quiet_orbax() -> None:
-    logger = logging.getLogger("absl")  # made by absl, which Orbax has imported
-    if not any(isinstance(f, _OrbaxErrorsOnly) for f in logger.filters):
-        logger.addFilter(_OrbaxErrorsOnly())
+def _digest(
+    arrays: leaves.Leaves, packed: leaves.Leaves, counters: Mapping[str, float]
+) -> str:
+    """Of all that a checkpoint holds, as it is stored."""
+    everything = {"state": arrays, "acting": packed, "counters": dict(counters)}
+    return leaves.digest(everything)

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from stac.agents import base
-from stac.runtime.checkpoints import Counters
+from stac.runtime.checkpoints import Counters, NotSaved
 from stac.runtime.devices import LearnerDevices
 from stac.runtime.loggers import Logger
 from stac.runtime.queues import Closed
 from stac.runtime.shutdown import Stop
+from stac.runtime.skips import Skips
 from stac.runtime.statistics import Statistics
-from stac.types import Experience, LearnerState, Params
+from stac.types import Experience, LearnerState, Params, Report
 
 _SAVE_LOCK_SECONDS = 3.0  # how long a save from another thread waits for one at work
 
@@ -48,15 +49,18 @@ class Cadence(NamedTuple):
     total_frames: int
     log_seconds: float
     checkpoint_seconds: float
+    skipped_share: float  # of the last 100 updates, above which the run is given up
 
 
 class Outlets(NamedTuple):
     """Where the learner's results go."""
 
     publish: Callable[[int, Params], None]  # (updates, what actors need), numpy
-    save: Callable[[int, LearnerState, Counters], object]  # (updates, one replica, …)
+    # (updates, one replica, what is counted); raises NotSaved
+    save: Callable[[int, LearnerState, Counters], object]
     logger: Logger
     status: Callable[[str], None]  # what the run waits for, for the person watching
+    note: Callable[[str], None]  # what happened, for the same person
 
 
 class _Update(NamedTuple):
@@ -66,6 +70,7 @@ class _Update(NamedTuple):
     frames: int  # environment frames consumed, this update's included
     states: LearnerState  # replicated
     metrics: base.Metrics
+    report: Report | None = None  # of its batch
 
 
 class Learner:
@@ -79,7 +84,9 @@ class Learner:
         cadence: Cadence,
         outlets: Outlets,
         clock: Callable[[], float] = time.monotonic,  # seconds
+        acting: Mapping[str, bytes] | None = None,  # the checkpoint's, where it had any
     ) -> None:
+        self.acting = dict(acting or {})  # for actors that continue exactly
         self._devices = devices
         self._cadence = cadence
         self._outlets = outlets
@@ -89,8 +96,13 @@ class Learner:
             int(state.updates), int(state.frames), devices.replicate(state), {}
         )
         self._finished = self._newest
+        self._skips = Skips(cadence.skipped_share, outlets.note)
+        self._statistics.skipped_updates = lambda: self._skips.total
+        self._at_limit: set[str] = set()  # metaparameters, as told
         self._saved = self._newest.number if counters else None  # updates
-        self._saved_at = clock()
+        self._saved_at = clock()  # or when it was tried
+        self._unsaved: NotSaved | None = None  # why the last try failed
+        self._ending = False
         self._saving = threading.Lock()
         outlets.publish(self._newest.number, devices.actor_params(self._newest.states))
 
@@ -109,11 +121,21 @@ class Learner:
         """Whether the updates started so far consume all frames of the run."""
         return self._newest.frames >= self._cadence.total_frames
 
+    def count_restarts(self, count: Callable[[], int]) -> None:
+        """Names what knows how many actors were started again since the run began."""
+        self._statistics.actor_restarts = count
+
+    def waiting_seconds(self) -> float:
+        """How long it has waited for a batch by now; from any thread."""
+        return self._statistics.waiting_seconds()
+
     def run(self, feed: Feed, stop: Stop) -> None:
         """Updates until the run is over, asked to stop, or without batches; then saves.
 
         Raises:
           Exception: what the feed raised, after saving.
+          NotFinite: too many batches were passed over; after saving.
+          NotSaved: nothing else was wrong, but the last state is on no disk.
         """
         try:
             while not (self.done or stop.is_set()):
@@ -131,7 +153,10 @@ class Learner:
                 if self._statistics.unlogged:
                     self._log(self._finished)
             finally:
+                self._ending = True
                 self.save()  # the last state that finished, whatever happened since
+        if self._unsaved is not None:
+            raise self._unsaved
 
     def step(self, batch: Experience) -> None:
         """Starts the update on `batch` [B, ...]; then finishes the one before."""
@@ -145,6 +170,7 @@ class Learner:
             frames=before.frames + self._cadence.frames_per_update,
             states=states,
             metrics=metrics,
+            report=batch.report,
         )
         self._finish(before)
 
@@ -155,6 +181,9 @@ class Learner:
     def save(self) -> bool:
         """Saves the last finished state unless it is saved; from any thread.
 
+        Where the disk does not take it, `note` is told, and it is tried again when
+        the next checkpoint is due.
+
         Returns whether it is saved now: where another thread's save takes longer than
         3 s, this gives up.
         """
@@ -163,12 +192,29 @@ class Learner:
         try:
             update = self._finished
             if update.number != self._saved:
-                state = self._devices.fetch(update.states)
-                self._outlets.save(update.number, state, self._statistics.counters())
-                self._saved, self._saved_at = update.number, self._clock()
+                self._try_to_save(update)
+            return update.number == self._saved
         finally:
             self._saving.release()
-        return True
+
+    def _try_to_save(self, update: _Update) -> None:
+        state = self._devices.fetch(update.states)
+        try:
+            self._outlets.save(update.number, state, self._statistics.counters())
+        except NotSaved as error:
+            newest = "there is no checkpoint"
+            if self._saved is not None:
+                newest = f"the newest checkpoint is of update {self._saved:,}"
+            line = f"update {update.number:,} is not saved: {error}; {newest}"
+            goes_on = "" if self._ending else "; training goes on"
+            self._outlets.note(f"CHECKPOINT NOT SAVED: {line}{goes_on}")
+            self._statistics.failed_saves += 1
+            self._unsaved = NotSaved(line)
+        else:
+            if self._unsaved is not None:
+                self._outlets.note(f"saving works again: update {update.number:,}")
+            self._saved, self._unsaved = update.number, None
+        self._saved_at = self._clock()
 
     def _finish(self, update: _Update) -> None:
         """Waits for `update`, publishes it, and logs and saves where it is time."""
@@ -178,11 +224,31 @@ class Learner:
         self._finished = update
         self._outlets.publish(update.number, params)
         self._statistics.unlogged = True
+        self._watch(update)
         if self._statistics.log_is_due(self._cadence.log_seconds):
             self._log(update)
         if self._clock() - self._saved_at >= self._cadence.checkpoint_seconds:
             self.save()
 
+    def _watch(self, update: _Update) -> None:
+        """Whether the update passed its batch over, as the agents here tell."""
+        if update.report is None or "skipped" not in update.metrics:
+            return
+        said = self._devices.fetch_metrics({"skipped": update.metrics["skipped"]})
+        self._skips.add(update.number, update.report, bool(said["skipped"]))
+
     def _log(self, update: _Update) -> None:
         row = self._statistics.row(update.number, update.frames)
-        self._outlets.logger.write(row | self._devices.fetch_metrics(update.metrics))
+        row |= self._devices.fetch_metrics(update.metrics)
+        self._outlets.logger.write(row)
+        saturated = {
+            name for name in row if name.startswith("saturated/") and row[name]
+        }
+        for name in sorted(saturated - self._at_limit):
+            _, metaparameter, head = name.split("/")
+            value = row[f"hyperparameters/{metaparameter}/{head}"]
+            self._outlets.note(
+                f"{metaparameter} of {head.replace('_', ' ')} is at the end of its"
+                f" range: {value:.6g}"
+            )
+        self._at_limit = saturated

@@ -13,12 +13,18 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Protocol
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
+from stac.runtime import appending
+
 Scalars = Mapping[str, float]
+Say = Callable[[str], None]  # takes a line for the person watching
 
 
 class Logger(Protocol):
@@ -32,41 +38,82 @@ class Logger(Protocol):
 
 
 class JsonLines:
-    """Appends one JSON object a line, each flushed; `frames` and counts stay whole.
+    """Appends one JSON object a line, each at once; `frames` and counts stay whole.
 
-    A line that an earlier run was cut off in is removed on opening: every line parses.
+    A line that an earlier run was cut off in is removed: every line parses.
     """
 
-    def __init__(self, path: str | pathlib.Path) -> None:
-        self._file = open(path, "ab+")  # noqa: SIM115 - closed in close()
-        _drop_torn_line(self._file.fileno())
+    def __init__(
+        self, path: str | pathlib.Path, say: Say = print, limit: float = 0.0
+    ) -> None:
+        """Args: the file; what is told of a full disk; bytes, see `Appender`."""
+        path = pathlib.Path(path)
+        self._rows = appending.Appender(path, appending.LINES, say, limit)
 
     def write(self, values: Scalars) -> None:
         row = {name: _json_number(value) for name, value in values.items()}
-        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        self._rows.append(json.dumps(row, allow_nan=False).encode() + b"\n")
 
     def close(self) -> None:
-        self._file.close()
+        self._rows.close()
+
+
+def rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The rows that `JsonLines` wrote, in order; what a crash left torn is skipped."""
+    found = []
+    for line in pathlib.Path(path).read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            found += [row] if isinstance(row, dict) else []
+    return found
 
 
 class TensorBoard:
-    """TensorBoard events, drawn over frames."""
+    """TensorBoard events, drawn over frames; a file of its own for each start.
 
-    def __init__(self, directory: str | pathlib.Path) -> None:
-        import tensorboardX  # 0.4 s, and only a learner needs it
+    tensorboardX's own writer has a thread that ends where a disk is full, and then
+    whoever writes waits for ever: only its messages and checksums are used.
+    """
 
-        self._writer = tensorboardX.SummaryWriter(str(directory), flush_secs=30)
+    def __init__(
+        self, directory: str | pathlib.Path, say: Say = print, limit: float = 0.0
+    ) -> None:
+        """Args: where; what is told of a full disk; bytes of a file, see `Appender`."""
+        from tensorboardX import record_writer  # 0.4 s, and only a learner needs it
+        from tensorboardX.proto import event_pb2, summary_pb2
+
+        self._checksum = record_writer.masked_crc32c
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        now, host = time.time(), socket.gethostname()
+        name = f"events.out.tfevents.{now:.0f}.{host}.{os.getpid()}"
+        header = self._record(self._event(wall_time=now, file_version="brain.Event:2"))
+        self._events = appending.Appender(
+            pathlib.Path(directory) / name, appending.events(header), say, limit
+        )
 
     def write(self, values: Scalars) -> None:
-        step = int(values["frames"])
-        for name, value in values.items():
-            if math.isfinite(value):
-                # 0-d arrays: from a float it builds [1]-arrays, which NumPy warns of.
-                self._writer.add_scalar(name, np.asarray(value), step)
+        finite = {
+            name: float(value) for name, value in values.items() if math.isfinite(value)
+        }
+        summary = self._summary(
+            value=[
+                self._summary.Value(tag=name, simple_value=value)
+                for name, value in finite.items()
+            ]
+        )
+        event = self._event(
+            wall_time=time.time(), step=int(values["frames"]), summary=summary
+        )
+        self._events.append(self._record(event))
 
     def close(self) -> None:
-        self._writer.close()
+        self._events.close()
+
+    def _record(self, event: Any) -> bytes:
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        sums = [struct.pack("<I", self._checksum(part)) for part in (length, data)]
+        return length + sums[0] + data + sums[1]
 
 
 class Tee:
@@ -109,17 +156,3 @@ def _json_number(value: float) -> float | int | None:
     """A Python number of the same kind; JSON knows neither NaN nor infinity."""
     number = np.asarray(value).item()
     return number if math.isfinite(number) else None
-
-
-def _drop_torn_line(file: int) -> None:
-    """Truncates an appended-to file to the end of its last whole line."""
-    end = os.fstat(file).st_size
-    kept, block = end, 1 << 16
-    while kept > 0:
-        start = max(0, kept - block)
-        newline = os.pread(file, kept - start, start).rfind(b"\n")
-        kept = start + newline + 1 if newline >= 0 else start
-        if newline >= 0:
-            break
-    if kept != end:
-        os.ftruncate(file, kept)

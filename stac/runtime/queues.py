@@ -92,6 +92,11 @@ class LocalQueue:
     def size(self) -> int:
         return self._size
 
+    def content(self) -> list[Experience]:
+        """All that waits, the oldest first, as it was handed in."""
+        with self._has_data:
+            return list(self._slices)
+
     def close(self) -> None:
         with self._has_data:
             self._closed = True

@@ -61,6 +61,20 @@ class Stop:
                 return
         close()
 
+    @contextlib.contextmanager
+    def closing(self, close: Callable[[], None]) -> Iterator[None]:
+        """Has `close` called when asked to stop, or else at the end of the block."""
+        self.wakes(close)
+        try:
+            yield
+        finally:
+            with self._lock:
+                waiting = close in self._wake
+                if waiting:
+                    self._wake.remove(close)
+            if waiting:
+                close()
+
     def saves(self, save: Callable[[], object] | None) -> None:
         """Names what saves the last finished state if the run does not return.
 
@@ -138,9 +152,7 @@ def _leave_saving(stop: Stop) -> None:
             )
             status = 0
         else:
-            _say(
-                "left while a save was at work: the checkpoint before it is the newest"
-            )
+            _say("left without the last save: the checkpoint before it is the newest")
     except Exception:  # noqa: BLE001 - told, and the status says so
         traceback.print_exc()
     finally:

@@ -29,7 +29,13 @@ class Statistics:
         self._waited = 0.0  # seconds since then
         self._lags: list[float] = []  # since then
         self.unlogged = False  # an update finished since then
+        self.failed_saves = 0  # since this process began
         self.queue_size: Callable[[], int] = int  # none yet: 0
+        self.actor_restarts: Callable[[], int] = int  # since this process began
+        self._restarts_before = int(counters.get("actor_restarts", 0))
+        self._waiting_since: float | None = None
+        self.skipped_updates: Callable[[], int] = int  # since this process began
+        self._skipped_before = int(counters.get("skipped_updates", 0))
 
     def add(self, report: Report, updates: int) -> None:
         """Takes a batch's report when `updates` updates were started before it."""
@@ -39,15 +45,25 @@ class Statistics:
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Around what the learner does while it has no batch."""
-        began = self._clock()
-        yield
-        self._waited += self._clock() - began
+        began = self._waiting_since = self._clock()
+        try:
+            yield
+        finally:
+            self._waiting_since = None
+            self._waited += self._clock() - began
+
+    def waiting_seconds(self) -> float:
+        """How long the learner has had no batch by now; from any thread."""
+        since = self._waiting_since
+        return 0.0 if since is None else self._clock() - since
 
     def counters(self) -> Counters:
         """What a checkpoint keeps."""
         return {
             "seconds": self._clock() - self._began,
             "episodes": self._returns.episodes,
+            "actor_restarts": self._restarts_before + self.actor_restarts(),
+            "skipped_updates": self._skipped_before + self.skipped_updates(),
         }
 
     def log_is_due(self, every_seconds: float) -> bool:
@@ -74,6 +90,9 @@ class Statistics:
             "lag": float(np.mean(self._lags)) if self._lags else math.nan,
             "learner_waits": self._waited / seconds,
             "queue_size": self.queue_size(),
+            "failed_saves": self.failed_saves,
+            "actor_restarts": self._restarts_before + self.actor_restarts(),
+            "skipped_updates": self._skipped_before + self.skipped_updates(),
         }
         self._row_at, self._row_frames = now, frames
         self._waited, self._lags, self.unlogged = 0.0, [], False

@@ -39,6 +39,7 @@ class Terminal:
         self._fresh = False  # a row came since the last line
         self._status = "starting"
         self._since = clock()
+        self.waiting_seconds: Callable[[], float] = float  # of the learner, for a batch
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=self._heartbeat, name="terminal", daemon=True
@@ -51,6 +52,10 @@ class Terminal:
             if what == self._status:
                 return
             self._status, self._since = what, self._clock()
+        self._print(what)
+
+    def note(self, what: str) -> None:
+        """Says at once what happened, and once."""
         self._print(what)
 
     def write(self, values: Scalars) -> None:
@@ -84,6 +89,8 @@ class Terminal:
             values, status, fresh = self._values, self._status, self._fresh
             waited = self._clock() - self._since
             self._fresh = False
+        if (starved := self.waiting_seconds()) >= self._seconds:
+            return f"waiting for trajectories … {duration(starved)}"
         if values is None or status:
             return f"{status} … {duration(waited)}"
         line = progress(values, self._total)

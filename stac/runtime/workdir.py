@@ -4,6 +4,7 @@
 <workdir>/metrics.jsonl        loggers.JsonLines
 <workdir>/events.out.tfevents… loggers.TensorBoard
 <workdir>/checkpoints/         checkpoints.Checkpoints
+<workdir>/checkpoints.damaged/ those that could not be read
 <workdir>/.lock                held while a run writes here
 """
 
@@ -24,6 +25,7 @@ from stac.config import Config, ConfigError, flat
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+DAMAGED = f"{CHECKPOINTS}.damaged"
 _LOCK = ".lock"
 # What a start cut short may leave behind; the lock last, for who has it may write.
 _OURS = (CONFIG, f"{CONFIG}.tmp", _LOCK)
@@ -31,6 +33,7 @@ _OURS = (CONFIG, f"{CONFIG}.tmp", _LOCK)
 # What may differ between the parts of one run: how it is spread, not what is learned.
 FREE = ("runtime.", "environment.threads", "environment.workers")
 _DIFFERENCES_NAMED = 3
+_ABSENT = "absent"
 
 
 class Workdir:
@@ -51,9 +54,10 @@ class Workdir:
         left = [self.path / METRICS, *self.path.glob("events.out.tfevents.*")]
         with contextlib.suppress(OSError):  # it is not there, or somebody's is in it
             (self.path / CHECKPOINTS).rmdir()
-        for path in (*left, *(self.path / name for name in _OURS)):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # somebody put something in it meanwhile
+        # Somebody put something in it meanwhile, or it cannot be written any more.
+        with contextlib.suppress(OSError):
+            for path in (*left, *(self.path / name for name in _OURS)):
+                path.unlink(missing_ok=True)
             for path in self._made:
                 path.rmdir()
 
@@ -121,12 +125,18 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """`["batch.batch_size is 32 there, 8 here"]`, without what may differ freely."""
     old, new = flat(there), flat(here)
     names = list(new) + [name for name in old if name not in new]
-    absent = "absent"
     return [
-        f"{name} is {old.get(name, absent)} there, {new.get(name, absent)} here"
+        f"{name} is {_shown(old, name)} there, {_shown(new, name)} here"
         for name in names
-        if old.get(name, absent) != new.get(name, absent) and not name.startswith(FREE)
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+        and not name.startswith(FREE)
     ]
+
+
+def _shown(leaves: Mapping[str, Any], name: str) -> str:
+    """As a flag would spell it, but for an empty word, which nobody would see."""
+    value = leaves.get(name, _ABSENT)
+    return '""' if value == "" else str(value)
 
 
 def _refuse_foreign(path: pathlib.Path) -> None:
@@ -138,16 +148,19 @@ def _refuse_foreign(path: pathlib.Path) -> None:
             " run's; name another --workdir"
         )
     if CONFIG in names and not {*dataclasses.asdict(Config())} <= {*_written(path)}:
-        raise ConfigError(
-            f"{path / CONFIG} is not a configuration; name another --workdir"
-        )
+        cure = "name another --workdir"
+        if _begun(path):
+            cure += (
+                ", or continue this run with a copy of the config.json that it makes"
+            )
+        raise ConfigError(f"{path / CONFIG} is not a configuration; {cure}")
 
 
 def _begun(path: pathlib.Path) -> bool:
     """Whether a run left anything to continue; a refused start leaves only CONFIG."""
-    metrics, saved = path / METRICS, path / CHECKPOINTS
+    metrics, saved = path / METRICS, (path / CHECKPOINTS, path / DAMAGED)
     logged = metrics.exists() and metrics.stat().st_size > 0
-    return logged or (saved.is_dir() and any(saved.iterdir()))
+    return logged or any(folder.is_dir() and any(folder.iterdir()) for folder in saved)
 
 
 def _take_lock(path: pathlib.Path) -> int:

@@ -48,8 +48,12 @@ def batch(seed=0, size=4, n=6, actions=3):
     )
 
 
-def after(agent, updates=3):
+def after(agent, updates=3, raw=None):
+    """After so many updates, and at first with all metaparameters at `raw`."""
     state = agent.init(jax.random.PRNGKey(0))
+    if raw is not None:
+        tuned = jax.tree.map(lambda v: np.full_like(v, raw), state.metaparameters)
+        state = state._replace(metaparameters=tuned)
     step = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))
     for seed in range(updates):
         state, metrics = step(state, batch(seed))
@@ -104,9 +108,9 @@ def test_impala_is_stac_with_nothing_tuned_bit_for_bit(plain, tuned):
 @PAIRS
 def test_stac_with_all_squashes_at_one_steps_like_impala(plain, tuned):
     """sigmoid(40) is 1: the same theta, by the path that carries metagradients."""
-    one = {"initial_raw": 40.0, "initial_raw_gamma": 40.0, "outer": Outer(gamma=1.0)}
-    expected, _ = after(actor_critic.build(config(plain, **one), SPEC))
-    actual, _ = after(actor_critic.build(config(tuned, **one), SPEC))
+    one = {"outer": Outer(gamma=1.0)}
+    expected, _ = after(actor_critic.build(config(plain, **one), SPEC), updates=1)
+    actual, _ = after(actor_critic.build(config(tuned, **one), SPEC), 1, raw=40.0)
     for a, b in zip(
         jax.tree.leaves(actual.params), jax.tree.leaves(expected.params), strict=True
     ):
@@ -148,3 +152,29 @@ def test_self_tuning_the_deep_network_costs_at_most_2_70_times_the_flops(plain, 
     """XLA's own count of one compiled update; 8/3 is the floor."""
     ratio = flops.count(tuned, "deep") / flops.count(plain, "deep")
     assert 2.5 < ratio <= 2.70, ratio
+
+
+def first_policy(**network):
+    """Mean and standard deviation of a Gaussian of 3 dimensions in 500 states."""
+    made = config("stac")
+    made = dataclasses.replace(
+        made, network=dataclasses.replace(made.network, **network)
+    )
+    agent = actor_critic.build(made, SPEC._replace(continuous=True))
+    state = agent.init(jax.random.PRNGKey(0))
+    observation = np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32)
+    samples = [
+        agent.act(agent.actor_params(state), key, observation, np.zeros(500, bool), ())
+        for key in jax.random.split(jax.random.PRNGKey(1), 100)
+    ]
+    action = np.stack([output.action for output, _ in samples])
+    return action.mean(axis=0), action.std(axis=0)
+
+
+def test_a_first_policy_is_as_wide_as_asked_and_hardly_looks_at_the_state():
+    mean, std = first_policy(policy_scale=0.01, initial_std=0.5)
+    assert std.mean() == pytest.approx(0.5, rel=0.02)
+    assert np.abs(mean).mean() < 0.06  # 0.5 / sqrt(100) of sampling is in it
+    mean, std = first_policy()
+    assert std.mean() == pytest.approx(np.exp(-2), rel=0.1)
+    assert np.abs(mean).mean() > 0.2

@@ -121,12 +121,12 @@ def test_a_learner_that_fails_is_a_failure(asking):
 )
 def test_a_nodes_process_says_how_it_went(does, status, says):
     program = f"""
-        from launch import nodes
+        from launch import hosts
         from stac.config import ConfigError
         from stac.runtime.queues import Closed
         def work(stop):
             {does}
-        nodes.OwnProcess().run(work, 60)
+        hosts.OwnProcess().run(work, 60)
         print("still here")
     """
     ended = subprocess.run(

@@ -20,10 +20,10 @@ SOON = 20.0  # seconds: Python starts slowly on a machine that has other work
 
 LIVES = """
     import sys, threading, time
-    from launch import processes
+    from launch import child
     from stac.runtime.shutdown import Stop
     stop = Stop()
-    processes.live(stop, grace_seconds={grace})
+    child.live(stop, grace_seconds={grace})
     print("at work", file=sys.stderr, flush=True)
 """
 OBEYS = LIVES.format(grace=60) + "    stop.wait(60)\n"
@@ -76,6 +76,27 @@ def test_the_first_to_end_is_named():
     running = processes.Processes([Command("a/0", IMPORTS), Command("b/1", ENDS)], [])
     first = running.wait()
     assert (first.title, first.role, first.status) == ("b/1", "b", 3)
+    running.finish(SOON)
+
+
+def test_who_ended_does_not_matter_any_more_once_all_were_asked():
+    running = processes.Processes([Command("a/0", ENDS)], [])
+    [only] = running.everyone
+    only.join(SOON)
+    running.ask()
+    assert running.wait() is None
+
+
+def test_a_command_runs_once_more_with_more_variables_unless_all_are_to_end():
+    program = "import os; raise SystemExit(int(os.environ.get('MORE', 3)))"
+    running = processes.Processes([Command("a/0", program)], [])
+    first = running.wait()
+    running.start_again(first, {"MORE": "7"})
+    second = running.wait()
+    assert (second.title, second.status) == ("a/0", 7)
+    running.ask()
+    running.start_again(second, {})
+    assert running.everyone == [second]
     running.finish(SOON)
 
 

@@ -18,7 +18,8 @@ GAMMA = jnp.array([0.9, 0.95, 0.99])
 def make(torso, lstm_size=0, acting_heads=1, average_head=False, embedding="none"):
     observation = FEATURES if torso == "mlp" else IMAGE
     config = NetworkConfig(torso=torso, lstm_size=lstm_size, head_hidden=16)
-    shape = actor_critic.Shape(3, 5, acting_heads, average_head, embedding)
+    bias = np.zeros(5, np.float32)
+    shape = actor_critic.Shape(3, bias, acting_heads, average_head, embedding)
     network = actor_critic.make(config, shape, *observation)
     return network, network.init(jax.random.PRNGKey(0))
 
@@ -89,7 +90,7 @@ def test_acting_needs_the_torso_and_head_1_policy_alone():
     acting = network.acting(params)
     assert [name for name in acting if "head_" in name] == [
         "head_1_policy/~/linear_0",
-        "head_1_policy/~/linear_1",
+        "head_1_policy_output",
     ]
     observation, first = rows("shallow")
     whole, _ = network.step(params, observation[:, 0], first[:, 0], (), GAMMA)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stac.config import BatchConfig
-from stac.runtime import actor, parameters, queues
+from stac.runtime import actor, parameters, pulse, queues
 from tests.runtime import fakes
 from tests.runtime.experiences import Doing
 
@@ -217,6 +217,52 @@ def test_an_actor_runs_until_the_parameters_are_closed():
     assert running.result() is None
 
 
+def test_only_the_environment_is_timed_and_who_was_given_up_hands_in_nothing():
+    store, living, seen = parameters.ParameterStore(), pulse.Pulse(), []
+    store.publish(0, offset(0))
+    queue = queues.LocalQueue(10 * ENVS)
+
+    class Slow(fakes.Counting):
+        def step(self, action):
+            seen.append((living.signs() is None, living.starting))
+            if len(seen) == 9:  # the last of the second unroll
+                assert living.abandon(living.signs())
+            assert len(seen) < 10, "it goes on"
+            return super().step(action)
+
+    acting = actor.Actor(fakes.following_agent(), Slow(ENVS), BATCH[0], 1, 0)
+    assert acting.run(store, queue, living) is None
+    assert seen[:6] == [(False, True)] * 4 + [(False, False)] * 2
+    assert queue.size() == ENVS
+
+
+def test_who_waits_for_another_to_compile_is_alive():
+    store, living = parameters.ParameterStore(), pulse.Pulse()
+    store.publish(0, offset(0))
+    queue = queues.LocalQueue(ENVS)
+    acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)
+    with actor._COMPILING:
+        running = Doing(acting.run, store, queue, living)
+        assert running.waits()
+        assert living.signs() is None
+    queue.get(ENVS)
+    queue.close()
+    running.result()
+
+
+def test_who_waits_for_the_queue_is_alive():
+    store, living = parameters.ParameterStore(), pulse.Pulse()
+    store.publish(0, offset(0))
+    queue = queues.LocalQueue(ENVS)
+    acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)
+    running = Doing(acting.run, store, queue, living)
+    queue.get(ENVS)
+    assert running.waits()
+    assert living.signs() is None
+    queue.close()
+    running.result()
+
+
 def test_what_the_environment_raises_comes_out_of_run():
     class Broken(fakes.Counting):
         def step(self, action):
@@ -229,10 +275,15 @@ def test_what_the_environment_raises_comes_out_of_run():
         acting.run(store, queues.LocalQueue(100))
 
 
-def test_streams_differ_by_seed_actor_and_start():
+def test_streams_differ_by_seed_actor_start_and_restart():
+    some = range(5)
     streams = {
-        actor.stream(s, i, u) for s in range(5) for i in range(5) for u in (0, 9)
+        actor.stream(seed, index, updates, restarts)
+        for seed in some
+        for index in some
+        for updates in (0, 9)
+        for restarts in some
     }
-    assert len(streams) == 50
+    assert len(streams) == 250
     assert all(0 <= each < 2**31 for each in streams)
     assert actor.stream(1, 2, 3) == actor.stream(1, 2, 3)

@@ -9,10 +9,11 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from stac.config import ConfigError
-from stac.runtime import checkpoints
+from stac.runtime import checkpoints, leaves
 from stac.types import LearnerState
 
 Empty = collections.namedtuple("Empty", [])
@@ -70,6 +71,50 @@ def test_every_bit_dtype_and_empty_subtree_comes_back(
         assert now.tobytes() == np.asarray(was).tobytes()
 
 
+def test_what_belongs_to_the_actors_comes_back_with_the_state(
+    tmp_path: pathlib.Path,
+) -> None:
+    acting = {"actor_0": bytes(range(256)), "queue": b"", "actor/1 ü": b"\0a\0\0"}
+    writer = checkpoints.Checkpoints(tmp_path, keep=3)
+    assert writer.save(1, a_state(), {"seconds": 0.5}, acting)
+    assert writer.save(2, a_state(), {}, None)
+    assert writer.save(3, a_state(), {}, {})
+    writer.close()
+    reader = checkpoints.Checkpoints(tmp_path, keep=3)
+    found = [reader.restore(step, zeros_like(a_state())) for step in (1, 2, 3)]
+    reader.close()
+    assert [one.acting for one in found] == [acting, {}, {}]
+    assert found[0].counters == {"seconds": 0.5}
+    assert leaves.digest(found[0].state) == leaves.digest(a_state())
+
+
+def test_a_checkpoint_from_before_there_were_digests_is_read(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Written as this file's first version did."""
+    items = {
+        "state": ocp.StandardCheckpointHandler(),
+        "counters": ocp.JsonCheckpointHandler(),
+    }
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+    old = ocp.CheckpointManager(tmp_path, options=options, item_handlers=items)
+    arguments = ocp.args.Composite(
+        state=ocp.args.StandardSave(leaves.named(a_state())),
+        counters=ocp.args.JsonSave({"seconds": 2.5, "episodes": 7}),
+    )
+    assert old.save(4, args=arguments)
+    old.close()
+    reader = checkpoints.Checkpoints(tmp_path, keep=2)
+    found = reader.latest(zeros_like(a_state()))
+    another = a_state()._replace(metaparameters={})
+    with pytest.raises(ConfigError, match=r"float32 \[2\] there, absent here"):
+        reader.latest(another)
+    reader.close()
+    assert found is not None
+    assert (found.counters, found.acting) == ({"seconds": 2.5, "episodes": 7}, {})
+    assert leaves.digest(found.state) == leaves.digest(a_state())
+
+
 def test_without_a_checkpoint_there_is_none(tmp_path: pathlib.Path) -> None:
     reader = checkpoints.Checkpoints(tmp_path / "new", keep=1)
     assert reader.steps() == []
@@ -119,27 +164,6 @@ def test_another_configurations_checkpoint_is_refused_with_the_difference(
     assert "\n" not in str(refusal.value)
 
 
-# Orbax gives up at the first damaged array; those still being read then find its event
-# loop closed, and say so where nobody can catch it. It depends on who is faster.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("victim", ["state/_METADATA", "state/**/d/*", "counters/*"])
-def test_a_damaged_checkpoint_is_named_with_the_one_before(
-    tmp_path: pathlib.Path, victim: str
-) -> None:
-    saved(tmp_path, 1, 2)
-    files = [path for path in (tmp_path / "2").glob(victim) if path.is_file()]
-    assert files
-    for path in files:
-        path.write_bytes(path.read_bytes()[:3])
-
-    reader = checkpoints.Checkpoints(tmp_path, keep=2)
-    with pytest.raises(checkpoints.Damaged, match=r"/2 away .* checkpoint 1") as damage:
-        reader.latest(a_state())
-    assert reader.restore(1, a_state()).step == 1
-    reader.close()
-    assert "\n" not in str(damage.value)
-
-
 def test_what_a_killed_save_left_is_cleared_and_never_read(
     tmp_path: pathlib.Path,
 ) -> None:
@@ -165,23 +189,17 @@ def test_saving_says_nothing_but_errors_still_come_through(
         assert [r for r in caplog.records if "/orbax/" in r.pathname] == []
         logger.warning("ours")
         logger.handle(logging.makeLogRecord(_orbax_error()))
+        raised_anyway = "site-packages/orbax/checkpoint/_src/futures/future.py"
+        logger.handle(logging.makeLogRecord(_orbax_error(raised_anyway)))
     assert [r.getMessage() for r in caplog.records] == ["ours", "a real one"]
 
 
-def test_the_digest_sees_every_bit_and_ignores_where_arrays_live() -> None:
-    state = a_state()
-    on_host = jax.tree.map(np.asarray, state)
-    minus_zero = state._replace(meta_optimizer=(jnp.int32(7), {"m": -np.zeros(2)}))
-    renamed = state._replace(metaparameters={"alpha": jnp.array([4.6, 4.5])})
-    assert checkpoints.digest(state) == checkpoints.digest(on_host)
-    assert checkpoints.digest(state) != checkpoints.digest(minus_zero)
-    assert checkpoints.digest(state) != checkpoints.digest(renamed)
-
-
-def _orbax_error() -> dict[str, object]:
+def _orbax_error(
+    path: str = "site-packages/orbax/checkpoint/x.py",
+) -> dict[str, object]:
     return {
         "name": "absl",
         "levelno": logging.ERROR,
-        "pathname": "site-packages/orbax/checkpoint/x.py",
+        "pathname": path,
         "msg": "a real one",
     }

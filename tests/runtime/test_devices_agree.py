@@ -68,3 +68,18 @@ def test_updates_on_1_2_and_4_devices_agree(name):
             leaves = zip(jax.tree.leaves(one), jax.tree.leaves(several), strict=True)
             for a, b in leaves:
                 np.testing.assert_allclose(b, a, rtol=rtol, atol=atol)
+
+
+def test_a_bad_number_on_one_device_is_passed_over_by_all():
+    config = small("stacx")
+    agent = actor_critic.build(config, make.spec(config))
+    learners = devices.LearnerDevices(agent, 4, 8)
+    first = learners.init(seed=1)
+    batch = play(config, agent, first)[0]
+    batch.reward[0, 3] = np.nan
+    states, metrics = learners.update(learners.replicate(first), batch)
+    assert learners.fetch_metrics(metrics)["skipped"] == 1
+    for old, new in zip(jax.tree.leaves(first), jax.tree.leaves(states), strict=True):
+        counts = new.dtype == np.int32 and old.ndim == 0 and (np.asarray(new) > 0).all()
+        for replica in np.asarray(new):
+            assert counts or np.array_equal(replica, old)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from stac.runtime import devices, learner, queues, shutdown
+from stac.runtime import checkpoints, devices, learner, queues, shutdown
 from tests.runtime import fakes
 from tests.runtime.experiences import Doing, numbered
 
@@ -58,6 +58,7 @@ class Records:
             save=lambda *saved: self.saved.append(saved),
             logger=self,
             status=self.said.append,
+            note=self.said.append,
         )
 
     def write(self, values):
@@ -74,7 +75,7 @@ class Run:
             self.devices,
             state or fakes.learner_state(),
             counters or {},
-            learner.Cadence(FRAMES, total, log, save),
+            learner.Cadence(FRAMES, total, log, save, skipped_share=0.1),
             self.records.outlets(),
             self.clock,
         )
@@ -177,7 +178,12 @@ def test_a_continued_run_counts_on_from_its_checkpoint():
     run.run(9, seconds=2)
     step, state, counters = run.records.saved[-1]
     assert (step, int(state.updates), int(state.frames)) == (9, 9, 90)
-    assert counters == {"seconds": 104.0, "episodes": 5}
+    assert counters == {
+        "seconds": 104.0,
+        "episodes": 5,
+        "actor_restarts": 0,
+        "skipped_updates": 0,
+    }
 
 
 def test_a_finished_run_that_is_continued_learns_and_writes_nothing():
@@ -215,6 +221,81 @@ def test_a_save_that_another_thread_keeps_waiting_says_so(monkeypatch):
         assert Doing(run.learner.save).result() is False
     assert Doing(run.learner.save).result() is True
     assert run.learner.saved == 1
+
+
+class FailingDisk:
+    """Refuses saves while it is full."""
+
+    def __init__(self, run):
+        self.full, self.tried = True, []
+        self._save = run.learner._outlets.save
+        run.learner._outlets = run.learner._outlets._replace(save=self.save)
+
+    def save(self, updates, *rest):
+        self.tried.append(updates)
+        if self.full:
+            raise checkpoints.NotSaved("No space left on device")
+        self._save(updates, *rest)
+
+
+def test_a_save_that_fails_is_told_counted_and_tried_again_when_the_next_is_due():
+    run = Run(save=10, log=1)
+    disk = FailingDisk(run)
+
+    class Room(Batches):
+        def next(self):
+            disk.full = len(disk.tried) < 2
+            return super().next()
+
+    run.learner.run(Room(13, run.clock, seconds=3), shutdown.Stop())
+    assert disk.tried == [3, 7, 11, 13], "not at each update"
+    assert [saved[0] for saved in run.records.saved] == [11, 13]
+    assert [line for line in run.records.said if "sav" in line.lower()] == [
+        "CHECKPOINT NOT SAVED: update 3 is not saved: No space left on device; there is"
+        " no checkpoint; training goes on",
+        "CHECKPOINT NOT SAVED: update 7 is not saved: No space left on device; there is"
+        " no checkpoint; training goes on",
+        "saving works again: update 11",
+    ]
+    counts = {row["updates"]: row["failed_saves"] for row in run.records.rows}
+    assert [counts[3], counts[4], counts[7], counts[8], counts[13]] == [0, 1, 1, 2, 2]
+
+
+def test_a_run_whose_last_state_cannot_be_saved_ends_with_that_error():
+    state = fakes.learner_state()._replace(updates=np.int32(1207), frames=np.int32(70))
+    run = Run(state=state, counters={"seconds": 1.0})
+    FailingDisk(run)
+    with pytest.raises(checkpoints.NotSaved) as error:
+        run.run(2)
+    assert str(error.value) == (
+        "update 1,209 is not saved: No space left on device;"
+        " the newest checkpoint is of update 1,207"
+    )
+    assert "training goes on" not in run.records.said[-1]
+    assert run.learner.saved == 1207
+    assert run.learner.save() is False
+
+
+def test_another_error_is_not_hidden_by_a_save_that_fails_too():
+    run = Run()
+    FailingDisk(run)
+    with pytest.raises(OSError, match="no more"):
+        run.run(2, error=OSError("no more"))
+    assert run.records.said[-1].startswith("CHECKPOINT NOT SAVED: update 2 is not")
+
+
+def test_what_the_checkpoint_held_of_the_actors_is_there_for_them():
+    run = Run()
+    assert run.learner.acting == {}
+    continued = learner.Learner(
+        run.devices,
+        fakes.learner_state(),
+        {},
+        learner.Cadence(FRAMES, 10, 1, 1, skipped_share=0.1),
+        run.records.outlets(),
+        acting={"actor_0": b"here"},
+    )
+    assert continued.acting == {"actor_0": b"here"}
 
 
 def test_rows_come_at_once_then_at_their_cadence_and_at_the_end():

@@ -110,7 +110,7 @@ def test_a_run_whose_save_gave_up_is_left_with_status_1():
     program.send(signal.SIGTERM)
     status, _, err = program.end()
     assert status == 1
-    assert err[-1].startswith("left while a save was at work")
+    assert err[-1].startswith("left without the last save")
 
 
 def test_other_signals_are_none_of_its_business():
@@ -165,3 +165,14 @@ def test_one_close_that_fails_does_not_keep_the_others_from_waking():
     with pytest.raises(OSError, match="no"):
         stop.set()
     assert woken == ["b"]
+
+
+def test_what_ends_before_the_run_is_closed_then_and_forgotten():
+    stop, closed = shutdown.Stop(), []
+    with stop.closing(lambda: closed.append("first")):
+        assert closed == []
+    assert closed == ["first"]
+    with stop.closing(lambda: closed.append("second")):
+        stop.set()
+        assert closed == ["first", "second"]
+    assert closed == ["first", "second"]

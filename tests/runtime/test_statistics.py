@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -60,10 +61,25 @@ def test_learner_waits_is_the_share_of_time_without_a_batch(clock):
     assert counted.row(3, 30)["learner_waits"] == 0.0
 
 
-def test_seconds_and_episodes_go_on_over_a_continued_run(clock):
-    counted = statistics.Statistics({"seconds": 30.0, "episodes": 4}, 100, clock)
+def test_seconds_episodes_and_restarts_go_on_over_a_continued_run(clock):
+    before = {"seconds": 30.0, "episodes": 4, "actor_restarts": 2}
+    counted = statistics.Statistics(before, 100, clock)
+    counted.actor_restarts = lambda: 3
     clock.now += 5
     counted.add(report([1.0]), 1)
-    assert counted.counters() == {"seconds": 35.0, "episodes": 5}
+    after = {"seconds": 35.0, "episodes": 5, "actor_restarts": 5}
+    assert after.items() <= counted.counters().items()
     row = counted.row(11, 120)
-    assert (row["seconds"], row["frames"], row["updates"]) == (35.0, 120, 11)
+    assert {name: row[name] for name in after} == after
+    assert (row["frames"], row["updates"]) == (120, 11)
+
+
+def test_how_long_the_learner_has_been_waiting_can_be_asked_at_any_time(clock):
+    counted = statistics.Statistics({}, 0, clock)
+    assert counted.waiting_seconds() == 0.0
+    with contextlib.suppress(KeyError), counted.waiting():
+        clock.now += 45
+        assert counted.waiting_seconds() == 45.0
+        raise KeyError
+    clock.now += 45
+    assert counted.waiting_seconds() == 0.0

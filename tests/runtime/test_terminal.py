@@ -93,6 +93,18 @@ def test_a_status_is_said_at_once_once_and_again_while_it_lasts() -> None:
     assert lines[1:3] == 2 * ["compiling the update … 0 s"]
 
 
+def test_a_learner_without_trajectories_is_said_and_for_how_long() -> None:
+    screen, waits = Screen(), [45.0]
+    printer = terminal.Terminal(10, screen, seconds=0.05)
+    printer.waiting_seconds = lambda: waits[0]
+    printer.write({"frames": 5})
+    assert screen.lines(count=2)[1] == "waiting for trajectories … 45 s"
+    waits[0] = 0.01  # which is nothing to speak of
+    count = len(screen.lines())
+    assert screen.lines(count + 2)[-1].startswith("5 of 10 frames")
+    printer.close()
+
+
 def test_the_first_row_is_printed_at_once_and_the_last_at_close() -> None:
     screen = Screen()
     printer = terminal.Terminal(1000, screen, seconds=60)

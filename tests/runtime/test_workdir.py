@@ -97,6 +97,14 @@ def test_many_differences_are_counted_not_listed(tmp_path: pathlib.Path) -> None
         workdir.prepare(tmp_path, dataclasses.replace(CONFIG, agent=agent))
 
 
+def test_an_empty_word_is_seen_in_a_difference() -> None:
+    old, new = {"agent": {"self_tuned": "", "x": 1}}, {"agent": {"self_tuned": "gamma"}}
+    assert workdir.differences(old, new) == [
+        'agent.self_tuned is "" there, gamma here',
+        "agent.x is 1 there, absent here",
+    ]
+
+
 def test_a_start_that_was_refused_does_not_bind_the_next_one(
     tmp_path: pathlib.Path,
 ) -> None:
@@ -141,6 +149,26 @@ def test_a_checkpoint_alone_makes_it_a_run_to_continue(tmp_path: pathlib.Path) -
         workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
 
 
+def test_a_run_whose_checkpoints_were_all_damaged_is_still_that_run(
+    tmp_path: pathlib.Path,
+) -> None:
+    workdir.prepare(tmp_path, CONFIG).close()
+    (tmp_path / workdir.DAMAGED / "300").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="seed is 1 there, 2 here"):
+        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
+
+
+def test_abandoning_a_directory_that_cannot_be_written_any_more_raises_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with workdir.prepare(tmp_path / "run", CONFIG) as place:
+        monkeypatch.setattr(pathlib.Path, "unlink", fail)
+        place.abandon()
+
+
 def test_a_foreign_directory_is_refused_and_left_as_it_was(
     tmp_path: pathlib.Path,
 ) -> None:
@@ -163,8 +191,14 @@ def test_a_config_file_that_is_none_is_refused(tmp_path: pathlib.Path) -> None:
     begun(tmp_path)
     for text in ("{", "[]", ""):
         (tmp_path / workdir.CONFIG).write_text(text)
-        with pytest.raises(ConfigError, match="is not a configuration"):
+        with pytest.raises(ConfigError, match=r"a copy of the config.json") as told:
             workdir.prepare(tmp_path, CONFIG)
+        assert "is not a configuration; name another --workdir, or" in str(told.value)
+    workdir.prepare(tmp_path / "another", CONFIG).close()
+    copy = (tmp_path / "another" / workdir.CONFIG).read_text()
+    (tmp_path / workdir.CONFIG).write_text(copy)
+    with workdir.prepare(tmp_path, CONFIG) as place:
+        assert place.resumed, "as the message said"
 
 
 def test_two_runs_cannot_share_a_workdir_and_a_dead_one_holds_nothing(

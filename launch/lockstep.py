@@ -1,0 +1,158 @@
+"""Lockstep: actors act in turn until there is a batch, then the learner learns.
+
+One thread does everything, so the same seed gives the same bits. What the actors, their
+environments and the trajectories that wait will do next is part of every checkpoint, so
+a run that was cut goes on to the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from stac import snapshots
+from stac.config import Config
+from stac.environments.base import BatchedEnvironment
+from stac.runtime import actor, supervision
+from stac.runtime.parameters import ParameterStore
+from stac.runtime.queues import Closed, LocalQueue
+from stac.runtime.shutdown import Stop
+from stac.types import Experience
+
+_UNROLL_SECONDS = 3.0  # how long a save from another thread waits for one to end
+
+
+class ActorAtWork(NamedTuple):
+    """An actor, and the environment to close after it."""
+
+    actor: actor.Actor
+    environment: BatchedEnvironment
+
+
+Build = Callable[[int, int, int], ActorAtWork]  # (index, updates, restarts)
+
+
+class Turns:
+    """A learner.Feed that lets the actors act in turn when a batch is asked for."""
+
+    def __init__(
+        self, config: Config, build: Build, store: ParameterStore, stop: Stop
+    ) -> None:
+        self._config, self._build = config, build
+        self._store, self._stop = store, stop
+        self._batch_size = config.batch.batch_size
+        # Nobody takes while one thread puts: all that one actor puts must fit, and a
+        # batch that is put back.
+        self._queue = LocalQueue(2 * self._batch_size + config.runtime.envs_per_actor)
+        self._actors: list[ActorAtWork] = []
+        self._restarts = [
+            supervision.Restarts.configured(config.runtime)
+            for _ in range(config.runtime.num_actors)
+        ]
+        self._updates = 0  # at which the actors were built
+        self._turn = 0  # whose it is
+        self._given = 0  # batches since the run began: one for each update
+        self._last: Experience | None = None  # the newest of them
+        self._busy = threading.Lock()  # while that is not what a save may read
+
+    def begin(self, updates: int, saved: Mapping[str, bytes]) -> None:
+        """Builds the actors, `updates` updates into the run, and continues `saved`.
+
+        Where it is of another number of actors or environments, or of other versions of
+        what is in it, episodes begin anew, and a line says why.
+        """
+        self._updates = self._given = updates
+        self._build_all()
+        if not updates:
+            return
+        try:
+            self._restore(saved)
+        except (ValueError, KeyError) as error:
+            self.end()
+            self._build_all()
+            reason = str(error) if saved else "the checkpoint has no states of actors"
+            supervision.say(f"episodes begin anew: {reason}")
+
+    def next(self) -> Experience:
+        with self._busy:
+            while self._queue.size() < self._batch_size:
+                self._act()
+            self._last = self._queue.get(self._batch_size)
+            self._given += 1
+        return self._last
+
+    def ready(self) -> bool:
+        return False  # so the learner publishes, and saves, before the actors act
+
+    def size(self) -> int:
+        return self._queue.size()
+
+    def restarts(self) -> int:
+        """Of all actors so far."""
+        return sum(one.total for one in self._restarts)
+
+    def snapshot(self, updates: int) -> dict[str, bytes] | None:
+        """All that decides the batches after that of update `updates`; from any thread.
+
+        A batch of an update that has begun is put back. None where the moment is gone,
+        or an unroll takes too long: then a run continues with new episodes.
+        """
+        if not self._busy.acquire(timeout=_UNROLL_SECONDS):
+            return None
+        try:
+            begun = self._given - updates
+            if begun not in (0, 1) or not self._actors:
+                return None
+            back = [self._last] if begun else []
+            waiting = [*back, *self._queue.content()]
+            taken = {"turns": snapshots.pack(self._what(), (self._turn, waiting))}
+            for index, one in enumerate(self._actors):
+                taken[f"actor_{index}"] = one.actor.snapshot()
+            return taken
+        finally:
+            self._busy.release()
+
+    def end(self) -> None:
+        """Closes the environments; may be called twice."""
+        actors, self._actors = self._actors, []
+        for one in actors:
+            one.environment.close()
+
+    def _build_all(self) -> None:
+        for index in range(len(self._restarts)):
+            self._actors.append(self._build(index, self._updates, 0))
+
+    def _restore(self, saved: Mapping[str, bytes]) -> None:
+        turn, waiting = snapshots.unpack(self._what(), saved["turns"])
+        for index, one in enumerate(self._actors):
+            one.actor.restore(saved[f"actor_{index}"])
+        self._turn = turn
+        for experience in waiting:
+            self._queue.put(experience)
+
+    def _what(self) -> str:
+        batch = self._config.batch
+        return (
+            f"{len(self._actors)} actors in turn, trajectories of {batch.unroll_length}"
+        )
+
+    def _act(self) -> None:
+        """One unroll, which is kept whatever is asked meanwhile, or a new actor."""
+        if self._stop.is_set():
+            raise Closed
+        newest = self._store.latest()
+        index = self._turn
+        try:
+            experience = self._actors[index].actor.unroll(*newest)
+        except Exception as error:  # noqa: BLE001 - `again` raises what it must
+            self._replace(index, error)
+            return
+        self._queue.put(experience)
+        self._turn = (index + 1) % len(self._actors)
+
+    def _replace(self, index: int, error: Exception) -> None:
+        self._actors[index].environment.close()
+        restarts = self._restarts[index]
+        supervision.again(f"actor/{index}", error, restarts, self._stop)
+        self._actors[index] = self._build(index, self._updates, restarts.total)

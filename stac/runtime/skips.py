@@ -1,0 +1,73 @@
+"""Batches that were passed over because a number in them was not finite.
+
+The update itself keeps such a batch from the parameters (`stac.learning.update`). Here
+it is counted and named, so that whoever made it can be found, and the run is given up
+where it learns from too few of its batches.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+
+import numpy as np
+
+from stac.config import RunError
+from stac.types import Report
+
+WINDOW = 100  # updates that the share is of
+
+
+class NotFinite(RunError):
+    """Too many batches were passed over."""
+
+
+class Skips:
+    """Watches the last `WINDOW` updates."""
+
+    def __init__(self, share: float, say: Callable[[str], None]) -> None:
+        """Ends the run above this share; tells `say` of each batch in a line."""
+        self._allowed = int(share * WINDOW)
+        self._say = say
+        self._recent: collections.deque[bool] = collections.deque(maxlen=WINDOW)
+        self.total = 0
+
+    def add(self, number: int, report: Report, skipped: bool) -> None:
+        """Takes one update, in order.
+
+        Args:
+          number: updates since the run began, this one included.
+          report: of its batch.
+          skipped: whether it was passed over.
+
+        Raises:
+          NotFinite: more than the share of the last `WINDOW` updates were.
+        """
+        self._recent.append(skipped)
+        if not skipped:
+            return
+        self.total += 1
+        self._say(
+            f"update {number:,}: a loss or a gradient is not finite; its batch is"
+            f" passed over ({made_by(report)})"
+        )
+        if sum(self._recent) > self._allowed:
+            raise NotFinite(
+                f"{sum(self._recent)} of the last {len(self._recent)} updates met a"
+                " loss or a gradient that is not finite: the run is stopped with the"
+                " last good parameters; try a smaller optimizer.learning_rate, or look"
+                f" at what these actors send: {made_by(report)}"
+            )
+
+
+def made_by(report: Report) -> str:
+    """`8 trajectories of actors 0, 3; parameters of updates 117 to 121`."""
+    actors = ", ".join(str(actor) for actor in np.unique(report.actor))
+    versions = np.asarray(report.parameter_version)
+    oldest, newest = int(versions.min()), int(versions.max())
+    of = (
+        f"update {newest:,}"
+        if oldest == newest
+        else f"updates {oldest:,} to {newest:,}"
+    )
+    return f"{len(versions)} trajectories of actors {actors}; parameters of {of}"

@@ -1,0 +1,161 @@
+"""Runs of a command as a user meets them, whose every process a test can see."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+
+from tests import conftest
+
+SMALL = ("--runtime=launchpad", "--agent=impala", "--num_actors=1")
+LONG = 20_000_000  # frames that nobody waits for
+START_SECONDS = 240.0  # for imports and compiling on a machine that has other work
+END_SECONDS = 10.0
+FAIL_SECONDS = 15.0
+_MARK = "STAC_TEST_RUN"  # in the environment of all that a run starts
+
+
+class Run:
+    """`python -m launch.catch --runtime=launchpad …` in a session of its own."""
+
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        *flags: str,
+        path: pathlib.Path | None = None,
+        program: str = "launch.catch",
+    ) -> None:
+        paths = f"{path or ''}:{conftest.ROOT}"
+        mark = str(uuid.uuid4())
+        self._mark = f"{_MARK}={mark}"
+        environment = {**os.environ, "PYTHONPATH": paths, _MARK: mark}
+        environment.pop("XLA_FLAGS", None)  # one device, as a user has it
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                program,
+                f"--workdir={workdir}",
+                *SMALL,
+                *flags,
+            ],
+            cwd=conftest.ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._said = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, words: str, since: int = 0) -> None:
+        """Waits until a line says so, of those after the first `since`."""
+
+        def has() -> bool:
+            return any(words in line for line in self.lines[since:])
+
+        with self._said:
+            self._said.wait_for(lambda: has() or self._over, START_SECONDS)
+        assert has(), self.text
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the terminal tells every process of the foreground."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
+    def terminate(self) -> None:
+        """A scheduler tells the one process that it knows."""
+        self._process.terminate()
+
+    def status(self, seconds: float) -> int:
+        """Its exit status, which must come within so many seconds."""
+        status = self._process.wait(seconds)
+        self._reader.join(seconds)
+        return status
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def processes(self, role: str = "", worker: bool = False) -> list[int]:
+        """What it started and still runs; of a role, its workers or itself."""
+        found = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environment = (
+                    (folder / "environ").read_text(errors="replace").split("\0")
+                )
+                zombie = ") Z " in (folder / "stat").read_text()
+                works = b"stac.environments" in (folder / "cmdline").read_bytes()
+                ours = self._mark in environment and not zombie
+                named = not role or f"STAC_ROLE={role}" in environment
+                if ours and named and (works == worker or not role):
+                    found.append(int(folder.name))
+        return sorted(found)
+
+    def ports(self) -> set[int]:
+        """On which it listens."""
+        sockets = set()
+        for pid in self.processes():
+            for file in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(file))
+        return {port for port, inode in _listening() if f"socket:[{inode}]" in sockets}
+
+    def kill(self) -> None:
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()
+
+    @property
+    def _over(self) -> bool:
+        return not self._reader.is_alive()
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            with self._said:
+                self.lines.append(line.rstrip("\n"))
+                self._said.notify_all()
+        with self._said:
+            self._said.notify_all()
+
+
+def _listening() -> list[tuple[int, str]]:
+    """(port, inode) of every TCP socket on this machine that listens."""
+    rows = []
+    for name in ("tcp", "tcp6"):
+        lines = pathlib.Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        rows += [line.split() for line in lines]
+    return [(int(row[1].split(":")[1], 16), row[9]) for row in rows if row[3] == "0A"]
+
+
+def ports_in_use() -> set[int]:
+    """On which anybody listens."""
+    return {port for port, _ in _listening()}
+
+
+def unexpected(run: Run) -> list[str]:
+    """Lines that are no news of the run."""
+    known = (
+        r"writing to|continuing|starting|building|compiling|SIG(INT|TERM): saving"
+        r"|waiting for trajectories|.* frames \("
+        r"|(done: .* frames; )?update [\d,]+ is saved in "
+    )
+    return [line for line in run.lines if not re.match(known, line)]
+
+
+def saved(workdir: pathlib.Path) -> list[int]:
+    return sorted(int(step.name) for step in (workdir / "checkpoints").iterdir())

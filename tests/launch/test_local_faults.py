@@ -1,0 +1,164 @@
+"""Actors of one process that fail or hang: they begin again, and the agent learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from configs import catch as numbers
+from launch import local
+from stac.environments import catch
+from stac.runtime import supervision
+from tests import conftest
+
+pytestmark = pytest.mark.faults
+
+BOTH = pytest.mark.parametrize("runtime", ["lockstep", "threads"])
+
+
+def config(runtime, frames=150_000, **changes):
+    made = numbers.config(agent="stacx")
+    runtime = dataclasses.replace(
+        made.runtime, name=runtime, learner_devices=1, **changes
+    )
+    return dataclasses.replace(made, runtime=runtime, total_frames=frames)
+
+
+def rows(path):
+    *lines, _ = (path / "metrics.jsonl").read_text().split("\n")  # the last may grow
+    return [json.loads(line) for line in lines]
+
+
+class Flaky(catch.Catch):
+    """Each of its games raises with this probability a step."""
+
+    probability = 0.0005
+
+    def __init__(self, task, seed, num_envs):
+        super().__init__(task, seed, num_envs)
+        self._faults = np.random.default_rng([seed, 1])
+        self._steps = 0
+
+    def step(self, action):
+        self._steps += 1
+        if self._faults.random(self.num_envs).min() < self.probability:
+            raise OSError(f"the game crashed at step {self._steps}")
+        return super().step(action)
+
+
+@BOTH
+def test_catch_is_learned_though_its_environment_fails_again_and_again(
+    runtime, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(catch, "Catch", Flaky)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(supervision, "LONGEST_PAUSE", 0.05)
+    local.run(config(runtime, actor_restarts=1000), tmp_path)
+    assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
+    # 150,000 steps at 0.0005: 75, give or take; what the failed saw is lost with them.
+    restarts = rows(tmp_path)[-1]["actor_restarts"]
+    assert 40 < restarts < 120
+    told = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
+    assert len(told) == restarts
+    assert "actor/0 failed: OSError: the game crashed at step " in told[0] + told[1]
+
+
+class Hanging(catch.Catch):
+    """The first that steps for the hundredth time hangs until it is let go."""
+
+    hung: threading.Event
+    released: threading.Event
+    closed: threading.Event
+    _steps = 0
+    _hangs = False
+
+    def step(self, action):
+        self._steps += 1
+        if self._steps == 100 and not Hanging.hung.is_set():
+            Hanging.hung.set()
+            self._hangs = True
+            assert Hanging.released.wait(60)
+        return super().step(action)
+
+    def close(self):
+        if self._hangs:
+            Hanging.closed.set()
+
+
+def test_an_actor_that_hangs_is_replaced_and_leaves_when_it_wakes(
+    tmp_path, monkeypatch, capsys
+):
+    for name in ("hung", "released", "closed"):
+        setattr(Hanging, name, threading.Event())
+    monkeypatch.setattr(catch, "Catch", Hanging)
+    stop = local.shutdown.Stop()
+    monkeypatch.setattr(local.shutdown, "Stop", lambda: stop)
+    watched = config("threads", 10**8, silence_seconds=2, num_actors=1)
+    running = threading.Thread(target=local.run, args=(watched, tmp_path), daemon=True)
+    running.start()
+    try:
+        assert Hanging.hung.wait(60)
+        wait_for(lambda: rows(tmp_path)[-1]["actor_restarts"] == 1)
+        [line] = [said for said in capsys.readouterr().err.splitlines() if said]
+        said = "actor/0 failed: no sign of life for 2 s in wait (threading"
+        assert line.startswith(said)
+        Hanging.released.set()
+        assert Hanging.closed.wait(10), "it went on acting"
+        updates = rows(tmp_path)[-1]["updates"]
+        wait_for(lambda: rows(tmp_path)[-1]["updates"] > updates)
+    finally:
+        Hanging.released.set()
+        stop.set()
+        running.join(30)
+    assert not running.is_alive()
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+BROKEN = """
+from stac.environments import catch
+
+def step(self, action, _step=catch.Catch.step, _steps=[]):
+    _steps.append(1)
+    if len(_steps) > 100:
+        raise RuntimeError("the paddle broke")
+    return _step(self, action)
+
+catch.Catch.step = step
+import launch.catch
+raise SystemExit(launch.catch.main())
+"""
+
+
+@BOTH
+def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(
+    runtime, tmp_path
+):
+    flags = [f"--runtime={runtime}", f"--workdir={tmp_path}"]
+    flags += ["--total_frames=1e8", "--config.runtime.actor_restarts=1"]
+    ended = subprocess.run(
+        [sys.executable, "-c", BROKEN, *flags],
+        cwd=conftest.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    lines = ended.stdout.splitlines()
+    assert ended.returncode == 1
+    assert lines[-1] == "RuntimeError: the paddle broke"
+    assert ended.stdout.count("Traceback (most recent call last):") == 1
+    assert ended.stdout.count("starting it again in 1 s (1 of 1 in 10 min)") in (1, 2)
+    assert list((tmp_path / "checkpoints").iterdir()), "what was learned is to be saved"

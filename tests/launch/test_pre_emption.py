@@ -1,0 +1,78 @@
+"""SIGTERM at any time, again and again: the run ends in the bits of an unbroken one."""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import signal
+import time
+
+import orbax.checkpoint as ocp
+import pytest
+
+from stac.runtime import leaves
+from tests.launch import runs
+
+pytestmark = [pytest.mark.faults]
+
+SMALL = (
+    "--runtime=lockstep",
+    "--agent=stac",
+    "--num_actors=2",
+    "--envs_per_actor=3",
+    "--config.network.mlp_hiddens=(8,)",
+    "--config.network.head_hidden=8",
+    "--config.batch.batch_size=4",
+    "--config.batch.unroll_length=10",
+    "--config.runtime.checkpoint_every_seconds=0.001",
+)
+LEAVES_SECONDS = 30.0
+# What a run says when it comes to a part of its life, and how long that lasts about.
+MOMENTS = (("/cut", 2.0), ("building", 2.0), ("compiling", 4.0), (" updates", 3.0))
+
+
+def end(workdir: pathlib.Path) -> tuple[int, str]:
+    """(updates, digest of all that is learned) of the newest checkpoint."""
+    step = runs.saved(workdir)[-1]
+    restored = ocp.StandardCheckpointer().restore(
+        workdir / "checkpoints" / str(step) / "state"
+    )
+    return step, leaves.digest(restored)
+
+
+@pytest.mark.parametrize(
+    ("times", "updates"),
+    [
+        pytest.param(1, 30, id="once"),
+        pytest.param(20, 500, id="20 times", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_is_stopped_at_random_ends_in_the_bits_of_an_unbroken_one(
+    times, updates, start, tmp_path
+):
+    flags = (*SMALL, f"--total_frames={40 * updates}")
+    whole = start(tmp_path / "whole", *flags)
+    assert whole.status(runs.START_SECONDS) == 0, whole.text
+    random_ = random.Random(times)
+    stopped = 0
+    for attempt in range(times):
+        run = start(tmp_path / "cut", *flags)
+        words, seconds = MOMENTS[attempt % len(MOMENTS) if times > 1 else -1]
+        run.wait_for(words)
+        time.sleep(random_.uniform(0.0, seconds) * (times > 1))
+        asked = time.monotonic()
+        run.terminate()
+        status = run.status(LEAVES_SECONDS)
+        print(f"{words}: {time.monotonic() - asked:.1f} s, {run.lines[-1]}")
+        if status == -signal.SIGTERM:  # Python was still importing: nothing is begun
+            assert words == "/cut", run.text
+        else:
+            assert status == 0, run.text
+        assert "Traceback" not in run.text
+        stopped += "is saved in" in run.lines[-1] and "done" not in run.lines[-1]
+    assert stopped >= times / 2
+    last = start(tmp_path / "cut", *flags)
+    assert last.status(runs.START_SECONDS) == 0, last.text
+    assert "anew" not in last.text
+    assert end(tmp_path / "cut") == end(tmp_path / "whole")
+    assert end(tmp_path / "cut")[0] == updates

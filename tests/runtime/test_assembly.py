@@ -1,0 +1,111 @@
+"""A learner and its workdir: what a save keeps is what the next start begins with."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from stac.config import BatchConfig, Config, ConfigError
+from stac.runtime import assembly, devices, workdir
+from stac.runtime.learner import Learner
+from tests.runtime import fakes
+from tests.runtime.experiences import numbered
+
+CONFIG = Config(batch=BatchConfig(batch_size=4), total_frames=10**6)
+
+
+@contextlib.contextmanager
+def opened(
+    path: pathlib.Path, acting: assembly.Acting = lambda updates: None
+) -> Iterator[Learner]:
+    learners = devices.LearnerDevices(fakes.counting_agent(10), 1, 4)
+    with (
+        workdir.prepare(path, CONFIG),
+        assembly.open_learner(
+            CONFIG, 4, learners, path, lambda version, params: None, acting
+        ) as learner,
+    ):
+        yield learner
+
+
+def learn(learner: Learner, updates: int) -> None:
+    """And saves after each."""
+    for _ in range(updates):
+        learner.step(numbered(range(4), reward=1.0))
+        learner.settle()
+        assert learner.save()
+
+
+def test_each_save_keeps_what_the_actors_are_in_and_the_next_start_gives_it_back(
+    tmp_path: pathlib.Path,
+) -> None:
+    asked: list[int] = []
+
+    def acting(updates: int) -> dict[str, bytes]:
+        asked.append(updates)
+        return {"actor_0": b"after %d" % updates}
+
+    with opened(tmp_path, acting) as learner:
+        assert learner.acting == {}
+        learn(learner, 2)
+    assert asked == [1, 2]
+    with opened(tmp_path) as learner:
+        assert (learner.updates, learner.acting) == (2, {"actor_0": b"after 2"})
+        learn(learner, 1)
+    with opened(tmp_path) as learner:
+        assert (learner.updates, learner.acting) == (3, {})
+
+
+def test_actors_that_cannot_tell_their_states_cost_the_learner_nothing(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def acting(updates: int) -> dict[str, bytes]:
+        raise RuntimeError("the game crashed")
+
+    with opened(tmp_path, acting) as learner:
+        learn(learner, 1)
+    said = capsys.readouterr().out
+    assert "without the states of actors: RuntimeError: the game crashed" in said
+    with opened(tmp_path) as learner:
+        assert (learner.updates, learner.acting) == (1, {})
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_comes_by_there_again(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(tmp_path) as learner:
+        learn(learner, 3)
+    (tmp_path / "checkpoints" / "3" / "counters" / "metadata").write_bytes(b"{")
+    capsys.readouterr()
+    with opened(tmp_path) as learner:
+        assert learner.updates == 2
+        learn(learner, 1)
+    lines = capsys.readouterr().out.splitlines()
+    (damage,) = [line for line in lines if line.startswith("checkpoint 3 in ")]
+    assert damage.endswith("checkpoints.damaged/3; checkpoint 2 is used instead")
+    assert lines[lines.index(damage) + 1] == "continuing from update 2"
+    with opened(tmp_path) as learner:
+        assert learner.updates == 3
+
+
+def test_where_all_are_damaged_only_the_second_try_starts_from_the_beginning(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(tmp_path) as learner:
+        learn(learner, 1)
+    (tmp_path / workdir.METRICS).write_text("{}\n")
+    (tmp_path / "checkpoints" / "1" / "counters" / "metadata").write_bytes(b"{")
+    with (
+        pytest.raises(ConfigError, match="the same command again starts from"),
+        opened(tmp_path),
+    ):
+        pass
+    capsys.readouterr()
+    with opened(tmp_path) as learner:
+        assert learner.updates == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "no checkpoint is there: starting from the beginning" in said
+    assert (tmp_path / "checkpoints.damaged" / "1").is_dir()
