@@ -58,7 +58,7 @@ class OwnProcess:
             if isinstance(error, RunError):  # a line that says it all
                 why, trace = str(error), ""
             if not child.tell(words=(f"failed: {why}", trace)):
-                print(trace or why, file=sys.stderr)
+                print(trace or f"{why}\n", file=sys.stderr, end="")
             status = FAILED
         # What is left is taking Python apart, with the threads of TensorFlow, JAX and
         # gRPC still in it: that takes seconds, and at times ends in an abort.

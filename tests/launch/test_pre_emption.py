@@ -28,7 +28,7 @@ SMALL = (
 )
 LEAVES_SECONDS = 30.0
 # What a run says when it comes to a part of its life, and how long that lasts about.
-MOMENTS = (("/cut", 2.0), ("building", 2.0), ("compiling", 4.0), (" updates", 3.0))
+MOMENTS = (("/cut", 2.0), ("building", 2.0), ("compiling", 4.0), ("frames (", 3.0))
 
 
 def end(workdir: pathlib.Path) -> tuple[int, str]:
