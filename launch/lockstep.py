@@ -7,12 +7,13 @@ a run that was cut goes on to the same bits as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from stac import snapshots
-from stac.config import Config
+from stac.config import Config, ConfigError
 from stac.environments.base import BatchedEnvironment
 from stac.runtime import actor, supervision
 from stac.runtime.parameters import ParameterStore
@@ -45,12 +46,14 @@ class Turns:
         # Nobody takes while one thread puts: all that one actor puts must fit, and a
         # batch that is put back.
         self._queue = LocalQueue(2 * self._batch_size + config.runtime.envs_per_actor)
-        self._actors: list[ActorAtWork] = []
+        # None: one that failed, until another takes its place.
+        self._actors: list[ActorAtWork | None] = []
         self._restarts = [
             supervision.Restarts.configured(config.runtime)
             for _ in range(config.runtime.num_actors)
         ]
-        self._updates = 0  # at which the actors were built
+        self._updates = 0  # at which the run's first actors were built
+        self._restarts_before = 0  # in earlier parts of the run
         self._turn = 0  # whose it is
         self._given = 0  # batches since the run began: one for each update
         self._last: Experience | None = None  # the newest of them
@@ -67,11 +70,17 @@ class Turns:
         if not updates:
             return
         try:
+            if not saved:
+                raise ValueError("the checkpoint has no states of actors")
             self._restore(saved)
-        except (ValueError, KeyError) as error:
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the learner's state is what counts
             self.end()
+            self._updates = updates
             self._build_all()
-            reason = str(error) if saved else "the checkpoint has no states of actors"
+            known = isinstance(error, ValueError)  # said in a line
+            reason = str(error) if known else supervision.describe(error)
             supervision.say(f"episodes begin anew: {reason}")
 
     def next(self) -> Experience:
@@ -90,7 +99,7 @@ class Turns:
 
     def restarts(self) -> int:
         """Of all actors so far."""
-        return sum(one.total for one in self._restarts)
+        return sum(one.total for one in self._restarts) - self._restarts_before
 
     def snapshot(self, updates: int) -> dict[str, bytes] | None:
         """All that decides the batches after that of update `updates`; from any thread.
@@ -106,9 +115,12 @@ class Turns:
                 return None
             back = [self._last] if begun else []
             waiting = [*back, *self._queue.content()]
-            taken = {"turns": snapshots.pack(self._what(), (self._turn, waiting))}
+            totals = [one.total for one in self._restarts]
+            state = (self._turn, self._updates, totals, waiting)
+            taken = {"turns": snapshots.pack(self._what(), state)}
             for index, one in enumerate(self._actors):
-                taken[f"actor_{index}"] = one.actor.snapshot()
+                if one is not None:
+                    taken[f"actor_{index}"] = one.actor.snapshot()
             return taken
         finally:
             self._busy.release()
@@ -116,18 +128,22 @@ class Turns:
     def end(self) -> None:
         """Closes the environments; may be called twice."""
         actors, self._actors = self._actors, []
-        for one in actors:
-            one.environment.close()
+        for one in filter(None, actors):
+            with contextlib.suppress(Exception):  # it may be what failed
+                one.environment.close()
 
     def _build_all(self) -> None:
         for index in range(len(self._restarts)):
             self._actors.append(self._build(index, self._updates, 0))
 
     def _restore(self, saved: Mapping[str, bytes]) -> None:
-        turn, waiting = snapshots.unpack(self._what(), saved["turns"])
+        state = snapshots.unpack(self._what(), saved["turns"])
+        self._turn, self._updates, totals, waiting = state
         for index, one in enumerate(self._actors):
-            one.actor.restore(saved[f"actor_{index}"])
-        self._turn = turn
+            self._restarts[index].total = totals[index]
+            if one is not None and f"actor_{index}" in saved:  # it had not failed
+                one.actor.restore(saved[f"actor_{index}"])
+        self._restarts_before = sum(totals)
         for experience in waiting:
             self._queue.put(experience)
 
@@ -142,17 +158,19 @@ class Turns:
         if self._stop.is_set():
             raise Closed
         newest = self._store.latest()
-        index = self._turn
+        index, restarts = self._turn, self._restarts[self._turn]
         try:
-            experience = self._actors[index].actor.unroll(*newest)
+            one = self._actors[index]
+            if one is None:
+                one = self._build(index, self._updates, restarts.total)
+            self._actors[index] = one
+            experience = one.actor.unroll(*newest)
         except Exception as error:  # noqa: BLE001 - `again` raises what it must
-            self._replace(index, error)
+            failed, self._actors[index] = self._actors[index], None
+            if failed is not None:
+                with contextlib.suppress(Exception):  # it is what failed
+                    failed.environment.close()
+            supervision.again(f"actor/{index}", error, restarts, self._stop)
             return
         self._queue.put(experience)
         self._turn = (index + 1) % len(self._actors)
-
-    def _replace(self, index: int, error: Exception) -> None:
-        self._actors[index].environment.close()
-        restarts = self._restarts[index]
-        supervision.again(f"actor/{index}", error, restarts, self._stop)
-        self._actors[index] = self._build(index, self._updates, restarts.total)

@@ -23,6 +23,7 @@ import pathlib
 import signal
 import threading
 import traceback
+from collections.abc import Sequence
 
 import jax
 import launchpad as lp
@@ -40,9 +41,11 @@ from stac.runtime import reverb_queue, shutdown
 
 LAUNCH_TYPES = ("local_mp", "local_mt")
 
-# The learner's own grace, and time to bring the rest down: 10 s in all.
-_END_SECONDS = shutdown.GRACE_SECONDS + 2.0
+# The learner's own grace and time for its last save, the longest there may be, which
+# mostly takes less than a second; then the queue, and what it takes to see it all end.
+_END_SECONDS = shutdown.GRACE_SECONDS + 14.0
 _QUEUE_SECONDS = 1.0
+_LAST_SECONDS = 6.0
 
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow, which Reverb loads, and Courier
@@ -68,7 +71,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
     launch_type = _launch_type()
     os.environ.update({**_QUIET, **os.environ})  # before Reverb loads TensorFlow
     stop = shutdown.Stop()
-    with shutdown.on_signals(stop, _END_SECONDS + _QUEUE_SECONDS):
+    with shutdown.on_signals(stop, _END_SECONDS + _QUEUE_SECONDS + _LAST_SECONDS):
         if launch_type == "local_mt":
             return _as_threads(config, str(workdir), stop)
         return _as_processes(config, str(workdir), stop)
@@ -137,15 +140,20 @@ def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
         local_resources=_resources(config),
     )
     stop.wakes(running.ask)
+    stop.saves(lambda: _learner(running.everyone).status == 0)
     watcher = supervisor.Supervisor(running, config.runtime, nodes.ACTOR)
     first = watcher.watch()
     done = first is not None and (first.role, first.status) == (nodes.LEARNER, 0)
     ended = running.finish(_END_SECONDS)
     if first is not None and not done:
         return watcher.report(first)
-    learner = next(process for process in ended if process.role == nodes.LEARNER)
+    learner = _learner(ended)
     not_begun = first is None and learner.status == -signal.SIGTERM
     return 0 if learner.status == 0 or not_begun else watcher.report(learner)
+
+
+def _learner(everyone: Sequence[processes.Process]) -> processes.Process:
+    return next(process for process in everyone if process.role == nodes.LEARNER)
 
 
 def _resources(config: Config) -> dict[str, PythonProcess]:

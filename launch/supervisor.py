@@ -9,7 +9,6 @@ of what it lived through, and a new process is told of what came before it.
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -64,15 +63,19 @@ class Supervisor:
         elif process.role == self._role:
             said = b"".join(process.stderr).decode(errors="replace")
             lines.append(said.rstrip())
-        print("\n".join(filter(None, lines)), file=sys.stderr, flush=True)
+        supervision.say("\n".join(filter(None, lines)))
         return hosts.FAILED
 
     def _ends_the_run(self, ended: Process) -> bool:
-        final = (hosts.USER_ERROR, hosts.FAILED)
-        if ended.role != self._role or ended.status in final:
+        # One that failed too often has said so; anything else may have ended it early.
+        gave_up = ended.status == hosts.FAILED and ended.words is not None
+        if ended.role != self._role or gave_up or ended.status == hosts.USER_ERROR:
             return True
         one = self._watched[ended.title]
-        pause = one.restarts.failed()
+        hung = ended.status == hosts.HANGS
+        pause = one.restarts.failed(
+            self._runtime.silence_seconds if hung else one.silent
+        )
         supervision.say(f"{ended.title} {one.how()}; {one.restarts.verdict(pause)}")
         if pause is not None:
             self._due.append((self._clock() + pause, one))

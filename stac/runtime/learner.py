@@ -23,7 +23,7 @@ from stac.runtime.skips import Skips
 from stac.runtime.statistics import Statistics
 from stac.types import Experience, LearnerState, Params, Report
 
-_SAVE_LOCK_SECONDS = 3.0  # how long a save from another thread waits for one at work
+_SAVE_LOCK_SECONDS = 10.0  # how long a save from another thread waits for one at work
 
 
 class Feed(Protocol):
@@ -154,16 +154,17 @@ class Learner:
                     self._log(self._finished)
             finally:
                 self._ending = True
-                self.save()  # the last state that finished, whatever happened since
+                saved = self.save()  # the last state that finished, come what may
         if self._unsaved is not None:
             raise self._unsaved
+        if not saved:
+            raise NotSaved("the last update is not saved: another save does not end")
 
     def step(self, batch: Experience) -> None:
         """Starts the update on `batch` [B, ...]; then finishes the one before."""
         before = self._newest
         if not before.metrics:
             self._outlets.status("compiling the update")
-        self._statistics.add(batch.report, before.number)
         states, metrics = self._devices.update(before.states, batch.trajectory)
         self._newest = _Update(
             number=before.number + 1,
@@ -185,7 +186,7 @@ class Learner:
         the next checkpoint is due.
 
         Returns whether it is saved now: where another thread's save takes longer than
-        3 s, this gives up.
+        10 s, this gives up.
         """
         if not self._saving.acquire(timeout=_SAVE_LOCK_SECONDS):
             return False
@@ -221,6 +222,8 @@ class Learner:
         if update.number == self._finished.number:
             return
         params = self._devices.actor_params(update.states)
+        if update.report is not None:
+            self._statistics.add(update.report, update.number - 1)
         self._finished = update
         self._outlets.publish(update.number, params)
         self._statistics.unlogged = True

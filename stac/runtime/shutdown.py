@@ -133,7 +133,7 @@ def _watch(reader: socket.socket, stop: Stop, grace_seconds: float) -> None:
     try:
         stop.set()
     except Exception:  # noqa: BLE001 - told; whoever is left waiting is left behind
-        traceback.print_exc()
+        _say(traceback.format_exc())
     try:
         while again := _next_signal(reader, asked + grace_seconds):
             if time.monotonic() - asked > ECHO_SECONDS:
@@ -154,7 +154,7 @@ def _leave_saving(stop: Stop) -> None:
         else:
             _say("left without the last save: the checkpoint before it is the newest")
     except Exception:  # noqa: BLE001 - told, and the status says so
-        traceback.print_exc()
+        _say(traceback.format_exc())
     finally:
         _leave(status)
 
@@ -174,11 +174,14 @@ def _next_signal(
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    # Whoever listened may have gone first: `| tee` ends by the same Ctrl-C.
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _leave(status: int) -> None:
     """Ends the process although threads are at work in it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(status)

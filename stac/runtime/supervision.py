@@ -7,6 +7,7 @@ actor counts for itself, so that what is too often is the same for two and for h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -36,6 +37,7 @@ class Silent(RuntimeError):
     def __init__(self, seconds: float, frame: FrameType | None) -> None:
         """`frame`: where its thread is."""
         stack = traceback.extract_stack(frame) if frame else []
+        self.seconds = seconds
         where = f" in {stack[-1].name} ({_place(stack[-1])})" if stack else ""
         self.line = f"no sign of life for {seconds:.0f} s{where}"
         self.stack = "".join(traceback.format_list(stack)).rstrip()
@@ -68,9 +70,15 @@ class Restarts:
     def configured(cls, runtime: RuntimeConfig, past: str = "") -> Restarts:
         return cls(runtime.actor_restarts, 60 * runtime.actor_restart_minutes, past)
 
-    def failed(self) -> float | None:
-        """Counts a failure; returns seconds to wait, or None: that was one too many."""
+    def failed(self, silent_seconds: float = 0.0) -> float | None:
+        """Counts a failure; returns seconds to wait, or None: that was one too many.
+
+        Args:
+          silent_seconds: before it, which are none of the window's: else what hangs for
+            long each time would never be too often.
+        """
         now = self._clock()
+        self._times = [at + silent_seconds for at in self._times]
         quiet = not self._times or now - self._times[-1] > QUIET_SECONDS + self._pause
         self._pause = FIRST_PAUSE if quiet else min(2 * self._pause, LONGEST_PAUSE)
         self._times = [at for at in self._times if now - at < self._window] + [now]
@@ -94,8 +102,9 @@ class Restarts:
 
 
 def say(line: str) -> None:
-    """To whoever watches the run."""
-    print(line, file=sys.stderr, flush=True)
+    """To whoever watches the run, if there still is somebody."""
+    with contextlib.suppress(OSError, ValueError):  # a full disk, a closed pipe
+        print(line, file=sys.stderr, flush=True)
 
 
 def describe(error: BaseException) -> str:
@@ -134,7 +143,8 @@ def again(
         raise error
     if stop.is_set():
         raise Closed from error
-    pause = restarts.failed()
+    silent = error.seconds if isinstance(error, Silent) else 0.0
+    pause = restarts.failed(silent)
     tell(f"{name} failed: {describe(error)}; {restarts.verdict(pause)}")
     if pause is None:
         raise error

@@ -87,6 +87,20 @@ def test_what_was_restored_can_be_snapshot_again():
         each.close()
 
 
+def test_what_was_restored_can_be_snapshot_before_it_steps():
+    first, second, third = (built(max_frames=cap(100))() for _ in range(3))
+    first.reset()
+    taken = snapshotting.actions(first, 30)
+    for action in taken[:20]:
+        first.step(action)
+    second.restore(first.snapshot())
+    third.restore(second.snapshot())
+    for action in taken[20:]:
+        snapshotting.assert_equal(third.step(action), first.step(action), "a second")
+    for each in (first, second, third):
+        each.close()
+
+
 def test_rows_are_as_without_restarts_but_for_their_seeds():
     once, often = (
         built("freeway", restorable=way, max_frames=cap(100))() for way in (False, True)

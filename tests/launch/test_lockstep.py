@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 
 import pytest
 
 from configs import atari, catch, control, realworld
 from launch import local, lockstep
 from stac.config import BatchConfig
-from stac.runtime import assembly, checkpoints, leaves, queues, shutdown
+from stac.runtime import assembly, checkpoints, leaves, queues, shutdown, supervision
 
 UPDATES = 3  # before the cut, and after
 
@@ -145,3 +146,94 @@ def test_another_number_of_actors_begins_new_episodes_and_says_so(tmp_path, caps
     said = capsys.readouterr().err
     assert "episodes begin anew: a snapshot of '1 actors in turn" in said
     assert "Traceback" not in said
+
+
+class Failing:
+    """Builds actors; some unrolls, and some builds, raise."""
+
+    def __init__(self, build, unrolls=(), builds=(), then=lambda: None):
+        self._build, self._bad_unrolls, self._bad_builds = build, unrolls, builds
+        self._then = then  # called as one raises
+        self.unrolls = self.builds = 0
+
+    def __call__(self, *arguments):
+        self.builds += 1
+        if self.builds in self._bad_builds:
+            raise OSError("no game")
+        made = self._build(*arguments)
+        unroll = made.actor.unroll
+
+        def count(*newest):
+            self.unrolls += 1
+            experience = unroll(*newest)
+            if self.unrolls in self._bad_unrolls:
+                self._then()
+                raise OSError("the game crashed")
+            return experience
+
+        made.actor.unroll = count
+        return made
+
+
+def test_an_actor_that_fails_and_cannot_be_built_at_once_is_built_later(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
+    config = small(catch.config(agent="stac"))
+
+    def some_fail(learner, turns, stop):
+        turns.end()
+        turns._build = Failing(turns._build, unrolls=(3,), builds=(3, 4))
+        turns.begin(0, {})
+        learner.count_restarts(turns.restarts)
+        learner.run(Few(turns, UPDATES), stop)
+        assert turns.restarts() == 3
+        assert turns._build.builds == 5
+
+    assert run(config, tmp_path, 0, some_fail)[0] == UPDATES
+    said = capsys.readouterr().err
+    assert said.count("failed: OSError: no game") == 2
+    assert said.count("failed: OSError: the game crashed") == 1
+
+
+def test_an_actor_that_failed_is_not_in_a_checkpoint_and_the_others_are(
+    tmp_path, capsys
+):
+    config = small(catch.config(agent="stac"))
+
+    def stopped_in_the_pause(learner, turns, stop):
+        turns.end()
+        soon = threading.Timer(0.2, stop.set)  # the pause is a second
+        turns._build = Failing(turns._build, unrolls=(3,), then=soon.start)
+        turns.begin(0, {})
+        learner.run(turns, stop)
+        assert turns.snapshot(learner.updates).keys() == {"turns", "actor_1"}
+
+    step, _ = run(config, tmp_path, 0, stopped_in_the_pause)
+    assert run(config, tmp_path, UPDATES)[0] == step + UPDATES
+    assert "anew" not in capsys.readouterr().err
+
+
+def test_a_batch_that_is_put_back_is_not_counted_twice(tmp_path):
+    config = small(catch.config(agent="impala"))
+    counted = []
+
+    def part(learner, turns, stop):
+        def count():
+            counted.append(learner._statistics.counters()["episodes"])
+
+        for _ in range(3 * UPDATES):
+            learner.step(turns.next())
+            learner.settle()
+        count()
+        learner.step(turns.next())
+        learner.step(turns.next())
+        count()
+        assert learner.save()
+        learner.settle()
+        count()
+
+    run(config, tmp_path, 0, part)
+    one, two, three = counted
+    assert 0 < one < two < three
+    assert three - one < 3 * (two - one)  # one batch, and one more

@@ -69,6 +69,24 @@ def test_what_was_before_the_window_does_not_count(clock):
     assert restarts.total == 5
 
 
+def test_what_hangs_each_time_for_longer_than_the_window_is_too_often_in_the_end(clock):
+    restarts = supervision.Restarts(2, 10.0, clock=clock)
+    for _ in range(2):
+        clock.now += 180.0
+        assert restarts.failed(silent_seconds=180.0) is not None
+    clock.now += 180.0
+    assert restarts.failed(silent_seconds=180.0) is None
+
+
+def test_who_cannot_be_told_is_no_fault(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        supervision.say("nobody hears this")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+
+
 def test_a_limit_of_none_stops_at_the_first(clock):
     assert Restarts(0, 600, clock=clock).failed() is None
 
