@@ -71,7 +71,7 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=True,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=False,  # `save` does, and two would trip over it
             enable_async_checkpointing=False,
         )
         handlers = {
