@@ -22,6 +22,8 @@ import psutil
 
 from stac.runtime import loggers
 
+LOOKS = 6  # in equal steps, after one when all has begun
+
 
 def memory(root: psutil.Process) -> dict[str, float]:
     """Unique memory of the process and all below it, in MiB, by what they are."""
@@ -72,16 +74,20 @@ def main() -> None:
         )
         reader = threading.Thread(target=_copy, args=(process.stdout, lines))
         reader.start()
-        seen = watch(process, [min(2.0, arguments.minutes / 2), arguments.minutes])
+        every = [arguments.minutes * part / LOOKS for part in range(1, LOOKS + 1)]
+        seen = watch(process, [min(2.0, every[0] / 2), *every])
         asked = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         status = process.wait(timeout=60)
         took = time.monotonic() - asked
         reader.join(timeout=10)
         rows = loggers.rows(workdir / "metrics.jsonl")
+        files = [path for path in workdir.rglob("*") if path.is_file()]
+        written = sum(path.stat().st_size for path in files) / 2**20
     if not rows:
         sys.exit("the command ended before its first update: give it more minutes")
     report(lines, seen, rows[-1])
+    print(f"files {len(files)}, {written:.1f} MiB")
     print(f"exit status {status}, {took:.1f} s after Ctrl-C")
     print(f"processes left: {_left(process.pid)}")
 

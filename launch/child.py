@@ -24,9 +24,10 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 from stac.runtime.shutdown import Stop
+from stac.runtime.shutdown import leave as leave  # a child's end, too
 
 ASK = b"s"
 _BEAT_SECONDS = 1.0
@@ -54,13 +55,6 @@ def tell(**said: Any) -> bool:
     except OSError:
         return False
     return True
-
-
-def leave(status: int) -> NoReturn:
-    """Ends the process at once, whatever its threads are in."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def _obey(stop: Stop, grace_seconds: float) -> None:

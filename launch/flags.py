@@ -21,10 +21,9 @@ from absl import flags
 from launch import overrides
 from stac.config import RUNTIMES, Config, ConfigError, RunError, choose
 from stac.environments import make
-from stac.runtime import workdir
+from stac.runtime import shutdown, workdir
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
-INTERRUPTED = 130  # what a shell calls a process that Ctrl-C ended
 
 _PLAYED = ("game", "task")  # words that name a folder of their own
 
@@ -70,6 +69,7 @@ def main(
       domain: the command.
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
+    shutdown.interrupts()
     try:
         request = parse(sys.argv if argv is None else argv, domain)
         make.spec(request.config)  # an unknown task leaves no workdir behind
@@ -93,8 +93,9 @@ def main(
     except RunError as error:
         print(f"{domain.program}: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt:  # outside `run`, which has handlers of its own
+        print(f"{domain.program}: interrupted; nothing was left to save")
+        return 0
 
 
 def parse(argv: Sequence[str], domain: Domain) -> Request:

@@ -31,7 +31,7 @@ from stac.runtime.pulse import Pulse
 from stac.runtime.queues import LocalQueue
 
 # A save is exact between unrolls alone, so a run in lockstep is let finish one.
-_UNROLL_SECONDS = 20.0
+_IN_TURN_GRACE_SECONDS = 20.0
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
 
 
@@ -48,7 +48,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
     """
     stop = shutdown.Stop()
     in_turn = config.runtime.name == "lockstep"
-    grace = _UNROLL_SECONDS if in_turn else shutdown.GRACE_SECONDS
+    grace = _IN_TURN_GRACE_SECONDS if in_turn else shutdown.GRACE_SECONDS
     with shutdown.on_signals(stop, grace):
         parts = _Parts.build(config, stop)
         turns = lockstep.Turns(
@@ -104,7 +104,8 @@ def _in_turn(turns: lockstep.Turns, learner: Learner, stop: shutdown.Stop) -> No
     """Acts until there is a batch, learns, acts: same seed, same bits."""
     learner.count_restarts(turns.restarts)
     try:
-        turns.begin(learner.updates, learner.acting)
+        if not learner.done:
+            turns.begin(learner.updates, learner.acting)
         learner.run(turns, stop)
     finally:
         turns.end()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from stac import snapshots
 from stac.config import Config, ConfigError
 from stac.environments.base import BatchedEnvironment
-from stac.runtime import actor, supervision
+from stac.runtime import actor, supervision, watchdog
 from stac.runtime.parameters import ParameterStore
 from stac.runtime.queues import Closed, LocalQueue
 from stac.runtime.shutdown import Stop
@@ -58,6 +58,7 @@ class Turns:
         self._given = 0  # batches since the run began: one for each update
         self._last: Experience | None = None  # the newest of them
         self._busy = threading.Lock()  # while that is not what a save may read
+        self._watchdog = watchdog.Watchdog(config.runtime.silence_seconds)
 
     def begin(self, updates: int, saved: Mapping[str, bytes]) -> None:
         """Builds the actors, `updates` updates into the run, and continues `saved`.
@@ -76,8 +77,7 @@ class Turns:
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - the learner's state is what counts
-            self.end()
-            self._updates = updates
+            self._close_all()
             self._build_all()
             known = isinstance(error, ValueError)  # said in a line
             reason = str(error) if known else supervision.describe(error)
@@ -127,6 +127,10 @@ class Turns:
 
     def end(self) -> None:
         """Closes the environments; may be called twice."""
+        self._watchdog.close()
+        self._close_all()
+
+    def _close_all(self) -> None:
         actors, self._actors = self._actors, []
         for one in filter(None, actors):
             with contextlib.suppress(Exception):  # it may be what failed
@@ -137,12 +141,14 @@ class Turns:
             self._actors.append(self._build(index, self._updates, 0))
 
     def _restore(self, saved: Mapping[str, bytes]) -> None:
-        state = snapshots.unpack(self._what(), saved["turns"])
-        self._turn, self._updates, totals, waiting = state
+        """All of it, or it raises and nothing is changed but the actors."""
+        turn, updates, totals, waiting = snapshots.unpack(self._what(), saved["turns"])
         for index, one in enumerate(self._actors):
-            self._restarts[index].total = totals[index]
             if one is not None and f"actor_{index}" in saved:  # it had not failed
                 one.actor.restore(saved[f"actor_{index}"])
+        self._turn, self._updates = turn, updates
+        for restarts, total in zip(self._restarts, totals, strict=True):
+            restarts.total = total
         self._restarts_before = sum(totals)
         for experience in waiting:
             self._queue.put(experience)
@@ -164,7 +170,8 @@ class Turns:
             if one is None:
                 one = self._build(index, self._updates, restarts.total)
             self._actors[index] = one
-            experience = one.actor.unroll(*newest)
+            with self._watchdog.over(f"actor/{index}", one.actor.pulse):
+                experience = one.actor.unroll(*newest)
         except Exception as error:  # noqa: BLE001 - `again` raises what it must
             failed, self._actors[index] = self._actors[index], None
             if failed is not None:

@@ -37,8 +37,10 @@ _START = "from stac.environments import processes; processes.main()"
 class WorkerError(RuntimeError):
     """A worker process raised, died or hangs; the message has its traceback."""
 
+    silent_seconds = 0.0  # that one which hangs was waited for
 
-class Processes:
+
+class Processes(share.Shares):
     """Environments in processes; see `stac.environments.workers.Workers`."""
 
     def __init__(self, jobs: Sequence[share.Job], places: Sequence[slice]) -> None:
@@ -76,22 +78,12 @@ class Processes:
         for one in self._processes:
             one.answer(STEP_SECONDS)
 
-    def run(self, what: str) -> None:
-        """See Workers.
+    def _each(self, what: str, given: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
+        """See Shares.
 
         Raises:
           WorkerError: a process raised, died, or did not answer in `STEP_SECONDS`.
         """
-        self._each(what)
-
-    def snapshot(self) -> list[bytes]:
-        return [state for states in self._each("snapshot") for state in states]
-
-    def load(self, states: Sequence[bytes]) -> str:
-        return max(self._each("load", [(states[place],) for place in self._places]))
-
-    def _each(self, what: str, given: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
-        """What a method of every share returns, all run at the same time."""
         given = given or [()] * len(self._processes)
         for one, arguments in zip(self._processes, given, strict=True):
             one.tell((what, *arguments))
@@ -133,7 +125,9 @@ class _Process:
         """What it answers within that time, or why it does not."""
         try:
             if not self._line.poll(max(0.0, seconds)):
-                raise WorkerError(f"{self} does not answer")
+                error = WorkerError(f"{self} does not answer")
+                error.silent_seconds = seconds
+                raise error
             kind, what = self._line.recv()
         except (EOFError, OSError):
             raise WorkerError(f"{self} died: exit status {self._status()}") from None

@@ -11,7 +11,7 @@ import mmap
 import pickle
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dm_env
 import numpy as np
@@ -176,6 +176,26 @@ class Share:
         for name, where, flat in self._entries:
             value = said[name]
             row[where] = value if flat else np.ravel(value)
+
+
+class Shares:
+    """Several shares, each run where it was built; the same wherever that is."""
+
+    _places: Sequence[slice]  # the rows of each
+
+    def run(self, what: str) -> None:
+        """See stac.environments.workers.Workers, like the next two."""
+        self._each(what)
+
+    def snapshot(self) -> list[bytes]:
+        return [state for states in self._each("snapshot") for state in states]
+
+    def load(self, states: Sequence[bytes]) -> str:
+        return max(self._each("load", [(states[place],) for place in self._places]))
+
+    def _each(self, what: str, given: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
+        """What a method of every share returns, all run at the same time."""
+        raise NotImplementedError
 
 
 def layout(environment: dm_env.Environment) -> Layout:

@@ -60,7 +60,7 @@ class Serial:
         self._share.close()
 
 
-class Threads:
+class Threads(share.Shares):
     """In threads that each keep what they built; MuJoCo leaves the GIL as it steps."""
 
     def __init__(self, jobs: Sequence[share.Job], places: Sequence[slice]) -> None:
@@ -83,17 +83,7 @@ class Threads:
         for one, place in zip(self._shares, places, strict=True):
             one.rows = self.rows.part(place)
 
-    def run(self, what: str) -> None:
-        self._each(what)
-
-    def snapshot(self) -> list[bytes]:
-        return [state for states in self._each("snapshot") for state in states]
-
-    def load(self, states: Sequence[bytes]) -> str:
-        return max(self._each("load", [(states[place],) for place in self._places]))
-
     def _each(self, what: str, given: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
-        """What a method of every share returns, run in the thread of the share."""
         running = [
             thread.submit(getattr(one, what), *arguments)
             for thread, one, arguments in zip(

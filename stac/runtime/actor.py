@@ -64,7 +64,7 @@ class Actor:
         self._batch = batch
         self._index = index
         self._device = device or jax.local_devices(backend="cpu")[0]
-        self._pulse = Pulse()  # that nobody watches; `run` is given one
+        self.pulse = Pulse()  # that nobody watches; `run` is given one
         self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
         self._key = _key(seed, index)
         self._steps = 0
@@ -84,14 +84,14 @@ class Actor:
         pulse: Pulse | None = None,
     ) -> None:
         """Unrolls with the newest parameters until the run, or its pulse, ends."""
-        self._pulse = pulse or self._pulse
+        self.pulse = pulse or self.pulse
         try:
             while True:
-                with self._pulse.waiting():
+                with self.pulse.waiting():
                     newest = parameters.latest()
                 experience = self.unroll(*newest)
-                self._pulse.starting = False
-                with self._pulse.waiting():
+                self.pulse.starting = False
+                with self.pulse.waiting():
                     queue.put(experience)
         except Closed:
             return
@@ -155,7 +155,7 @@ class Actor:
         seen = self._timestep
         arguments = (seen.observation, seen.first, self._core_state)
         step = np.uint32(self._steps % 2**32)
-        with self._pulse.waiting():
+        with self.pulse.waiting():
             if self._steps == 0:
                 with _COMPILING:
                     output, core = self._act(params, self._key, step, *arguments)

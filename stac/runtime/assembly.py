@@ -97,8 +97,14 @@ def open_learner(
         if made.done:
             progress.status(f"nothing left to do: {_frames(config)} are done")
         yield made
-        done = f"done: {_frames(config)}; " if made.done else ""
-        progress.close(f"{done}update {made.saved or 0:,} is saved in {path}")
+        progress.close(_last_words(config, made, path))
+
+
+def _last_words(config: Config, made: learner.Learner, path: pathlib.Path) -> str:
+    done = f"done: {_frames(config)}; " if made.done else ""
+    if made.saved is None:
+        return f"{done}nothing is saved in {path}"
+    return f"{done}update {made.saved:,} is saved in {path}"
 
 
 def _asked(

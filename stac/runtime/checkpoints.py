@@ -8,11 +8,12 @@ data: the structure is the caller's, the arrays are the file's.
 <directory>/300/state/     the arrays
 <directory>/300/acting/    bytes by name, where there are any
 <directory>/300/counters/  numbers, and the digests of all three
-<directory>.damaged/300/   what could not be read, for a person to look at
+<directory>.damaged/300/   what could not be read, for a person to look at; the last few
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import shutil
@@ -33,6 +34,7 @@ Counters = dict[str, float]  # what the learner counts beside its state
 # and for the logs until the next save.
 MARGIN = 16 << 20
 
+DAMAGED_KEPT = 3
 _DIGEST, _NAMES_DIGEST = "sha256", "names_sha256"  # beside the counters
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
 # Why nothing can be read, whatever is in it; a TensorStore error is a ValueError.
@@ -240,12 +242,16 @@ class Checkpoints:
                 copies += 1
                 place = self._damaged / f"{step}-{copies}"
             (self.directory / str(step)).rename(place)
+            os.utime(place)
         except OSError as error:
             raise ConfigError(
                 f"checkpoint {step} in {self.directory} is damaged and cannot be set"
                 f" aside in {self._damaged}: {disk.reason(error)}"
             ) from error
         self._manager.reload()
+        aside = sorted(self._damaged.iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in aside[:-DAMAGED_KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
         return place
 
 

@@ -69,7 +69,7 @@ def rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
 
 
 class TensorBoard:
-    """TensorBoard events, drawn over frames; a file of its own for each start.
+    """TensorBoard events, drawn over frames; one file, which every start goes on with.
 
     tensorboardX's own writer has a thread that ends where a disk is full, and then
     whoever writes waits for ever: only its messages and checksums are used.
@@ -85,11 +85,11 @@ class TensorBoard:
         self._checksum = record_writer.masked_crc32c
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         now, host = time.time(), socket.gethostname()
+        there = sorted(pathlib.Path(directory).glob("events.out.tfevents.*[0-9]"))
         name = f"events.out.tfevents.{now:.0f}.{host}.{os.getpid()}"
+        path = there[-1] if there else pathlib.Path(directory) / name
         header = self._record(self._event(wall_time=now, file_version="brain.Event:2"))
-        self._events = appending.Appender(
-            pathlib.Path(directory) / name, appending.events(header), say, limit
-        )
+        self._events = appending.Appender(path, appending.events(header), say, limit)
 
     def write(self, values: Scalars) -> None:
         finite = {

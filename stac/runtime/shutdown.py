@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 6.0  # then the run is left where it is: all is to be over within 10 s
@@ -120,6 +121,15 @@ def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[Non
         reader.close()
 
 
+def interrupts() -> None:
+    """From now on SIGTERM raises KeyboardInterrupt, as Ctrl-C does, in the main thread.
+
+    For what comes before and after `on_signals`, where there is nothing to save.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _nothing(number: int, frame: object) -> None:
     """The watcher does the work; this keeps Python from its own KeyboardInterrupt."""
 
@@ -129,15 +139,15 @@ def _watch(reader: socket.socket, stop: Stop, grace_seconds: float) -> None:
     if not (first := _next_signal(reader)):
         return
     asked = time.monotonic()
-    _say(f"{first.name}: saving and leaving (a second one leaves at once)")
+    say(f"{first.name}: saving and leaving (a second one leaves at once)")
     try:
         stop.set()
     except Exception:  # noqa: BLE001 - told; whoever is left waiting is left behind
-        _say(traceback.format_exc())
+        say(traceback.format_exc())
     try:
         while again := _next_signal(reader, asked + grace_seconds):
             if time.monotonic() - asked > ECHO_SECONDS:
-                _leave(128 + again)
+                leave(128 + again)
     except TimeoutError:
         _leave_saving(stop)
 
@@ -147,16 +157,16 @@ def _leave_saving(stop: Stop) -> None:
     status = 1
     try:
         if stop.save():
-            _say(
+            say(
                 "left while a computation was still running; what was finished is saved"
             )
             status = 0
         else:
-            _say("left without the last save: the checkpoint before it is the newest")
+            say("left without the last save: the checkpoint before it is the newest")
     except Exception:  # noqa: BLE001 - told, and the status says so
-        _say(traceback.format_exc())
+        say(traceback.format_exc())
     finally:
-        _leave(status)
+        leave(status)
 
 
 def _next_signal(
@@ -173,14 +183,15 @@ def _next_signal(
             return signal.Signals(data[0])
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """To whoever watches the run, if there still is somebody."""
     # Whoever listened may have gone first: `| tee` ends by the same Ctrl-C.
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
-def _leave(status: int) -> None:
-    """Ends the process although threads are at work in it."""
+def leave(status: int) -> NoReturn:
+    """Ends the process at once, whatever its threads are in."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -7,7 +7,6 @@ actor counts for itself, so that what is too often is the same for two and for h
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from stac.config import ConfigError, RuntimeConfig
 from stac.runtime.pulse import TICK_SECONDS, Pulse, Watch
 from stac.runtime.queues import Closed
 from stac.runtime.shutdown import Stop
+from stac.runtime.shutdown import say as say  # to whoever watches the run
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a new actor starts
 QUIET_SECONDS = 60.0  # without a failure, then the pause is the first one again
@@ -37,7 +37,7 @@ class Silent(RuntimeError):
     def __init__(self, seconds: float, frame: FrameType | None) -> None:
         """`frame`: where its thread is."""
         stack = traceback.extract_stack(frame) if frame else []
-        self.seconds = seconds
+        self.silent_seconds = seconds
         where = f" in {stack[-1].name} ({_place(stack[-1])})" if stack else ""
         self.line = f"no sign of life for {seconds:.0f} s{where}"
         self.stack = "".join(traceback.format_list(stack)).rstrip()
@@ -101,12 +101,6 @@ class Restarts:
         return f"starting it again in {pause:g} s ({self})"
 
 
-def say(line: str) -> None:
-    """To whoever watches the run, if there still is somebody."""
-    with contextlib.suppress(OSError, ValueError):  # a full disk, a closed pipe
-        print(line, file=sys.stderr, flush=True)
-
-
 def describe(error: BaseException) -> str:
     """`OSError: the game crashed (catch.py:88)`: one line, of however many."""
     if isinstance(error, Silent):
@@ -129,7 +123,7 @@ def again(
 
     Args:
       name: of the actor.
-      error: what it raised.
+      error: what it raised; `silent_seconds`, where it has that, are `failed`'s.
       restarts: of this actor.
       stop: of the run.
       tell: takes a line.
@@ -143,8 +137,7 @@ def again(
         raise error
     if stop.is_set():
         raise Closed from error
-    silent = error.seconds if isinstance(error, Silent) else 0.0
-    pause = restarts.failed(silent)
+    pause = restarts.failed(getattr(error, "silent_seconds", 0.0))
     tell(f"{name} failed: {describe(error)}; {restarts.verdict(pause)}")
     if pause is None:
         raise error

@@ -22,6 +22,20 @@ FAIL_SECONDS = 15.0
 _MARK = "STAC_TEST_RUN"  # in the environment of all that a run starts
 
 
+# Put where Python looks at its start, it holds in every process of a run.
+BROKEN_GAME = """
+from stac.environments import catch
+
+def step(self, action, _step=catch.Catch.step, _steps=[]):
+    _steps.append(1)
+    if len(_steps) > 100:
+        raise RuntimeError("the paddle broke")
+    return _step(self, action)
+
+catch.Catch.step = step
+"""
+
+
 class Run:
     """`python -m launch.catch --runtime=launchpad …` in a session of its own."""
 

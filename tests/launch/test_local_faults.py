@@ -17,6 +17,7 @@ from launch import local
 from stac.environments import catch
 from stac.runtime import supervision
 from tests import conftest
+from tests.launch import runs
 
 pytestmark = pytest.mark.faults
 
@@ -120,6 +121,27 @@ def test_an_actor_that_hangs_is_replaced_and_leaves_when_it_wakes(
     assert not running.is_alive()
 
 
+def test_in_lockstep_an_actor_that_hangs_is_named(tmp_path, monkeypatch, capsys):
+    for name in ("hung", "released", "closed"):
+        setattr(Hanging, name, threading.Event())
+    monkeypatch.setattr(catch, "Catch", Hanging)
+    watched = config("lockstep", silence_seconds=2, num_actors=1)
+    running = threading.Thread(target=local.run, args=(watched, tmp_path), daemon=True)
+    running.start()
+    try:
+        assert Hanging.hung.wait(60)
+        said = []
+        wait_for(lambda: said.extend(capsys.readouterr().err.splitlines()) or said)
+        time.sleep(3)  # it is told once
+    finally:
+        Hanging.released.set()
+        running.join(60)
+    assert not running.is_alive()
+    [line] = said + capsys.readouterr().err.splitlines()
+    assert line.startswith("actor/0: no sign of life for 2 s in wait (threading")
+    assert rows(tmp_path)[-1]["frames"] >= watched.total_frames
+
+
 def wait_for(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -127,16 +149,7 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.05)
 
 
-BROKEN = """
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step, _steps=[]):
-    _steps.append(1)
-    if len(_steps) > 100:
-        raise RuntimeError("the paddle broke")
-    return _step(self, action)
-
-catch.Catch.step = step
+BROKEN = f"""{runs.BROKEN_GAME}
 import launch.catch
 raise SystemExit(launch.catch.main())
 """

@@ -237,3 +237,26 @@ def test_a_batch_that_is_put_back_is_not_counted_twice(tmp_path):
     one, two, three = counted
     assert 0 < one < two < three
     assert three - one < 3 * (two - one)  # one batch, and one more
+
+
+def test_of_a_snapshot_that_cannot_be_restored_nothing_stays(tmp_path, capsys):
+    config = small(catch.config(agent="impala"))
+
+    def part(learner, turns, stop):
+        turns._restarts[0].total = 7
+        learner.run(Few(turns, 1), stop)
+        taken = turns.snapshot(1)
+        assert turns._turn == 0
+        assert turns.restarts() == 7
+        turns._turn = 1
+        other = turns.snapshot(1)
+        for one in turns._restarts:
+            one.total = 0
+        turns._turn = 0
+        turns.end()
+        turns.begin(1, other | {"actor_1": taken["actor_1"][:-9]})
+        assert turns._turn == 0
+        assert turns.restarts() == 0
+
+    run(config, tmp_path, 0, part)
+    assert "episodes begin anew: the snapshot of" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.launch.runs import (
+    BROKEN_GAME,
     END_SECONDS,
     FAIL_SECONDS,
     LONG,
@@ -18,19 +19,6 @@ from tests.launch.runs import (
 pytestmark = pytest.mark.launchpad
 
 LAUNCH_TYPES = ("local_mp", "local_mt")
-
-# Put where Python looks at its start, in every process of a run.
-BROKEN_GAME = """
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step, _steps=[]):
-    _steps.append(1)
-    if len(_steps) > 100:
-        raise RuntimeError("the paddle broke")
-    return _step(self, action)
-
-catch.Catch.step = step
-"""
 
 
 @pytest.mark.parametrize("launch_type", LAUNCH_TYPES)

@@ -147,6 +147,21 @@ def test_a_second_damaged_one_of_the_same_number_finds_a_place(
     assert all((aside / name / "state").is_dir() for name in ("2", "2-2", "2-3"))
 
 
+def test_only_so_many_damaged_ones_are_kept(tmp_path: pathlib.Path) -> None:
+    files = tmp_path / "checkpoints"
+    saved(files, 1)
+    reader = checkpoints.Checkpoints(files, keep=3)
+    steps = range(2, 4 + checkpoints.DAMAGED_KEPT)
+    for step in steps:
+        reader.save(step, a_state(), {})
+        truncate(files / str(step) / "counters" / "metadata")
+        reader.latest(a_state())
+    reader.close()
+    aside = tmp_path / "checkpoints.damaged"
+    kept = sorted(int(path.name) for path in aside.iterdir())
+    assert kept == list(steps)[-checkpoints.DAMAGED_KEPT :]
+
+
 def test_another_configuration_is_refused_and_stays_where_it_is(
     tmp_path: pathlib.Path,
 ) -> None:

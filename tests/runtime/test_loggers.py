@@ -85,6 +85,19 @@ def test_tensorboard_gets_finite_values_over_frames(tmp_path: pathlib.Path) -> N
     assert "episode_return" not in events
 
 
+def test_every_start_goes_on_with_the_one_file(tmp_path: pathlib.Path) -> None:
+    for frames in (640, 1280, 1920):
+        logger = loggers.TensorBoard(tmp_path)
+        logger.write({"frames": frames, "loss": 0.5})
+        logger.close()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert _tensorboard_scalars(tmp_path)["loss"] == [
+        (640, 0.5),
+        (1280, 0.5),
+        (1920, 0.5),
+    ]
+
+
 def test_tensorboards_own_reader_finds_every_sum_right(tmp_path: pathlib.Path) -> None:
     reader = pytest.importorskip("tensorboard.compat.tensorflow_stub.pywrap_tensorflow")
     from tensorboardX.proto import event_pb2
