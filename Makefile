@@ -5,6 +5,8 @@ VENV_LATEST := .venv-latest
 PYTHON := $(VENV)/bin/python
 PYTHON_LATEST := $(VENV_LATEST)/bin/python
 ARGS ?=
+# Two at a time, each file in one process.
+WORKERS := -n 2 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all test-latest lint format clean
@@ -19,13 +21,13 @@ run: setup  ## train STACX on James Bond; ARGS="--game=pong …" adds or overrid
 	@exec $(PYTHON) -m launch.atari --agent=stacx --game=james_bond $(ARGS)
 
 test: setup  ## the tests, without those marked slow; ARGS="tests/… -k …" selects
-	@exec $(PYTHON) -m pytest $(ARGS)
+	@exec $(PYTHON) -m pytest $(WORKERS) $(ARGS)
 
 test-all: setup  ## all tests, the slow ones too
-	@exec $(PYTHON) -m pytest -m "" $(ARGS)
+	@exec $(PYTHON) -m pytest $(WORKERS) -m "" $(ARGS)
 
 test-latest: $(VENV_LATEST)/.ready  ## the tests on Python 3.12 and the newest JAX
-	@exec $(PYTHON_LATEST) -m pytest $(ARGS)
+	@exec $(PYTHON_LATEST) -m pytest $(WORKERS) $(ARGS)
 
 lint: setup  ## formatting, lint and types
 	@status=0; \

@@ -69,9 +69,15 @@ def main(
       domain: the command.
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
-    shutdown.interrupts()
+    with shutdown.leaving("there is nothing to save"):  # `run` has its own handlers
+        return _main(run, domain, sys.argv if argv is None else argv)
+
+
+def _main(
+    run: Callable[[Config, str], int | None], domain: Domain, argv: Sequence[str]
+) -> int:
     try:
-        request = parse(sys.argv if argv is None else argv, domain)
+        request = parse(argv, domain)
         make.spec(request.config)  # an unknown task leaves no workdir behind
         with workdir.prepare(request.workdir, request.config) as place:
             verb = "continuing" if place.resumed else "writing to"
@@ -93,9 +99,6 @@ def main(
     except RunError as error:
         print(f"{domain.program}: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:  # outside `run`, which has handlers of its own
-        print(f"{domain.program}: interrupted; nothing was left to save")
-        return 0
 
 
 def parse(argv: Sequence[str], domain: Domain) -> Request:

@@ -121,13 +121,29 @@ def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[Non
         reader.close()
 
 
-def interrupts() -> None:
-    """From now on SIGTERM raises KeyboardInterrupt, as Ctrl-C does, in the main thread.
+@contextlib.contextmanager
+def leaving(line: str) -> Iterator[None]:
+    """In this block the first of SIGNALS says `line` and ends the process, status 0.
 
-    For what comes before and after `on_signals`, where there is nothing to save.
+    For what comes before and after `on_signals`, where there is nothing to save. No
+    exception: imports run callbacks, and what is raised in one of those is lost.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def end(number: int, frame: object) -> None:
+        # Not `say`: the main thread may be in the middle of a line.
+        with contextlib.suppress(OSError):
+            os.write(2, f"{signal.Signals(number).name}: {line}\n".encode())
+        os._exit(0)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, end) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _nothing(number: int, frame: object) -> None:

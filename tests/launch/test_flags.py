@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import pathlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -253,16 +254,15 @@ def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
     assert "seed is 1 there, 2 here" in err
 
 
-def test_ctrl_c_before_anything_waits_leaves_quietly(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_signals_are_answered_before_the_run_answers_them_and_not_after() -> None:
     def run(config: Config, workdir: str) -> None:
-        raise KeyboardInterrupt
+        seen.append(signal.getsignal(signal.SIGTERM))
 
+    seen: list[object] = []
+    before = signal.getsignal(signal.SIGTERM)
     assert flags.main(run, atari.DOMAIN, ["atari", "--runtime=threads"]) == 0
-    out, err = capfd.readouterr()
-    assert out.splitlines()[-1].endswith("interrupted; nothing was left to save")
-    assert err == ""
+    assert seen[0] not in (before, signal.SIG_DFL)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("command", [atari.main, catch.main])

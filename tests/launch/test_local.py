@@ -251,24 +251,3 @@ def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
     assert "Traceback" not in rest
     (newest,) = os.listdir(tmp_path / "checkpoints")
     assert int(newest) > 0 or "episodes" not in moment
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_there_is_anything_to_save_is_no_failure(number, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "launch.catch", "--runtime=threads"]
-        + [f"--workdir={tmp_path}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-    )
-    try:
-        assert "writing to" in process.stdout.readline()
-        process.send_signal(number)
-        rest, _ = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    assert process.returncode == 0, rest
-    assert rest == "launch.catch: interrupted; nothing was left to save\n"

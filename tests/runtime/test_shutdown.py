@@ -191,3 +191,41 @@ def test_a_run_whose_words_nobody_hears_obeys_all_the_same(body, grace, words):
     # Where Python itself flushes stderr at its end, it may not like the full disk.
     assert status in (0, 120)
     assert said == [words]
+
+
+EARLY = """
+import gc, signal, sys, time
+from stac.runtime import shutdown
+gc.callbacks.append(lambda *_: print("in a callback", flush=True) or time.sleep(30))
+with shutdown.leaving("nothing"):
+    gc.collect()
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", shutdown.SIGNALS)
+def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
+    """In a callback, as imports run them, an exception would be lost."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", EARLY],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout.readline() == "in a callback\n"
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, rest
+    assert rest == f"{number.name}: nothing\n"
+
+
+def test_the_handlers_of_before_are_back_afterwards():
+    before = [signal.getsignal(number) for number in shutdown.SIGNALS]
+    with shutdown.leaving("nothing"):
+        pass
+    assert [signal.getsignal(number) for number in shutdown.SIGNALS] == before
