@@ -20,9 +20,13 @@ COLOURS = ("tab:blue", "tab:orange", "tab:pink")  # head 1 is blue, as in Fig. 5
 
 
 def read(workdir: pathlib.Path) -> list[dict]:
-    """The rows of one run, in order; a continued run's rows may step back a little."""
-    rows = loggers.rows(workdir / "metrics.jsonl")
-    return sorted(rows, key=lambda row: row["frames"])
+    """The rows of one run, in order, without those a continued run made again."""
+    kept: list[dict] = []
+    for row in loggers.rows(workdir / "metrics.jsonl"):
+        while kept and kept[-1]["frames"] >= row["frames"]:
+            kept.pop()
+        kept.append(row)
+    return kept
 
 
 def column(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:

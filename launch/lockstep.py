@@ -144,8 +144,11 @@ class Turns:
         """All of it, or it raises and nothing is changed but the actors."""
         turn, updates, totals, waiting = snapshots.unpack(self._what(), saved["turns"])
         for index, one in enumerate(self._actors):
-            if one is not None and f"actor_{index}" in saved:  # it had not failed
+            if one is not None and f"actor_{index}" in saved:
                 one.actor.restore(saved[f"actor_{index}"])
+            elif one is not None:  # it had failed: who takes its place is built anew
+                one.environment.close()
+                self._actors[index] = None
         self._turn, self._updates = turn, updates
         for restarts, total in zip(self._restarts, totals, strict=True):
             restarts.total = total

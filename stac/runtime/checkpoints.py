@@ -13,6 +13,7 @@ data: the structure is the caller's, the arrays are the file's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -38,7 +39,9 @@ DAMAGED_KEPT = 3
 _DIGEST, _NAMES_DIGEST = "sha256", "names_sha256"  # beside the counters
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
 # Why nothing can be read, whatever is in it; a TensorStore error is a ValueError.
-_NO_FAULT_OF_THE_FILE = re.compile(r"\b(EACCES|EPERM|EMFILE|ENFILE|ENOMEM)\b")
+_NO_FAULT_OF_THE_FILE = re.compile(
+    r"\b(EACCES|EPERM|EMFILE|ENFILE|ENOMEM|EIO|ESTALE|ENOTCONN|ETIMEDOUT)\b"
+)
 
 
 class Checkpoint(NamedTuple):
@@ -230,8 +233,9 @@ class Checkpoints:
 
     def _remove_half_written(self) -> None:
         """Where Orbax's threads are still at it after a failure, the next save does."""
-        for path in self.directory.glob(_HALF_WRITTEN):
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # of a disk that is gone: who saves says so
+            for path in self.directory.glob(_HALF_WRITTEN):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _set_aside(self, step: int) -> pathlib.Path:
         """Moves a checkpoint to where Orbax does not see it; returns where."""

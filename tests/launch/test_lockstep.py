@@ -209,8 +209,15 @@ def test_an_actor_that_failed_is_not_in_a_checkpoint_and_the_others_are(
         learner.run(turns, stop)
         assert turns.snapshot(learner.updates).keys() == {"turns", "actor_1"}
 
+    def continued(learner, turns, stop):
+        assert [one is None for one in turns._actors] == [True, False]
+        build, built = turns._build, []
+        turns._build = lambda *given: built.append(given) or build(*given)
+        learner.run(Few(turns, UPDATES), stop)
+        assert built == [(0, 0, 1)], "as the run that was not cut would have"
+
     step, _ = run(config, tmp_path, 0, stopped_in_the_pause)
-    assert run(config, tmp_path, UPDATES)[0] == step + UPDATES
+    assert run(config, tmp_path, 0, continued)[0] == step + UPDATES
     assert "anew" not in capsys.readouterr().err
 
 

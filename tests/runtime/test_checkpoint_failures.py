@@ -107,3 +107,15 @@ def test_a_removed_directory_is_made_again_but_not_a_disk_that_is_gone(
     (tmp_path / "run").mkdir()
     assert files.save(4, a_state(), {})
     assert newest(files) == 4
+
+
+def test_a_disk_that_is_gone_is_a_save_that_failed(
+    files: checkpoints.Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*given: object, **named: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(pathlib.Path, "glob", gone)
+    monkeypatch.setattr(files._manager, "save", gone)
+    with pytest.raises(checkpoints.NotSaved, match="Input/output error"):
+        files.save(9, a_state(), {})
