@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from configs import catch as numbers
 from launch import flags, start
+from stac.runtime import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.catch",
@@ -21,4 +20,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    shutdown.as_program(main)

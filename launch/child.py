@@ -6,8 +6,9 @@ A child at work obeys one thing, the connection that is its standard input:
     the end of it         the parent died: the same; after b"s": leave at once
 
 So a program leaves no process behind, however its parent ends. Signals are the
-parent's: Ctrl-C in a terminal reaches every process of the foreground, but the children
-never see it. SIGTERM ends a child that is still importing, and not one at work.
+parent's: Ctrl-C in a terminal, or its end, reaches every process of the foreground, but
+the children never see it. SIGTERM ends a child that is still importing, and not one at
+work.
 
 The other way go lines of JSON:
 
@@ -26,6 +27,7 @@ import threading
 import time
 from typing import Any
 
+from stac.runtime import shutdown
 from stac.runtime.shutdown import Stop
 from stac.runtime.shutdown import leave as leave  # a child's end, too
 
@@ -59,10 +61,10 @@ def tell(**said: Any) -> bool:
 
 def _obey(stop: Stop, grace_seconds: float) -> None:
     asked = _next_word() == ASK
-    stop.set()
     timer = threading.Timer(grace_seconds, _save_and_leave, (stop,))
     timer.daemon = True
     timer.start()
+    shutdown.ask(stop)
     if asked:
         while _next_word():
             pass

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from configs import control as numbers
 from launch import flags, start
 from stac.environments import control
+from stac.runtime import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.control",
@@ -25,4 +24,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    shutdown.as_program(main)

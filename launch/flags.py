@@ -21,7 +21,7 @@ from absl import flags
 from launch import overrides
 from stac.config import RUNTIMES, Config, ConfigError, RunError, choose
 from stac.environments import make
-from stac.runtime import shutdown, workdir
+from stac.runtime import workdir
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 
@@ -69,15 +69,8 @@ def main(
       domain: the command.
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
-    with shutdown.leaving("there is nothing to save"):  # `run` has its own handlers
-        return _main(run, domain, sys.argv if argv is None else argv)
-
-
-def _main(
-    run: Callable[[Config, str], int | None], domain: Domain, argv: Sequence[str]
-) -> int:
     try:
-        request = parse(argv, domain)
+        request = parse(sys.argv if argv is None else argv, domain)
         make.spec(request.config)  # an unknown task leaves no workdir behind
         with workdir.prepare(request.workdir, request.config) as place:
             verb = "continuing" if place.resumed else "writing to"
@@ -125,7 +118,7 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
         raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
     told = [word for name, word in words.items() if name not in _PLAYED]
     place = place or workdir.default(config, *told)
-    return Request(config, pathlib.Path(place).expanduser().absolute())
+    return Request(config, workdir.place(place))
 
 
 def default_runtime() -> str:

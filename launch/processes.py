@@ -30,6 +30,7 @@ _FLAGS = (  # absl's, after Launchpad's
 _LAST_WORDS_SECONDS = 1.0  # between the end of a process and that of what it said
 _KEPT_LINES = 40  # of a process's stderr
 _LAST_SECONDS = 1.0  # for those who end last, and have nothing to finish
+_TERMINALS = {signal.SIGINT, signal.SIGHUP}  # reach all of its processes at once
 _CHATTER = b"[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
 
 
@@ -137,7 +138,7 @@ class Processes:
         self._ended: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
         self._changing = threading.Lock()
         self.asked = False
-        with _interrupts_blocked():  # the children inherit that
+        with _terminal_blocked():  # the children inherit that
             everyone = [Process(command, self._ended) for command in commands]
         self._last = [process for process in everyone if process.role in last_roles]
         self._first = [process for process in everyone if process not in self._last]
@@ -161,7 +162,7 @@ class Processes:
         """
         with self._changing:
             if not self.asked:
-                with _interrupts_blocked():
+                with _terminal_blocked():
                     new = Process(ended.command, self._ended, environment)
                 self._first[self._first.index(ended)] = new
 
@@ -219,8 +220,8 @@ def quiet_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _terminal_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINALS)
     try:
         yield
     finally:

@@ -6,11 +6,10 @@ The Real-World RL suite, each challenge also on its own:
 
 from __future__ import annotations
 
-import sys
-
 from configs import realworld as numbers
 from launch import flags, start
 from stac.environments import realworld
+from stac.runtime import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.realworld",
@@ -29,4 +28,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    shutdown.as_program(main)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import subprocess
-import sys
 
+from stac import probe
 from stac.config import Config
 
 _RUNTIMES = {
@@ -46,13 +45,4 @@ def has_accelerator() -> bool:
     plugins = ("jax_plugins", "libtpu")
     if not any(importlib.util.find_spec(name) for name in plugins):
         return False
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _PROBE],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return answer.stdout.strip() not in ("", "cpu")
+    return probe.ask(_PROBE, _PROBE_SECONDS) not in (None, "", "cpu")

@@ -26,11 +26,12 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "stac.types": (),
     "stac.checks": (),
     "stac.snapshots": (),
+    "stac.probe": (),
     "stac.challenges": ("stac.checks",),
     "stac.spreading": ("stac.checks",),
     "stac.config": ("stac.checks", "stac.challenges", "stac.spreading"),
     "stac.distributions": ("stac.types",),
-    "stac.environments": FIRST_ROW,
+    "stac.environments": (*FIRST_ROW, "stac.probe"),
     "stac.networks": (*FIRST_ROW, "stac.environments.base"),  # for the spec alone
     "stac.learning": FIRST_ROW,
     "stac.agents": (

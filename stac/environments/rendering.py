@@ -13,13 +13,11 @@ import functools
 import importlib
 import logging
 import os
-import subprocess
-import sys
 import threading
 import types
 from collections.abc import Iterator
 
-from stac import config
+from stac import config, probe
 
 BACKENDS = ("egl", "osmesa")  # in this order; neither needs a display
 CURE = (
@@ -73,18 +71,9 @@ def backend() -> str:
 @functools.cache
 def works(name: str) -> bool:
     """Whether a process with MUJOCO_GL=name draws a picture."""
-    environment = {**os.environ, _VARIABLE: name}
-    environment.pop("PYOPENGL_PLATFORM", None)  # dm_control sets it by MUJOCO_GL
-    try:
-        trial = subprocess.run(
-            [sys.executable, "-c", _TRIAL],
-            env=environment,
-            capture_output=True,
-            timeout=_TRIAL_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return trial.returncode == 0
+    # dm_control sets the other one by MUJOCO_GL.
+    variables = {_VARIABLE: name, "PYOPENGL_PLATFORM": None}
+    return probe.ask(_TRIAL, _TRIAL_SECONDS, variables) is not None
 
 
 @contextlib.contextmanager

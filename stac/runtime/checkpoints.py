@@ -14,11 +14,10 @@ data: the structure is the caller's, the arrays are the file's.
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from stac.config import ConfigError, RunError
-from stac.runtime import disk, leaves, orbax_noise
+from stac.runtime import aside, disk, leaves, orbax_noise
 from stac.types import LearnerState
 
 Counters = dict[str, float]  # what the learner counts beside its state
@@ -35,7 +34,6 @@ Counters = dict[str, float]  # what the learner counts beside its state
 # and for the logs until the next save.
 MARGIN = 16 << 20
 
-DAMAGED_KEPT = 3
 _DIGEST, _NAMES_DIGEST = "sha256", "names_sha256"  # beside the counters
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
 # Why nothing can be read, whatever is in it; a TensorStore error is a ValueError.
@@ -141,8 +139,8 @@ class Checkpoints:
     ) -> Checkpoint | None:
         """Reads the newest checkpoint that can be read; None where there is none.
 
-        A damaged one is moved to `<directory>.damaged`, so that a run that continues
-        from an earlier one can save that step again.
+        Damaged ones after it are moved to `<directory>.damaged`, so that the run that
+        continues from it can save those steps again.
 
         Args:
           like: see `restore`.
@@ -150,20 +148,28 @@ class Checkpoints:
 
         Raises:
           ConfigError: the newest that can be read is of another configuration.
-          Damaged: none can be read; all are moved away, and who tries again finds none.
+          Damaged: none can be read; all stay where they are, for what is wrong with
+            every one may be wrong with who reads.
         """
-        steps = self.steps()
-        while steps:
+        damaged: dict[int, Damaged] = {}
+        for step in reversed(self.steps()):
             try:
-                return self.restore(steps[-1], like)
+                found = self.restore(step, like)
             except Damaged as damage:
-                line = f"{damage}; it is set aside in {self._set_aside(steps.pop())}"
-                if not steps:
-                    raise Damaged(
-                        f"{line}, and there is no other checkpoint; the same command"
-                        " again starts from the beginning"
-                    ) from damage
-                say(f"{line}; checkpoint {steps[-1]} is used instead")
+                damaged[step] = damage
+                continue
+            if damaged:
+                places = self._set_aside(sorted(damaged))  # the newest is moved last
+                for bad, place in zip(sorted(damaged), places, strict=True):
+                    said = f"{damaged[bad]}; it is set aside in {place}"
+                    say(f"{said}; checkpoint {step} is used instead")
+            return found
+        if damaged:
+            raise Damaged(
+                f"none of {len(damaged)} checkpoints can be read, and all stay where"
+                f" they are: {damaged[max(damaged)]}; to start from the beginning, name"
+                " another --workdir"
+            )
         return None
 
     def restore(self, step: int, like: LearnerState) -> Checkpoint:
@@ -237,26 +243,20 @@ class Checkpoints:
             for path in self.directory.glob(_HALF_WRITTEN):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _set_aside(self, step: int) -> pathlib.Path:
-        """Moves a checkpoint to where Orbax does not see it; returns where."""
-        place, copies = self._damaged / str(step), 1
+    def _set_aside(self, steps: Sequence[int]) -> list[pathlib.Path]:
+        """Moves checkpoints to where Orbax does not see them; returns where."""
         try:
-            self._damaged.mkdir(exist_ok=True)
-            while place.exists():
-                copies += 1
-                place = self._damaged / f"{step}-{copies}"
-            (self.directory / str(step)).rename(place)
-            os.utime(place)
+            places = aside.move(
+                [self.directory / str(step) for step in steps], self._damaged
+            )
         except OSError as error:
             raise ConfigError(
-                f"checkpoint {step} in {self.directory} is damaged and cannot be set"
-                f" aside in {self._damaged}: {disk.reason(error)}"
+                f"damaged checkpoints in {self.directory} cannot be set aside in"
+                f" {self._damaged}: {disk.reason(error)}"
             ) from error
-        self._manager.reload()
-        aside = sorted(self._damaged.iterdir(), key=lambda path: path.stat().st_mtime)
-        for path in aside[:-DAMAGED_KEPT]:
-            shutil.rmtree(path, ignore_errors=True)
-        return place
+        finally:
+            self._manager.reload()
+        return places
 
 
 def _digest(

@@ -1,16 +1,19 @@
-"""How a run ends when somebody asks for it: SIGINT, SIGTERM, or another part's failure.
+"""How a run ends when somebody asks for it: a signal, or another part's failure.
 
 The first signal sets the `Stop`; whatever waits is closed, the learner saves and the
 run returns normally. The second signal leaves at once. A main thread that compiles or
 waits for a device runs no signal handlers, for minutes at times. So signals arrive
 through a pipe that a thread of its own reads, and if the run has not returned after
 `GRACE_SECONDS`, that thread saves the last finished state and ends the process.
+
+Before a run a signal ends the process, and after it none does: see `as_program`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -18,11 +21,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from types import FrameType
+from typing import NoReturn, TextIO
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: the terminal is gone. Where it is ignored, as under nohup, it stays ignored.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 6.0  # then the run is left where it is: all is to be over within 10 s
 ECHO_SECONDS = 0.5  # a terminal, a wrapper and a scheduler may each send the first one
+_GOODBYE_SECONDS = 10.0  # for Python to end after a run; JAX takes half a second of it
+_LISTEN_SECONDS = 1.0  # for who reads our lines to make room for one more
 
 
 class Stop:
@@ -89,11 +96,31 @@ class Stop:
         return self._save is None or self._save() is not False
 
 
+def as_program(main: Callable[[], int]) -> NoReturn:
+    """Calls `main`, and ends this process with the status that it returns.
+
+    Until `main` has its `on_signals`, the first of SIGNALS says that there is nothing
+    to save and ends the process with status 0. After that, while Python is taken apart,
+    they do nothing; a thread that hangs then is left behind.
+    """
+    _handle(_leave_early)
+    status = 1
+    try:
+        status = main()
+    finally:
+        _handle(signal.SIG_IGN)
+        hurry = threading.Timer(_GOODBYE_SECONDS, leave, (status,))
+        hurry.daemon = True
+        hurry.start()
+    sys.exit(status)
+
+
 @contextlib.contextmanager
 def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
-    """Lets SIGINT and SIGTERM set `stop` in this block; then the old handlers return.
+    """Lets SIGNALS set `stop` in this block; then the old handlers return.
 
-    Outside the main thread, where Python takes no signals, it does nothing.
+    But for `as_program`'s: after a run there is nothing to be broken off. Outside the
+    main thread, where Python takes no signals, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -109,41 +136,40 @@ def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[Non
     watcher.start()
     # The C-level handler writes the number to the pipe whatever the main thread does.
     old_pipe = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    old_handlers = {number: signal.signal(number, _nothing) for number in SIGNALS}
+    old_handlers = _handle(_nothing)
     try:
         yield
     finally:
         for number, handler in old_handlers.items():
-            signal.signal(number, handler)
+            early = handler is _leave_early
+            signal.signal(number, signal.SIG_IGN if early else handler)
         signal.set_wakeup_fd(old_pipe)
         writer.close()
         watcher.join()
         reader.close()
 
 
-@contextlib.contextmanager
-def leaving(line: str) -> Iterator[None]:
-    """In this block the first of SIGNALS says `line` and ends the process, status 0.
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
-    For what comes before and after `on_signals`, where there is nothing to save. No
-    exception: imports run callbacks, and what is raised in one of those is lost.
-    """
 
-    def end(number: int, frame: object) -> None:
-        # Not `say`: the main thread may be in the middle of a line.
-        with contextlib.suppress(OSError):
-            os.write(2, f"{signal.Signals(number).name}: {line}\n".encode())
-        os._exit(0)
+def _handle(handler: _Handler) -> dict[signal.Signals, _Handler]:
+    """Has SIGNALS handled so; returns how they were before."""
+    heeded = [
+        number
+        for number in SIGNALS
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+    return {number: signal.signal(number, handler) for number in heeded}
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = {number: signal.signal(number, end) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+
+def _leave_early(number: int, frame: object) -> None:
+    """No exception: imports run callbacks, and what is raised in those is lost."""
+    # Not `say`: the main thread may be in the middle of a line.
+    with contextlib.suppress(OSError):
+        if _has_room(sys.stderr):
+            name = signal.Signals(number).name
+            os.write(2, f"{name}: there is nothing to save\n".encode())
+    os._exit(0)
 
 
 def _nothing(number: int, frame: object) -> None:
@@ -156,10 +182,7 @@ def _watch(reader: socket.socket, stop: Stop, grace_seconds: float) -> None:
         return
     asked = time.monotonic()
     say(f"{first.name}: saving and leaving (a second one leaves at once)")
-    try:
-        stop.set()
-    except Exception:  # noqa: BLE001 - told; whoever is left waiting is left behind
-        say(traceback.format_exc())
+    ask(stop)
     try:
         while again := _next_signal(reader, asked + grace_seconds):
             if time.monotonic() - asked > ECHO_SECONDS:
@@ -199,16 +222,34 @@ def _next_signal(
             return signal.Signals(data[0])
 
 
+def ask(stop: Stop) -> None:
+    """Sets it; who cannot be woken is left waiting, and left behind."""
+    try:
+        stop.set()
+    except Exception:  # noqa: BLE001 - told
+        say(traceback.format_exc())
+
+
 def say(line: str) -> None:
-    """To whoever watches the run, if there still is somebody."""
+    """To whoever watches the run, if there still is somebody who reads."""
     # Whoever listened may have gone first: `| tee` ends by the same Ctrl-C.
     with contextlib.suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        if _has_room(sys.stderr):
+            print(line, file=sys.stderr, flush=True)
 
 
 def leave(status: int) -> NoReturn:
     """Ends the process at once, whatever its threads are in."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+            if _has_room(stream):
+                stream.flush()
     os._exit(status)
+
+
+def _has_room(stream: TextIO) -> bool:
+    """Whether it takes a line: a pipe that nobody reads would hold us for ever."""
+    try:
+        return bool(select.select([], [stream], [], _LISTEN_SECONDS)[1])
+    except (OSError, ValueError):  # no file: a test's, or closed
+        return True

@@ -91,6 +91,18 @@ def default(config: Config, *words: str) -> pathlib.Path:
     return pathlib.Path("runs") / played.domain / played.task / leaf
 
 
+def place(path: str | pathlib.Path) -> pathlib.Path:
+    """Where a workdir is, from the root; ~ and ~user are homes.
+
+    Raises:
+      ConfigError: there is no such user.
+    """
+    try:
+        return pathlib.Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(f"--workdir={path}: {error}") from error
+
+
 def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
     """Creates the directory, or takes up the run in it, and locks it.
 
@@ -99,9 +111,9 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
         another configuration (the first differences are named); another process is
         running in it.
     """
-    path = pathlib.Path(path).expanduser().absolute()
-    made = [one for one in (path, *path.parents) if not one.exists()]
+    path = place(path)
     try:
+        made = [one for one in (path, *path.parents) if not one.exists()]
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path)
         lock = _take_lock(path)
@@ -201,7 +213,7 @@ def _written(path: pathlib.Path) -> dict[str, Any]:
     """What config.json says; {} where it is none."""
     try:
         there = json.loads((path / CONFIG).read_text())
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or lists in lists in lists
         return {}
     return there if isinstance(there, dict) else {}
 

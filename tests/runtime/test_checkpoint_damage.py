@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from stac.config import ConfigError
-from stac.runtime import checkpoints, leaves
+from stac.runtime import aside, checkpoints, leaves
 from tests.runtime.test_checkpoints import a_state, zeros_like
 
+pytestmark = pytest.mark.faults
 ACTING = {"actor_0": bytes(range(200)), "queue": b""}
 
 
@@ -109,24 +110,49 @@ def test_bits_that_only_the_digest_can_tell_apart_are_seen(
     assert "its bits are not those that were saved" in said[0]
 
 
-def test_each_damaged_one_is_named_and_none_left_is_an_error(
-    tmp_path: pathlib.Path,
-) -> None:
+def cut(files: pathlib.Path, *steps: int) -> None:
+    for step in steps:
+        truncate(files / str(step) / "counters" / "metadata")
+
+
+def test_where_none_can_be_read_all_stay_where_they_are(tmp_path: pathlib.Path) -> None:
+    """What is wrong with every one may be wrong with who reads: nothing is lost."""
     files = tmp_path / "checkpoints"
     saved(files, 1, 2, 3)
-    for path in files.glob("*/counters/*"):
-        truncate(path)
+    cut(files, 1, 2, 3)
     said: list[str] = []
     reader = checkpoints.Checkpoints(files, keep=3)
-    with pytest.raises(checkpoints.Damaged, match="checkpoint 1 in") as refusal:
+    with pytest.raises(checkpoints.Damaged, match="none of 3 checkpoints") as refusal:
         reader.latest(a_state(), said.append)
-    assert [line.split(" in ")[0] for line in said] == ["checkpoint 3", "checkpoint 2"]
-    assert "the same command again starts from the beginning" in str(refusal.value)
+    assert said == []
+    assert f"checkpoint 3 in {files} cannot be read (" in str(refusal.value)
+    assert "to start from the beginning, name another --workdir" in str(refusal.value)
     assert "\n" not in str(refusal.value)
-    aside = tmp_path / "checkpoints.damaged"
-    assert sorted(path.name for path in aside.iterdir()) == ["1", "2", "3"]
-    assert reader.latest(a_state()) is None, "and so it does"
+    assert reader.steps() == [1, 2, 3]
+    assert not (tmp_path / "checkpoints.damaged").exists()
     reader.close()
+
+
+def test_each_damaged_one_is_named_and_of_those_at_one_start_all_are_kept(
+    tmp_path: pathlib.Path,
+) -> None:
+    files, aside = tmp_path / "checkpoints", tmp_path / "checkpoints.damaged"
+    (aside / "9").mkdir(parents=True)
+    saved(files, 1, 2)
+    writer = checkpoints.Checkpoints(files, keep=6)
+    for step in (3, 4, 5, 6):
+        writer.save(step, a_state(), {})
+    cut(files, 3, 4, 5, 6)
+    said: list[str] = []
+    found = writer.latest(a_state(), said.append)
+    writer.close()
+    assert found is not None
+    assert found.step == 2
+    assert [line.split(" in ")[0] for line in said] == [
+        f"checkpoint {step}" for step in (3, 4, 5, 6)
+    ]
+    assert all(line.endswith("checkpoint 2 is used instead") for line in said)
+    assert sorted(path.name for path in aside.iterdir()) == ["3", "4", "5", "6", "9"]
 
 
 def test_a_second_damaged_one_of_the_same_number_finds_a_place(
@@ -151,15 +177,16 @@ def test_only_so_many_damaged_ones_are_kept(tmp_path: pathlib.Path) -> None:
     files = tmp_path / "checkpoints"
     saved(files, 1)
     reader = checkpoints.Checkpoints(files, keep=3)
-    steps = range(2, 4 + checkpoints.DAMAGED_KEPT)
+    steps = range(2, 5 + aside.KEPT)
     for step in steps:
         reader.save(step, a_state(), {})
         truncate(files / str(step) / "counters" / "metadata")
         reader.latest(a_state())
     reader.close()
-    aside = tmp_path / "checkpoints.damaged"
-    kept = sorted(int(path.name) for path in aside.iterdir())
-    assert kept == list(steps)[-checkpoints.DAMAGED_KEPT :]
+    kept = sorted(
+        int(path.name) for path in files.with_name("checkpoints.damaged").iterdir()
+    )
+    assert kept == list(steps)[-aside.KEPT - 1 :], "those of before, and the one now"
 
 
 def test_another_configuration_is_refused_and_stays_where_it_is(
@@ -173,7 +200,7 @@ def test_another_configuration_is_refused_and_stays_where_it_is(
         reader.latest(a_state()._replace(key=np.zeros(3, np.uint32)))
     reader.close()
     assert not isinstance(told.value, checkpoints.Damaged)
-    assert [path.name for path in files.iterdir()] == ["1"]
+    assert sorted(path.name for path in files.iterdir()) == ["1", "2"]
 
 
 @pytest.mark.parametrize(

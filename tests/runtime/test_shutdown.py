@@ -15,6 +15,7 @@ import pytest
 from stac.runtime import shutdown
 from tests.runtime.experiences import WAIT, Doing
 
+pytestmark = pytest.mark.faults
 ROOT = pathlib.Path(__file__).parents[2]
 
 # A run that waits in one way or another, says when it is ready and how it ended.
@@ -59,7 +60,7 @@ class Program:
         return self.process.returncode, out.splitlines(), (err or "").splitlines()
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_the_first_signal_says_one_line_and_lets_the_run_return(name):
     program = Program(POLITE)
     program.send(signal.Signals[name])
@@ -193,39 +194,46 @@ def test_a_run_whose_words_nobody_hears_obeys_all_the_same(body, grace, words):
     assert said == [words]
 
 
-EARLY = """
-import gc, signal, sys, time
-from stac.runtime import shutdown
-gc.callbacks.append(lambda *_: print("in a callback", flush=True) or time.sleep(30))
-with shutdown.leaving("nothing"):
-    gc.collect()
+FULL_PIPE = """
+import os, sys
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+try:
+    while os.write(writer, b"x" * 1024): pass
+except BlockingIOError:
+    pass
+os.set_blocking(writer, True)
+os.dup2(writer, 2)
 """
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("number", shutdown.SIGNALS)
-def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
-    """In a callback, as imports run them, an exception would be lost."""
+@pytest.mark.parametrize(
+    ("body", "grace", "words"),
+    [(POLITE, 20.0, "left the block"), (STUCK, 0.2, "saved late")],
+)
+def test_a_pipe_that_nobody_reads_keeps_nobody_from_leaving(body, grace, words):
     process = subprocess.Popen(
-        [sys.executable, "-c", EARLY],
+        [sys.executable, "-c", FULL_PIPE + PROGRAM.format(body=body, grace=grace)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
     )
     try:
-        assert process.stdout.readline() == "in a callback\n"
-        process.send_signal(number)
-        rest, _ = process.communicate(timeout=20)
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=WAIT)
     finally:
         process.kill()
-        process.wait()
-    assert process.returncode == 0, rest
-    assert rest == f"{number.name}: nothing\n"
+    assert (process.returncode, said) == (0, f"{words}\n")
 
 
-def test_the_handlers_of_before_are_back_afterwards():
-    before = [signal.getsignal(number) for number in shutdown.SIGNALS]
-    with shutdown.leaving("nothing"):
-        pass
-    assert [signal.getsignal(number) for number in shutdown.SIGNALS] == before
+def test_a_hang_up_that_was_ignored_before_stays_ignored():
+    """As nohup has it."""
+    program = Program("import signal; print(signal.getsignal(1) == signal.SIG_IGN)")
+    assert program.end()[1] == ["False", "left the block"]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with shutdown.on_signals(shutdown.Stop()):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

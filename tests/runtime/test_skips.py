@@ -48,7 +48,7 @@ def test_the_share_of_the_last_hundred_decides():
     assert watch.total == 12
 
 
-@pytest.mark.parametrize(("share", "allowed"), [(0.0, 0), (0.02, 2)])
+@pytest.mark.parametrize(("share", "allowed"), [(0.0, 0), (0.02, 2), (0.29, 29)])
 def test_a_run_that_begins_badly_is_stopped_when_more_than_the_share_are_bad(
     share, allowed
 ):

@@ -132,7 +132,11 @@ def test_abandoning_spares_what_was_there_before(tmp_path: pathlib.Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
 
 
-@pytest.mark.parametrize("text", ['{"model_type": "bert"}', "{bad", "[1, 2]"])
+@pytest.mark.parametrize(
+    "text",
+    ['{"model_type": "bert"}', "{bad", "[1, 2]", 100_000 * "["],
+    ids=["another's", "none", "a list", "lists in lists"],
+)
 def test_somebody_elses_config_file_is_refused_and_stays(
     tmp_path: pathlib.Path, text: str
 ) -> None:
@@ -185,6 +189,19 @@ def test_a_file_where_the_directory_should_be_is_refused(
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ConfigError, match="cannot write to the workdir"):
             workdir.prepare(path, CONFIG)
+
+
+def test_a_directory_that_one_may_not_look_into_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may be root's, who may look everywhere."""
+
+    def closed(self: pathlib.Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "exists", closed)
+    with pytest.raises(ConfigError, match=r"Permission denied; name another --workdir"):
+        workdir.prepare(tmp_path / "theirs" / "run", Config())
 
 
 def test_a_config_file_that_is_none_is_refused(tmp_path: pathlib.Path) -> None:

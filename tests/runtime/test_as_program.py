@@ -1,0 +1,96 @@
+"""A command's whole life: signals before, between and after, and threads that hang."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stac.runtime import shutdown
+from tests import conftest
+
+pytestmark = pytest.mark.faults
+
+# A command: what its main does before, in and after a run.
+COMMAND = """
+import atexit, gc, signal, sys, threading, time
+from concurrent import futures
+from stac.runtime import shutdown
+
+def main():
+    {body}
+    return {status}
+
+shutdown._GOODBYE_SECONDS = 0.5
+shutdown.as_program(main)
+"""
+WAITS = 'print("ready", flush=True); time.sleep(30)'
+
+
+def command(body, status=0, until="ready"):
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(body=body, status=status)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=conftest.ROOT,
+    )
+    assert process.stdout.readline() == f"{until}\n"
+    return process
+
+
+def ending(process):
+    try:
+        said, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("number", shutdown.SIGNALS)
+def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
+    """In a callback, as imports run them, an exception would be lost."""
+    callback = f"lambda *_: ({WAITS.replace(';', ',')})"
+    process = command(f"gc.callbacks.append({callback}); gc.collect()")
+    process.send_signal(number)
+    assert ending(process) == (0, f"{number.name}: there is nothing to save\n")
+
+
+@pytest.mark.parametrize("number", shutdown.SIGNALS)
+@pytest.mark.parametrize("status", [0, 1])
+def test_between_a_run_and_the_end_of_its_process_signals_change_nothing(
+    number, status
+):
+    late = "atexit.register(lambda: (print('ready', flush=True), time.sleep(0.4)))"
+    run = f"with shutdown.on_signals(shutdown.Stop()): {late}"
+    process = command(run, status)
+    for _ in range(3):
+        process.send_signal(number)
+        time.sleep(0.05)
+    assert ending(process) == (status, "")
+
+
+def test_after_a_run_and_before_main_returns_they_change_nothing_either():
+    run = "with shutdown.on_signals(shutdown.Stop()): pass\n    "
+    process = command(run + 'print("ready", flush=True); time.sleep(0.5)', 1)
+    process.send_signal(signal.SIGTERM)
+    assert ending(process) == (1, "")
+
+
+def test_a_thread_that_hangs_keeps_no_process_from_ending():
+    """Of an executor, which Python would wait for."""
+    hangs = "futures.ThreadPoolExecutor(1).submit(time.sleep, 60)"
+    process = command(f'{hangs}; print("ready", flush=True)', 1)
+    began = time.monotonic()
+    assert ending(process) == (1, "")
+    assert time.monotonic() - began < 15
+
+
+def test_what_main_raises_is_shown_and_is_status_1():
+    status, said = ending(command('print("ready", flush=True); 1 / 0'))
+    assert status == 1
+    assert said.splitlines()[-1] == "ZeroDivisionError: division by zero"
