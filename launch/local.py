@@ -30,8 +30,6 @@ from stac.runtime.parameters import ParameterStore
 from stac.runtime.pulse import Pulse
 from stac.runtime.queues import LocalQueue
 
-# A save is exact between unrolls alone, so a run in lockstep is let finish one.
-_IN_TURN_GRACE_SECONDS = 20.0
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
 
 
@@ -47,9 +45,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
       Exception: the first that an actor raised, after saving.
     """
     stop = shutdown.Stop()
-    in_turn = config.runtime.name == "lockstep"
-    grace = _IN_TURN_GRACE_SECONDS if in_turn else shutdown.GRACE_SECONDS
-    with shutdown.on_signals(stop, grace):
+    with shutdown.on_signals(stop):
         parts = _Parts.build(config, stop)
         turns = lockstep.Turns(
             config, functools.partial(parts.actor, config), parts.store, stop
@@ -63,7 +59,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
             acting=turns.snapshot,
         ) as learner:
             stop.saves(learner.save)
-            if in_turn:
+            if config.runtime.name == "lockstep":
                 _in_turn(turns, learner, stop)
             else:
                 _threads(config, parts, learner, stop)
@@ -116,10 +112,10 @@ def _threads(
 ) -> None:
     """Actors in threads of their own, the learner in this one, a queue between."""
     queue = LocalQueue(config.runtime.queue_capacity)
-    stop.wakes(queue.close)
+    feeder = Feeder(queue, config.batch.batch_size)
+    stop.wakes(feeder.close)
     actors = _ActorThreads(config, parts, queue, stop, learner.updates)
     learner.count_restarts(actors.restarts)
-    feeder = Feeder(queue, config.batch.batch_size)
     try:
         learner.run(feeder, stop)
     finally:

@@ -21,7 +21,9 @@ from stac.runtime.queues import Closed, LocalQueue
 from stac.runtime.shutdown import Stop
 from stac.types import Experience
 
-_UNROLL_SECONDS = 3.0  # how long a save from another thread waits for one to end
+# How long a save from another thread waits for one to end: between unrolls alone it is
+# exact. The run is asked to stop by then, so it is the last.
+_UNROLL_SECONDS = 15.0
 
 
 class ActorAtWork(NamedTuple):
@@ -96,6 +98,12 @@ class Turns:
 
     def size(self) -> int:
         return self._queue.size()
+
+    def discarded(self) -> int:
+        return 0  # what waits is saved, with all else
+
+    def close(self) -> None:
+        """The last save is still to come; see `end`."""
 
     def restarts(self) -> int:
         """Of all actors so far."""

@@ -104,8 +104,8 @@ class Learner:
             learner.count_restarts(lambda: sum(self._restarts))
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = reverb_queue.connect(self._queue.resolve(), self._item)
-            stop.wakes(queue.close)
             feeder = Feeder(queue, config.batch.batch_size)
+            stop.wakes(feeder.close)
             try:
                 learner.run(feeder, stop)
             finally:

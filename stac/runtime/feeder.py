@@ -25,6 +25,8 @@ class Feeder:
         self._depth = depth
         self._batches: collections.deque[Experience] = collections.deque()
         self._failure: BaseException | None = None  # why there will be no more
+        self._left: int | None = None  # trajectories, once it is closed
+        self._closing = threading.Lock()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
         self._thread.start()
@@ -52,8 +54,15 @@ class Feeder:
         """Trajectories that wait, in the queue and here."""
         return self._queue.size() + self._batch_size * len(self._batches)
 
+    def discarded(self) -> int:
+        """Trajectories that waited when it was closed, which nobody learns from."""
+        return self._left or 0
+
     def close(self) -> None:
         """Closes the queue too, for nobody reads it any more; may be called twice."""
+        with self._closing:
+            if self._left is None:
+                self._left = self.size()
         self._fail(Closed())
         self._queue.close()
         self._thread.join(_JOIN_SECONDS)

@@ -41,6 +41,14 @@ class Feed(Protocol):
         """Trajectories that wait, for the logs."""
         ...
 
+    def discarded(self) -> int:
+        """Trajectories that waited at its end and are lost; 0 before that."""
+        ...
+
+    def close(self) -> None:
+        """No batch is wanted any more; may be called twice."""
+        ...
+
 
 class Cadence(NamedTuple):
     """How often what happens, and when a run is over."""
@@ -97,13 +105,14 @@ class Learner:
         )
         self._finished = self._newest
         self._skips = Skips(cadence.skipped_share, outlets.note)
-        self._statistics.skipped_updates = lambda: self._skips.total
+        self._statistics.counts["skipped_updates"] = lambda: self._skips.total
         self._at_limit: set[str] = set()  # metaparameters, as told
         self._saved = self._newest.number if counters else None  # updates
         self._saved_at = clock()  # or when it was tried
         self._unsaved: NotSaved | None = None  # why the last try failed
         self._ending = False
         self._saving = threading.Lock()
+        self._pairing = threading.Lock()  # the finished update and what is counted
         outlets.publish(self._newest.number, devices.actor_params(self._newest.states))
 
     @property
@@ -123,7 +132,7 @@ class Learner:
 
     def count_restarts(self, count: Callable[[], int]) -> None:
         """Names what knows how many actors were started again since the run began."""
-        self._statistics.actor_restarts = count
+        self._statistics.counts["actor_restarts"] = count
 
     def waiting_seconds(self) -> float:
         """How long it has waited for a batch by now; from any thread."""
@@ -137,18 +146,20 @@ class Learner:
           NotFinite: too many batches were passed over; after saving.
           NotSaved: nothing else was wrong, but the last state is on no disk.
         """
+        self._statistics.queue_size = feed.size
+        self._statistics.counts["discarded_trajectories"] = feed.discarded
         try:
             while not (self.done or stop.is_set()):
                 if not feed.ready():
                     self.settle()  # actors want to know, and there is time
                 with self._statistics.waiting():
                     batch = feed.next()
-                self._statistics.queue_size = feed.size
                 self.step(batch)
         except Closed:
             pass
         finally:
             try:
+                feed.close()
                 self.settle()
                 if self._statistics.unlogged:
                     self._log(self._finished)
@@ -191,17 +202,18 @@ class Learner:
         if not self._saving.acquire(timeout=_SAVE_LOCK_SECONDS):
             return False
         try:
-            update = self._finished
+            with self._pairing:
+                update, counters = self._finished, self._statistics.counters()
             if update.number != self._saved:
-                self._try_to_save(update)
+                self._try_to_save(update, counters)
             return update.number == self._saved
         finally:
             self._saving.release()
 
-    def _try_to_save(self, update: _Update) -> None:
+    def _try_to_save(self, update: _Update, counters: Counters) -> None:
         state = self._devices.fetch(update.states)
         try:
-            self._outlets.save(update.number, state, self._statistics.counters())
+            self._outlets.save(update.number, state, counters)
         except NotSaved as error:
             newest = "there is no checkpoint"
             if self._saved is not None:
@@ -222,9 +234,10 @@ class Learner:
         if update.number == self._finished.number:
             return
         params = self._devices.actor_params(update.states)
-        if update.report is not None:
-            self._statistics.add(update.report, update.number - 1)
-        self._finished = update
+        with self._pairing:
+            if update.report is not None:
+                self._statistics.add(update.report, update.number - 1)
+            self._finished = update
         self._outlets.publish(update.number, params)
         self._statistics.unlogged = True
         self._watch(update)

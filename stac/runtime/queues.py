@@ -2,7 +2,8 @@
 
 Actors hand in `Experience` of E trajectories at a time, the learner takes B at a time.
 A full queue makes actors wait, an empty one the learner; `close` wakes both sides with
-`Closed`. What is in a queue is disposable and is never part of a checkpoint.
+`Closed`. What is in a queue is disposable: it is counted and no part of a checkpoint,
+but in lockstep.
 """
 
 from __future__ import annotations

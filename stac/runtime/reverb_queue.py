@@ -130,6 +130,7 @@ class ReverbQueue:
         self._client = client
         self._packing = reverb_items.packing(item)
         self._writer: reverb.TrajectoryWriter | None = None
+        self._taken: list[list[np.ndarray]] = []  # of a batch that is not whole yet
         self._closed = threading.Event()
 
     def put(self, experience: Experience) -> None:
@@ -155,17 +156,15 @@ class ReverbQueue:
 
     def get(self, count: int) -> Experience:
         """See TrajectoryQueue; `count` may be more than the table holds at a time."""
-        items: list[list[np.ndarray]] = []
         with self._ending():
-            while len(items) < count:
-                ready = min(self._wait_for_items(), count - len(items))
-                items += self._sample(ready)
+            while (missing := count - len(self._taken)) > 0:
+                self._taken += self._sample(min(self._wait_for_items(), missing))
+        items, self._taken = self._taken, []
         return self._packing.join(items)
 
     def size(self) -> int:
-        """Trajectories in the table; 0 where the server does not answer."""
-        info = self._info()
-        return info.current_size if info else 0
+        """Trajectories in the table, and those taken for a batch to come."""
+        return self._in_table() + len(self._taken)
 
     def close(self) -> None:
         """Closes this side; the other side and the table do not notice."""
@@ -200,12 +199,17 @@ class ReverbQueue:
     def _wait_for_items(self) -> int:
         """Trajectories that can be taken without waiting: at least one."""
         pause = _FIRST_LOOK
-        while not (size := self.size()):
+        while not (size := self._in_table()):
             if self._closed.wait(pause):
                 break
             pause = min(2 * pause, _LAST_LOOK)
         self._check()
         return size
+
+    def _in_table(self) -> int:
+        """Trajectories there; 0 where the server does not answer."""
+        info = self._info()
+        return info.current_size if info else 0
 
     def _sample(self, count: int) -> list[list[np.ndarray]]:
         """Leaves of the oldest `count` items, which must be there: this call waits."""

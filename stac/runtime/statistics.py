@@ -12,6 +12,8 @@ from stac.runtime import loggers
 from stac.runtime.checkpoints import Counters
 from stac.types import Report
 
+COUNTS = ("actor_restarts", "skipped_updates", "discarded_trajectories")
+
 
 class Statistics:
     """Episodes, seconds, rates, lag and waiting, between one log row and the next."""
@@ -31,11 +33,10 @@ class Statistics:
         self.unlogged = False  # an update finished since then
         self.failed_saves = 0  # since this process began
         self.queue_size: Callable[[], int] = int  # none yet: 0
-        self.actor_restarts: Callable[[], int] = int  # since this process began
-        self._restarts_before = int(counters.get("actor_restarts", 0))
         self._waiting_since: float | None = None
-        self.skipped_updates: Callable[[], int] = int  # since this process began
-        self._skipped_before = int(counters.get("skipped_updates", 0))
+        self._before = {name: int(counters.get(name, 0)) for name in COUNTS}
+        # Since this process began; of the run in rows and in what a checkpoint keeps.
+        self.counts: dict[str, Callable[[], int]] = dict.fromkeys(COUNTS, int)
 
     def add(self, report: Report, updates: int) -> None:
         """Takes a batch's report when `updates` updates were started before it."""
@@ -62,8 +63,7 @@ class Statistics:
         return {
             "seconds": self._clock() - self._began,
             "episodes": self._returns.episodes,
-            "actor_restarts": self._restarts_before + self.actor_restarts(),
-            "skipped_updates": self._skipped_before + self.skipped_updates(),
+            **self._counts(),
         }
 
     def log_is_due(self, every_seconds: float) -> bool:
@@ -91,9 +91,11 @@ class Statistics:
             "learner_waits": self._waited / seconds,
             "queue_size": self.queue_size(),
             "failed_saves": self.failed_saves,
-            "actor_restarts": self._restarts_before + self.actor_restarts(),
-            "skipped_updates": self._skipped_before + self.skipped_updates(),
+            **self._counts(),
         }
         self._row_at, self._row_frames = now, frames
         self._waited, self._lags, self.unlogged = 0.0, [], False
         return row
+
+    def _counts(self) -> dict[str, float]:
+        return {name: self._before[name] + self.counts[name]() for name in COUNTS}

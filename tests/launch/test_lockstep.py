@@ -57,6 +57,12 @@ class Few:
     def size(self):
         return self._feed.size()
 
+    def discarded(self):
+        return self._feed.discarded()
+
+    def close(self):
+        self._feed.close()
+
 
 def run(config, workdir, updates, part=None):
     """Makes so many updates, or what `part` does; returns the newest state's digest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -91,7 +92,7 @@ def test_a_damaged_checkpoint_is_named_and_the_run_comes_by_there_again(
         assert learner.updates == 3
 
 
-def test_where_all_are_damaged_only_the_second_try_starts_from_the_beginning(
+def test_where_all_are_damaged_the_run_is_refused_and_where_none_is_it_begins_anew(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with opened(tmp_path) as learner:
@@ -99,13 +100,13 @@ def test_where_all_are_damaged_only_the_second_try_starts_from_the_beginning(
     (tmp_path / workdir.METRICS).write_text("{}\n")
     (tmp_path / "checkpoints" / "1" / "counters" / "metadata").write_bytes(b"{")
     with (
-        pytest.raises(ConfigError, match="the same command again starts from"),
+        pytest.raises(ConfigError, match="all stay where they are: checkpoint 1"),
         opened(tmp_path),
     ):
         pass
     capsys.readouterr()
+    shutil.rmtree(tmp_path / "checkpoints" / "1")
     with opened(tmp_path) as learner:
         assert learner.updates == 0
     said = capsys.readouterr().out.splitlines()
     assert "no checkpoint is there: starting from the beginning" in said
-    assert (tmp_path / "checkpoints.damaged" / "1").is_dir()

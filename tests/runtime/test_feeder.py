@@ -99,6 +99,18 @@ def test_close_wakes_the_learner_closes_the_queue_and_ends_the_thread():
     assert threading.active_count() == before
 
 
+def test_what_waited_when_it_was_closed_is_counted_once():
+    queue = queues.LocalQueue(capacity=8)
+    feed = feeder.Feeder(queue, batch_size=2)
+    queue.put(numbered(range(7)))
+    feed.next()
+    assert until(feed.ready)
+    assert (feed.size(), feed.discarded()) == (5, 0)
+    for _ in range(2):
+        feed.close()
+        assert feed.discarded() == 5
+
+
 def test_close_ends_a_feeder_that_holds_a_batch_nobody_takes():
     queue = Endless()
     before = threading.active_count()

@@ -31,6 +31,7 @@ class Batches:
         self.left = count
         self._clock, self._seconds, self._error = clock, seconds, error
         self.always_ready = True
+        self.closed = False
 
     def next(self):
         if self.left == 0:
@@ -44,6 +45,12 @@ class Batches:
 
     def size(self):
         return 17
+
+    def discarded(self):
+        return 17 if self.closed else 0
+
+    def close(self):
+        self.closed = True
 
 
 class Records:
@@ -139,6 +146,14 @@ def test_a_stop_ends_the_run_and_saves():
     assert [saved[0] for saved in run.records.saved] == [0]
 
 
+def test_what_waited_at_the_end_is_counted_in_the_last_row_and_checkpoint():
+    run = Run(counters={"discarded_trajectories": 100, "seconds": 1.0}, save=1, log=1)
+    run.run(3, seconds=2)
+    (name,) = {name for name in run.records.rows[-1] if name.startswith("discarded")}
+    assert [row[name] for row in run.records.rows] == [100, 100, 117]
+    assert [saved[2][name] for saved in run.records.saved] == [100, 100, 117]
+
+
 def test_an_error_in_the_feed_is_raised_after_saving():
     run = Run()
     with pytest.raises(OSError, match="no more"):
@@ -183,6 +198,7 @@ def test_a_continued_run_counts_on_from_its_checkpoint():
         "episodes": 5,
         "actor_restarts": 0,
         "skipped_updates": 0,
+        "discarded_trajectories": 17,
     }
 
 

@@ -103,6 +103,19 @@ def test_the_size_is_what_waits(address):
     assert reader.size() == 1
 
 
+def test_those_taken_for_a_batch_that_is_not_whole_wait_too(address):
+    writer, reader = side(address), side(address)
+    writer.put(experiences.numbered(range(2)))
+    batch = experiences.Doing(reader.get, 3)
+    assert batch.waits()
+    assert (writer.size(), reader.size()) == (0, 2)
+    writer.put(experiences.numbered(range(2, 3)))
+    assert batch.result().report.actor.tolist() == [0, 1, 2]
+    assert reader.size() == 0
+    writer.close()
+    reader.close()
+
+
 def test_a_full_table_makes_the_writer_wait(address):
     writer, reader = side(address), side(address)
     putting = experiences.Doing(writer.put, experiences.numbered(range(CAPACITY + 1)))

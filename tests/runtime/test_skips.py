@@ -95,6 +95,12 @@ class Rewards:
     def size(self):
         return 0
 
+    def discarded(self):
+        return 0
+
+    def close(self):
+        pass
+
 
 def learned_from(rewards, share=0.1):
     """(learner, rows, lines, what was saved) after batches with these rewards."""

@@ -62,12 +62,14 @@ def test_learner_waits_is_the_share_of_time_without_a_batch(clock):
 
 
 def test_seconds_episodes_and_restarts_go_on_over_a_continued_run(clock):
-    before = {"seconds": 30.0, "episodes": 4, "actor_restarts": 2}
+    before = dict.fromkeys(statistics.COUNTS, 2) | {"seconds": 30.0, "episodes": 4}
     counted = statistics.Statistics(before, 100, clock)
-    counted.actor_restarts = lambda: 3
+    for extra, name in enumerate(statistics.COUNTS):
+        counted.counts[name] = lambda extra=extra: 3 + extra
     clock.now += 5
     counted.add(report([1.0]), 1)
     after = {"seconds": 35.0, "episodes": 5, "actor_restarts": 5}
+    after |= {"skipped_updates": 6, "discarded_trajectories": 7}
     assert after.items() <= counted.counters().items()
     row = counted.row(11, 120)
     assert {name: row[name] for name in after} == after
