@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 120.0  # then it is killed
 # A name space of its own ends with the run, and the disk with it.
@@ -111,7 +113,6 @@ def run(namespace: list[str], tmp_path: pathlib.Path) -> Iterator[RunOnSmallDisk
     running.close()
 
 
-@pytest.mark.faults
 def test_a_full_disk_stops_the_saving_and_not_the_training(
     run: RunOnSmallDisk,
 ) -> None:
@@ -141,7 +142,6 @@ def test_a_full_disk_stops_the_saving_and_not_the_training(
     assert rows[-1]["updates"] == saved
 
 
-@pytest.mark.faults
 def test_a_run_that_ends_on_a_full_disk_says_what_is_not_saved(
     run: RunOnSmallDisk,
 ) -> None:

@@ -13,6 +13,8 @@ from launch import local, lockstep
 from stac.config import BatchConfig
 from stac.runtime import assembly, checkpoints, leaves, queues, shutdown, supervision
 
+pytestmark = pytest.mark.faults
+
 UPDATES = 3  # before the cut, and after
 
 

@@ -16,6 +16,8 @@ import pytest
 from launch import processes
 from tests import conftest
 
+pytestmark = pytest.mark.faults
+
 SOON = 20.0  # seconds: Python starts slowly on a machine that has other work
 
 LIVES = """

@@ -16,7 +16,7 @@ from tests.launch.runs import (
     unexpected,
 )
 
-pytestmark = pytest.mark.launchpad
+pytestmark = [pytest.mark.faults, pytest.mark.launchpad]
 
 LAUNCH_TYPES = ("local_mp", "local_mt")
 

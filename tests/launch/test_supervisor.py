@@ -14,6 +14,8 @@ from stac.config import RuntimeConfig
 from stac.runtime import supervision
 from tests.launch.test_processes import IMPORTS, LIVES, SOON, Command
 
+pytestmark = pytest.mark.faults
+
 AT_WORK = LIVES.format(grace=60)
 OBEYS = AT_WORK + "    stop.wait(60)\n"
 TELLS_ITS_PAST = """

@@ -13,6 +13,8 @@ from stac.learning import metaparameters, update
 from tests.conftest import load_golden
 from tests.learning import golden_case
 
+pytestmark = pytest.mark.faults
+
 LEARNED = ("params", "optimizer", "metaparameters", "meta_optimizer")
 
 

@@ -13,6 +13,8 @@ import pytest
 from stac.runtime import appending
 from stac.runtime.appending import LINES, Appender
 
+pytestmark = pytest.mark.faults
+
 
 class SmallDisk:
     """Takes so many bytes more, and of the write that is too long a part."""

@@ -12,6 +12,8 @@ import pytest
 from stac.runtime import checkpoints, disk, leaves
 from tests.runtime.test_checkpoints import a_state, zeros_like
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def files(tmp_path: pathlib.Path) -> Iterator[checkpoints.Checkpoints]:

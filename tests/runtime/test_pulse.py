@@ -6,6 +6,8 @@ import pytest
 
 from stac.runtime import pulse, queues
 
+pytestmark = pytest.mark.faults
+
 
 class Clock:
     now = 50.0

@@ -13,6 +13,8 @@ from stac.runtime import devices, learner, queues, shutdown, skips
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
+pytestmark = pytest.mark.faults
+
 FRAMES = 10
 
 

@@ -14,6 +14,8 @@ from stac.runtime.shutdown import Stop
 from stac.runtime.supervision import Restarts, Silent, Supervised
 from tests.runtime.experiences import Doing
 
+pytestmark = pytest.mark.faults
+
 
 class Clock:
     now = 1000.0
