@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -27,7 +28,7 @@ def main():
 shutdown._GOODBYE_SECONDS = 0.5
 shutdown.as_program(main)
 """
-WAITS = 'print("ready", flush=True); time.sleep(30)'
+WAITS = 'print("ready", flush=True), time.sleep(30)'
 
 
 def command(body, status=0, until="ready"):
@@ -43,19 +44,19 @@ def command(body, status=0, until="ready"):
 
 
 def ending(process):
-    try:
-        said, _ = process.communicate(timeout=20)
-    finally:
-        process.kill()
-        process.wait()
+    """(exit status, what it said after the first line)"""
+    hurry = threading.Timer(20, process.kill)
+    hurry.start()
+    with process:  # not `communicate`: the first line may have come with others
+        said = process.stdout.read()
+    hurry.cancel()
     return process.returncode, said
 
 
 @pytest.mark.parametrize("number", shutdown.SIGNALS)
 def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
     """In a callback, as imports run them, an exception would be lost."""
-    callback = f"lambda *_: ({WAITS.replace(';', ',')})"
-    process = command(f"gc.callbacks.append({callback}); gc.collect()")
+    process = command(f"gc.callbacks.append(lambda *_: ({WAITS})); gc.collect()")
     process.send_signal(number)
     assert ending(process) == (0, f"{number.name}: there is nothing to save\n")
 
@@ -79,6 +80,12 @@ def test_after_a_run_and_before_main_returns_they_change_nothing_either():
     process = command(run + 'print("ready", flush=True); time.sleep(0.5)', 1)
     process.send_signal(signal.SIGTERM)
     assert ending(process) == (1, "")
+
+
+def test_where_there_was_no_run_late_signals_change_nothing_either():
+    process = command(f"atexit.register(lambda: ({WAITS}))", 2)
+    process.send_signal(signal.SIGINT)
+    assert ending(process) == (2, "")
 
 
 def test_a_thread_that_hangs_keeps_no_process_from_ending():

@@ -229,8 +229,6 @@ def test_a_pipe_that_nobody_reads_keeps_nobody_from_leaving(body, grace, words):
 
 def test_a_hang_up_that_was_ignored_before_stays_ignored():
     """As nohup has it."""
-    program = Program("import signal; print(signal.getsignal(1) == signal.SIG_IGN)")
-    assert program.end()[1] == ["False", "left the block"]
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with shutdown.on_signals(shutdown.Stop()):
