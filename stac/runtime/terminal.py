@@ -97,7 +97,7 @@ class Terminal:
         return line if fresh else f"{line}  (as of {duration(waited)} ago)"
 
     def _print(self, line: str) -> None:
-        # A terminal that went away (a closed pipe, a dropped connection) does not end
+        # That nobody reads any more (a closed pipe, a log on a full disk) does not end
         # a run of days; the numbers are in the files too.
         with contextlib.suppress(OSError, ValueError):
             self._file.write(f"{line}\n")
