@@ -38,7 +38,11 @@ class Statistics:
         self._skipped_before = int(counters.get("skipped_updates", 0))
 
     def add(self, report: Report, updates: int) -> None:
-        """Takes a batch's report when `updates` updates were started before it."""
+        """Takes a batch's report when `updates` updates were started before it.
+
+        A trajectory's `parameter_version` is that of its newest rows; the rows it
+        shares with earlier ones were acted with older parameters, and do not count.
+        """
         self._returns.add(np.asarray(report.episode_return))
         self._lags.append(updates - float(np.mean(report.parameter_version)))
 
