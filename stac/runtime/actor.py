@@ -8,8 +8,8 @@
                        x_{n-2} .. x_{2n-3}             between them, are shared
 
 An action for the last row is chosen when the next unroll begins, with its parameters.
-Shared columns keep the actions of older ones: the report's `parameter_version`, of which
-`lag` is made, is that of the columns that are not shared.
+Shared columns keep actions of older ones: the report's `parameter_version`, and so the
+`lag` that is logged, is of the columns that are not shared.
 """
 
 from __future__ import annotations
