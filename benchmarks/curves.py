@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+from collections.abc import Callable
 
 import matplotlib.figure
 import numpy as np
@@ -63,14 +64,22 @@ def _tuned(rows: list[dict]) -> bool:
 
 
 def describe(label: str, rows: list[dict]) -> str:
-    """Returns at the start and at the end, and the best between, in one line."""
+    """Returns at the start and at the end, and the best between, in one line.
+
+    There is none before an episode has ended, nor right after a continuation.
+    """
     frames, values = column(rows, "episode_return")
+    end = rows[-1]["frames"] / 1e6
     return (
-        f"{label}: {values[frames < 0.05 * frames[-1]].mean():.2f} over the first 5 %,"
-        f" {values[frames > 0.95 * frames[-1]].mean():.2f} over the last 5 %,"
-        f" best {values.max():.2f}; {frames[-1]:.2f}M frames,"
+        f"{label}: {_said(values[frames < 0.05 * end], np.mean)} over the first 5 %,"
+        f" {_said(values[frames > 0.95 * end], np.mean)} over the last 5 %,"
+        f" best {_said(values, np.max)}; {end:.2f}M frames,"
         f" {rows[-1]['episodes']:.0f} episodes, {rows[-1]['seconds']:.0f} s"
     )
+
+
+def _said(returns: np.ndarray, of: Callable[[np.ndarray], float]) -> str:
+    return f"{of(returns):.2f}" if len(returns) else "none"
 
 
 def main() -> None:

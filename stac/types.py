@@ -72,7 +72,8 @@ class Report(NamedTuple):
     episode_return: Array  # [B, n] float32: raw return of the episode that ended in
     # this row, NaN elsewhere
     episode_length: Array  # [B, n] int32, in environment steps; 0 where none ended
-    parameter_version: Array  # [B] int32, learner updates behind the actor's parameters
+    parameter_version: Array  # [B] int32, learner updates behind the parameters of the
+    # newest rows; those shared with earlier trajectories are of older ones
     actor: Array  # [B] int32, who acted
 
 

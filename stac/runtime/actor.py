@@ -8,6 +8,8 @@
                        x_{n-2} .. x_{2n-3}             between them, are shared
 
 An action for the last row is chosen when the next unroll begins, with its parameters.
+Shared columns keep actions of older ones: the report's `parameter_version`, and so the
+`lag` that is logged, is of the columns that are not shared.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ class Actor:
         """Steps `period` times (n - 1 at first) and returns E trajectories of n rows.
 
         Args:
-          version: updates behind `params`, for the report.
+          version: updates behind `params`, for the report: the newest rows' alone.
           params: what `agent.actor_params` gave.
 
         Returns:

@@ -39,7 +39,11 @@ class Statistics:
         self.counts: dict[str, Callable[[], int]] = dict.fromkeys(COUNTS, int)
 
     def add(self, report: Report, updates: int) -> None:
-        """Takes a batch's report when `updates` updates were started before it."""
+        """Takes a batch's report when `updates` updates were started before it.
+
+        A trajectory's `parameter_version` is that of its newest rows; the rows it
+        shares with earlier ones were acted with older parameters, and do not count.
+        """
         self._returns.add(np.asarray(report.episode_return))
         self._lags.append(updates - float(np.mean(report.parameter_version)))
 

@@ -70,33 +70,37 @@ def test_other_games_go_on(game):
     snapshotting.assert_exact(built(game), 120, [70])
 
 
-def test_what_was_restored_can_be_snapshot_again():
+def one_that_goes_on_from_another(steps: int, played: int):
+    """Two that took the first `played` of so many steps, one new, and steps to come."""
     first, second, third = (built(max_frames=cap(100))() for _ in range(3))
     first.reset()
-    taken = snapshotting.actions(first, 250)
-    for action in taken[:120]:
+    taken = snapshotting.actions(first, steps)
+    for action in taken[:played]:
         first.step(action)
     second.restore(first.snapshot())
-    for action in taken[120:230]:
+    return first, second, third, taken[played:]
+
+
+def assert_the_same_from_now_on(second, first, taken):
+    for action in taken:
+        snapshotting.assert_equal(second.step(action), first.step(action), "a second")
+
+
+def test_what_was_restored_can_be_snapshot_again():
+    first, second, third, taken = one_that_goes_on_from_another(250, played=120)
+    for action in taken[:110]:
         first.step(action), second.step(action)
     assert (second._player._restarts > 1).any()
     third.restore(second.snapshot())
-    for action in taken[230:]:
-        snapshotting.assert_equal(third.step(action), first.step(action), "a second")
+    assert_the_same_from_now_on(third, first, taken[110:])
     for each in (first, second, third):
         each.close()
 
 
 def test_what_was_restored_can_be_snapshot_before_it_steps():
-    first, second, third = (built(max_frames=cap(100))() for _ in range(3))
-    first.reset()
-    taken = snapshotting.actions(first, 30)
-    for action in taken[:20]:
-        first.step(action)
-    second.restore(first.snapshot())
+    first, second, third, taken = one_that_goes_on_from_another(30, played=20)
     third.restore(second.snapshot())
-    for action in taken[20:]:
-        snapshotting.assert_equal(third.step(action), first.step(action), "a second")
+    assert_the_same_from_now_on(third, first, taken)
     for each in (first, second, third):
         each.close()
 

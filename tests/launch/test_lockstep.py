@@ -11,11 +11,12 @@ import pytest
 from configs import atari, catch, control, realworld
 from launch import local, lockstep
 from stac.config import BatchConfig
-from stac.runtime import assembly, checkpoints, leaves, queues, shutdown, supervision
+from stac.runtime import assembly, queues, shutdown, supervision
+from tests.launch import endings
 
 pytestmark = pytest.mark.faults
 
-UPDATES = 3  # before the cut, and after
+UPDATES = 4  # before the cut, and after; trajectories wait at both
 
 
 def small(config, actors=2, envs=3, batch=4):
@@ -67,7 +68,7 @@ class Few:
 
 
 def run(config, workdir, updates, part=None):
-    """Makes so many updates, or what `part` does; returns the newest state's digest."""
+    """Makes so many updates, or what `part` does; returns what is saved at last."""
     stop = shutdown.Stop()
     parts = local._Parts.build(config, stop)
     build = functools.partial(parts.actor, config)
@@ -76,6 +77,7 @@ def run(config, workdir, updates, part=None):
     with assembly.open_learner(
         config, frames, parts.devices, workdir, parts.store.publish, turns.snapshot
     ) as learner:
+        learner.count_restarts(turns.restarts)
         turns.begin(learner.updates, learner.acting)
         try:
             if part is None:
@@ -84,10 +86,7 @@ def run(config, workdir, updates, part=None):
                 part(learner, turns, stop)
         finally:
             turns.end()
-    saved = checkpoints.Checkpoints(workdir / "checkpoints", 3)
-    newest = saved.latest(parts.devices.init(0))
-    saved.close()
-    return newest.step, leaves.digest(newest.state)
+    return endings.of(workdir)
 
 
 CONFIGS = {
@@ -104,10 +103,36 @@ CONFIGS = {
 def test_k_updates_and_k_after_a_resume_are_2k_updates_bit_for_bit(domain, tmp_path):
     config = small(CONFIGS[domain]())
     whole = run(config, tmp_path / "whole", 2 * UPDATES)
-    step, _ = run(config, tmp_path / "cut", UPDATES)
-    assert step == UPDATES
+    assert run(config, tmp_path / "cut", UPDATES).step == UPDATES
     assert run(config, tmp_path / "cut", UPDATES) == whole
-    assert whole[0] == 2 * UPDATES
+    assert whole.step == 2 * UPDATES
+    assert whole.acting.keys() == {
+        "turns",
+        "actor_0",
+        "actor_0's games",
+        "actor_1",
+        "actor_1's games",
+    }
+    assert (whole.counters["episodes"] > 0) == (domain == "catch")  # others are long
+
+
+def test_restarts_before_the_cut_are_part_of_what_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
+    config = small(catch.config(agent="stac"))
+
+    def one_fails(updates, learner, turns, stop):
+        turns.end()
+        turns._build = Failing(turns._build, unrolls=(3,))
+        turns.begin(0, {})
+        learner.run(Few(turns, updates), stop)
+
+    before, all_of_it = (
+        functools.partial(one_fails, updates) for updates in (UPDATES, 2 * UPDATES)
+    )
+    whole = run(config, tmp_path / "whole", 0, all_of_it)
+    assert whole.counters["actor_restarts"] == 1
+    run(config, tmp_path / "cut", 0, before)
+    assert run(config, tmp_path / "cut", UPDATES) == whole
 
 
 def test_a_save_while_an_update_is_under_way_puts_its_batch_back(tmp_path):
@@ -121,8 +146,7 @@ def test_a_save_while_an_update_is_under_way_puts_its_batch_back(tmp_path):
         learner.step(turns.next())  # not finished
         assert learner.save()
 
-    step, _ = run(config, tmp_path / "cut", 0, left_where_it_is)
-    assert step == UPDATES
+    assert run(config, tmp_path / "cut", 0, left_where_it_is).step == UPDATES
     assert run(config, tmp_path / "cut", UPDATES) == whole
 
 
@@ -141,8 +165,7 @@ def test_a_stop_in_the_middle_of_a_batch_loses_no_unroll(tmp_path, monkeypatch):
         turns._actors[0].actor.unroll = asked_meanwhile
         learner.run(turns, stop)
 
-    step, _ = run(config, tmp_path / "cut", 0, stopped)
-    assert step == 0
+    assert run(config, tmp_path / "cut", 0, stopped).step == 0
     assert run(config, tmp_path / "cut", UPDATES) == whole
 
 
@@ -150,7 +173,7 @@ def test_another_number_of_actors_begins_new_episodes_and_says_so(tmp_path, caps
     config = small(catch.config(agent="stac"))
     run(config, tmp_path, UPDATES)
     other = small(catch.config(agent="stac"), actors=1)
-    assert run(other, tmp_path, 1)[0] == UPDATES + 1
+    assert run(other, tmp_path, 1).step == UPDATES + 1
     said = capsys.readouterr().err
     assert "episodes begin anew: a snapshot of '1 actors in turn" in said
     assert "Traceback" not in said
@@ -193,12 +216,11 @@ def test_an_actor_that_fails_and_cannot_be_built_at_once_is_built_later(
         turns.end()
         turns._build = Failing(turns._build, unrolls=(3,), builds=(3, 4))
         turns.begin(0, {})
-        learner.count_restarts(turns.restarts)
         learner.run(Few(turns, UPDATES), stop)
         assert turns.restarts() == 3
         assert turns._build.builds == 5
 
-    assert run(config, tmp_path, 0, some_fail)[0] == UPDATES
+    assert run(config, tmp_path, 0, some_fail).step == UPDATES
     said = capsys.readouterr().err
     assert said.count("failed: OSError: no game") == 2
     assert said.count("failed: OSError: the game crashed") == 1
@@ -224,8 +246,8 @@ def test_an_actor_that_failed_is_not_in_a_checkpoint_and_the_others_are(
         learner.run(Few(turns, UPDATES), stop)
         assert built == [(0, 0, 1)], "as the run that was not cut would have"
 
-    step, _ = run(config, tmp_path, 0, stopped_in_the_pause)
-    assert run(config, tmp_path, 0, continued)[0] == step + UPDATES
+    step = run(config, tmp_path, 0, stopped_in_the_pause).step
+    assert run(config, tmp_path, 0, continued).step == step + UPDATES
     assert "anew" not in capsys.readouterr().err
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 import random
 import signal
 import time
 
-import orbax.checkpoint as ocp
 import pytest
 
-from stac.runtime import leaves
-from tests.launch import runs
+from tests.launch import endings, runs
 
 pytestmark = [pytest.mark.faults]
 
@@ -29,15 +26,6 @@ SMALL = (
 LEAVES_SECONDS = 30.0
 # What a run says when it comes to a part of its life, and how long that lasts about.
 MOMENTS = (("/cut", 2.0), ("building", 2.0), ("compiling", 4.0), ("frames (", 3.0))
-
-
-def end(workdir: pathlib.Path) -> tuple[int, str]:
-    """(updates, digest of all that is learned) of the newest checkpoint."""
-    step = runs.saved(workdir)[-1]
-    restored = ocp.StandardCheckpointer().restore(
-        workdir / "checkpoints" / str(step) / "state"
-    )
-    return step, leaves.digest(restored)
 
 
 @pytest.mark.parametrize(
@@ -74,5 +62,8 @@ def test_a_run_that_is_stopped_at_random_ends_in_the_bits_of_an_unbroken_one(
     last = start(tmp_path / "cut", *flags)
     assert last.status(runs.START_SECONDS) == 0, last.text
     assert "anew" not in last.text
-    assert end(tmp_path / "cut") == end(tmp_path / "whole")
-    assert end(tmp_path / "cut")[0] == updates
+    ended = endings.of(tmp_path / "whole")
+    assert endings.of(tmp_path / "cut") == ended
+    assert ended.step == updates
+    assert ended.counters["episodes"] > 0
+    assert "actor_1's games" in ended.acting

@@ -10,23 +10,29 @@ import pytest
 from stac.config import NetworkConfig
 from stac.networks import actor_critic
 
-IMAGE = ((4, 84, 84), np.uint8)
 FEATURES = ((7,), np.float32)
+FRAMES = ((4, 84, 84), np.uint8)  # of Atari
+PICTURE = ((3, 84, 84), np.uint8)  # of control
+SEEN = {
+    "mlp": FEATURES,
+    "deep": FRAMES,
+    "shallow": FRAMES,
+    "residual_strided": PICTURE,
+}
 GAMMA = jnp.array([0.9, 0.95, 0.99])
 
 
 def make(torso, lstm_size=0, acting_heads=1, average_head=False, embedding="none"):
-    observation = FEATURES if torso == "mlp" else IMAGE
     config = NetworkConfig(torso=torso, lstm_size=lstm_size, head_hidden=16)
     bias = np.zeros(5, np.float32)
     shape = actor_critic.Shape(3, bias, acting_heads, average_head, embedding)
-    network = actor_critic.make(config, shape, *observation)
+    network = actor_critic.make(config, shape, *SEEN[torso])
     return network, network.init(jax.random.PRNGKey(0))
 
 
 def rows(torso, batch=2, n=4):
     rng = np.random.default_rng(0)
-    shape, dtype = FEATURES if torso == "mlp" else IMAGE
+    shape, dtype = SEEN[torso]
     observation = rng.integers(0, 255, size=(batch, n, *shape)).astype(dtype)
     first = np.zeros((batch, n), bool)
     first[0, 2] = True
@@ -75,14 +81,44 @@ def test_every_head_has_a_policy_and_a_value_for_every_row(torso):
         assert head.value.shape == (2, 4)
 
 
+def kernels(params):
+    """Of all convolutions: height, width, channels in and out."""
+    return [p["w"].shape for name, p in params.items() if "conv" in name]
+
+
 def test_the_deep_torso_is_the_fifteen_convolutions_of_table_2():
     _, params = make("deep")
-    kernels = [p["w"].shape for name, p in params.items() if "conv" in name]
     channels = [16] * 5 + [32] * 10
-    assert sorted(k[-1] for k in kernels) == channels
-    assert all(k[:2] == (3, 3) for k in kernels)
+    assert sorted(k[-1] for k in kernels(params)) == channels
+    assert all(k[:2] == (3, 3) for k in kernels(params))
     # 84 halves three times, rounding up: 11 x 11 x 32 features, and no dense layer.
     assert params["head_1_policy/~/linear_0"]["w"].shape == (11 * 11 * 32, 16)
+
+
+def test_the_torso_for_controls_pixels_is_strided_where_ataris_has_pools():
+    network, params = make("residual_strided", lstm_size=8)
+    assert sorted(kernels(params)) == [(3, 3, 3, 32)] + [(3, 3, 32, 32)] * 14
+    assert params["core"]["w_x"].shape == (11 * 11 * 32, 4 * 8)
+    section = [(2, 2), (1, 1), (1, 1), (1, 1), (1, 1)]  # first, then two blocks
+    assert sizing(network, params, "residual_strided") == section * 3
+    section = [(1, 1), "max", (1, 1), (1, 1), (1, 1), (1, 1)]
+    assert sizing(*make("deep"), "deep") == section * 3
+
+
+def sizing(network, params, torso):
+    """Strides of the convolutions of an unroll, in order, and where it takes maxima."""
+    observation, first = rows(torso)
+    state = network.initial_state(len(first))
+    traced = jax.make_jaxpr(network.unroll)(params, observation, first, state, GAMMA)
+    found = {
+        "conv_general_dilated": lambda said: said["window_strides"],
+        "reduce_window_max": lambda said: "max",
+    }
+    return [
+        found[each.primitive.name](each.params)
+        for each in traced.eqns
+        if each.primitive.name in found
+    ]
 
 
 def test_acting_needs_the_torso_and_head_1_policy_alone():
