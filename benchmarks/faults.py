@@ -69,15 +69,14 @@ class Case(NamedTuple):
     observe: Callable[[Scene, float], Row]
 
 
-def hear_of_the_failure(run: Run) -> float:
+def hear(run: Run) -> float:
     run.wait_for("actor/0 failed: OSError")
     return time.monotonic()
 
 
 def terminate(run: Run) -> float:
-    asked = time.monotonic()
     run.terminate()
-    return asked
+    return time.monotonic()
 
 
 def terminate_twice(run: Run) -> float:
@@ -93,8 +92,8 @@ def recovers(scene: Scene, at: float) -> Row:
     run, config = scene.run, scene.config
     run.wait_for("starting it again in 1 s")
     time.sleep(DRAINED_SECONDS)  # nobody acts; what was waiting is learned from
-    rows = len(moments.rows(run))
-    moments.until(lambda: len(moments.rows(run)) > rows, run)
+    before = len(moments.rows(run))
+    moments.until(lambda: len(moments.rows(run)) > before, run)
     recovery = time.monotonic() - at
     unroll = config.batch.unroll_length * config.runtime.envs_per_actor
     row = ends(scene, terminate(run))
@@ -104,7 +103,7 @@ def recovers(scene: Scene, at: float) -> Row:
 def ends(scene: Scene, at: float) -> Row:
     """The run ends."""
     status = scene.run.status(LONGEST_END)
-    end = time.monotonic() - at
+    end = round(time.monotonic() - at, 1)
     processes, ports = scene.run.processes(), scene.ports & runs.ports_in_use()
     left = f"{len(processes)}, {len(ports)}"
     return Row("–", _lost(scene.run, scene.config), status, end, left)
@@ -132,9 +131,9 @@ def _lost(run: Run, config: Config) -> str:
     That is the run's own count, and the most it can have been where that is not there
     or was not brought to an end.
     """
-    saved = max([0, *runs.saved(run.workdir)])
-    learned = max([0, *(int(row["updates"]) for row in moments.rows(run))])
-    since = max(0, learned - saved)
+    saved = max(runs.saved(run.workdir), default=0)
+    learned = [int(row["updates"]) for row in moments.rows(run)]
+    since = max([saved, *learned]) - saved
     per_update = configuration.frames_per_update(config, frames_per_step=1)
     lost = [f"{since * per_update:,} of {since:,} updates"] if since else []
     waited = None
@@ -150,23 +149,10 @@ def _most_waiting(config: Config) -> int:
     """Frames in the queue, the feeder, two updates in flight and actors' hands."""
     batch, runtime = config.batch, config.runtime
     acted = runtime.num_actors * runtime.envs_per_actor
-    if runtime.name == "lockstep":  # one update, and what is left over or half acted
-        return (2 * batch.batch_size + acted) * batch.unroll_length
-    held = runtime.queue_capacity + 3 * batch.batch_size + acted
-    return held * batch.unroll_length
-
-
-RAISES_ONCE = """
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step, _steps=[]):
-    _steps.append(1)
-    if len(_steps) == 1000:
-        raise OSError("the game crashed")
-    return _step(self, action)
-
-catch.Catch.step = step
-"""
+    held = runtime.queue_capacity + 3 * batch.batch_size
+    if runtime.name == "lockstep":  # an update, and what is left over
+        held = 2 * batch.batch_size
+    return (held + acted) * batch.unroll_length
 
 
 def _saved(run: Run) -> None:
@@ -175,7 +161,7 @@ def _saved(run: Run) -> None:
     time.sleep(EVERY / 2)
 
 
-RAISING = Moment("", lambda run: None, early=RAISES_ONCE)
+RAISING = Moment("", lambda run: None, early=moments.RAISES_ONCE)
 SAVED = Moment("", _saved, (f"--config.runtime.checkpoint_every_seconds={EVERY}",))
 WATCHED = moments.LEARNING._replace(flags=("--config.runtime.silence_seconds=5",))
 
@@ -201,7 +187,7 @@ STOPS = _kills("actor", signal.SIGSTOP)
 CASES = (
     Case("`kill -9` of an actor", APART, moments.LEARNING, _kills("actor"), recovers),
     Case("SIGSTOP of an actor, silence 5 s", APART, WATCHED, STOPS, recovers),
-    Case("an environment raises once", ALL, RAISING, hear_of_the_failure, recovers),
+    Case("an environment raises once", ALL, RAISING, hear, recovers),
     _killed("learner"),
     _killed("queue"),
     _asked(ALL, moments.LEARNING),
@@ -244,8 +230,7 @@ def main() -> int:
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
     for case, runtime in chosen(only):
         try:
-            row = measure(case, runtime)
-            cells = [str(cell) for cell in row._replace(end=round(row.end, 1))]
+            cells = list(map(str, measure(case, runtime)))
         except Exception as error:  # noqa: BLE001 - the row says so
             failed += 1
             said = "".join(str(error).strip().splitlines()[-1:])

@@ -116,6 +116,17 @@ def step(self, action, _step=catch.Catch.step, _steps=[]):
 
 catch.Catch.step = step
 """
+RAISES_ONCE = """
+from stac.environments import catch
+
+def step(self, action, _step=catch.Catch.step, _steps=[]):
+    _steps.append(1)
+    if len(_steps) == 1000:
+        raise OSError("the game crashed")
+    return _step(self, action)
+
+catch.Catch.step = step
+"""
 ANNOUNCED_UPDATES = """
 from stac.runtime import devices
 
