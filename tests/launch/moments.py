@@ -58,8 +58,9 @@ def _learning(run: Run) -> None:
 
 
 def _full(run: Run) -> None:
-    """The queue holds all it can, and the feeder a batch."""
-    until(lambda: any(row["queue_size"] >= 32 for row in rows(run)[-1:]), run)
+    """The queue holds its 32, and the feeder one batch of 16."""
+    until(lambda: any(row["queue_size"] >= 48 for row in rows(run)[1:]), run)
+    time.sleep(0.2)  # the learner has just taken a batch
 
 
 def _empty(run: Run) -> None:
@@ -93,7 +94,18 @@ OFTEN = "--config.runtime.log_every_seconds=0.2"
 WIDE = "--config.network.mlp_hiddens=(1024,1024)"
 WIDER = "--config.network.mlp_hiddens=(2048,2048)"
 
-# Each step of the game takes as long as ten updates.
+# An update takes as long as ten unrolls, or a step of the game as ten updates: one side
+# waits for the other nearly all the time.
+SLOW_LEARNER = """
+import time
+from stac.runtime import devices
+
+def update(self, *arguments, _update=devices.LearnerDevices.update):
+    time.sleep(0.5)
+    return _update(self, *arguments)
+
+devices.LearnerDevices.update = update
+"""
 SLOW_GAME = """
 import time
 from stac.environments import catch
@@ -143,7 +155,7 @@ LONG_UPDATES = (
 )
 
 LEARNING = Moment("while it learns", _learning)
-FULL = Moment("with a full queue", _full, (OFTEN, WIDE))
+FULL = Moment("with a full queue", _full, (OFTEN,), SLOW_LEARNER)
 EMPTY = Moment("with an empty queue", _empty, (OFTEN,), SLOW_GAME)
 HANGING = Moment("with an environment that hangs", _hanging, (), HANGING_GAME)
 COMPILING = Moment("while it compiles", _compiling, ("--agent=stacx",))

@@ -73,9 +73,11 @@ def updates_saved(run: runs.Run, moment: moments.Moment) -> int:
     files = checkpoints.Checkpoints(run.workdir / "checkpoints", keep=3)
     try:
         assert not list(files.directory.glob("*.orbax*")), "something is half-written"
-        return files.latest(like).step
+        newest = files.latest(like)
     finally:
         files.close()
+    assert newest is not None, "nothing is saved"
+    return newest.step
 
 
 @pytest.mark.parametrize("case", CASES)
