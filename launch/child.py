@@ -61,7 +61,7 @@ def tell(**said: Any) -> bool:
 
 def _obey(stop: Stop, grace_seconds: float) -> None:
     asked = _next_word() == ASK
-    timer = threading.Timer(grace_seconds, _save_and_leave, (stop,))
+    timer = threading.Timer(grace_seconds, shutdown.leave_saving, (stop,))
     timer.daemon = True
     timer.start()
     shutdown.ask(stop)
@@ -82,11 +82,3 @@ def _next_word() -> bytes:
 def _beat() -> None:
     while tell(beat=True):
         time.sleep(_BEAT_SECONDS)
-
-
-def _save_and_leave(stop: Stop) -> None:
-    status = 1
-    try:
-        status = 0 if stop.save() else 1
-    finally:
-        leave(status)

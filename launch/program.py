@@ -193,7 +193,7 @@ def _as_threads(config: Config, workdir: str, stop: shutdown.Stop) -> int:
     if left:  # nothing ends a thread but its process
         if failure:
             traceback.print_exception(failure)
-        child.leave(0 if stop.save() and not failure else hosts.FAILED)
+        child.leave(hosts.FAILED if failure or stop.save() is False else 0)
     if failure:
         raise failure
     return 0

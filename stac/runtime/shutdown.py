@@ -29,6 +29,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 6.0  # then the run is left where it is: all is to be over within 10 s
 ECHO_SECONDS = 0.5  # a terminal, a wrapper and a scheduler may each send the first one
 _GOODBYE_SECONDS = 10.0  # for Python to end after a run; JAX takes half a second of it
+_LEFT_SAVED = "left while a computation was still running; what was finished is saved"
+_LEFT_UNSAVED = "left without the last save: the checkpoint before it is the newest"
 _LISTEN_SECONDS = 1.0  # for who reads our lines to make room for one more
 
 
@@ -91,9 +93,12 @@ class Stop:
         """
         self._save = save
 
-    def save(self) -> bool:
-        """Saves as `saves` said, from any thread; returns whether all is saved."""
-        return self._save is None or self._save() is not False
+    def save(self) -> bool | None:
+        """Saves as `saves` said, from any thread.
+
+        Returns whether all is saved, or None where `saves` has named nothing yet.
+        """
+        return None if self._save is None else self._save() is not False
 
 
 def as_program(main: Callable[[], int]) -> NoReturn:
@@ -188,20 +193,17 @@ def _watch(reader: socket.socket, stop: Stop, grace_seconds: float) -> None:
             if time.monotonic() - asked > ECHO_SECONDS:
                 leave(128 + again)
     except TimeoutError:
-        _leave_saving(stop)
+        leave_saving(stop)
 
 
-def _leave_saving(stop: Stop) -> None:
-    """Ends the process after a save; status 1 where the save failed."""
+def leave_saving(stop: Stop) -> NoReturn:
+    """Ends the process after a save, whatever it is in; status 1 where that failed."""
     status = 1
     try:
-        if stop.save():
-            say(
-                "left while a computation was still running; what was finished is saved"
-            )
-            status = 0
-        else:
-            say("left without the last save: the checkpoint before it is the newest")
+        saved = stop.save()
+        status = int(saved is False)
+        if saved is not None:
+            say(_LEFT_SAVED if saved else _LEFT_UNSAVED)
     except Exception:  # noqa: BLE001 - told, and the status says so
         say(traceback.format_exc())
     finally:

@@ -46,6 +46,15 @@ class Run:
         path: pathlib.Path | None = None,
         program: str = "launch.catch",
     ) -> None:
+        """Starts it.
+
+        Args:
+          workdir: need not exist.
+          *flags: beside SMALL, over which they win.
+          path: goes before PYTHONPATH's own; see `early`.
+          program: a module.
+        """
+        self.workdir, self.flags = workdir, (*SMALL, *flags)
         paths = f"{path or ''}:{conftest.ROOT}"
         mark = str(uuid.uuid4())
         self._mark = f"{_MARK}={mark}"
@@ -57,8 +66,7 @@ class Run:
                 "-m",
                 program,
                 f"--workdir={workdir}",
-                *SMALL,
-                *flags,
+                *self.flags,
             ],
             cwd=conftest.ROOT,
             env=environment,
@@ -80,7 +88,7 @@ class Run:
             return any(words in line for line in self.lines[since:])
 
         with self._said:
-            self._said.wait_for(lambda: has() or self._over, START_SECONDS)
+            self._said.wait_for(lambda: has() or self.over, START_SECONDS)
         assert has(), self.text
 
     def interrupt(self) -> None:
@@ -117,10 +125,10 @@ class Run:
                     found.append(int(folder.name))
         return sorted(found)
 
-    def ports(self) -> set[int]:
-        """On which it listens."""
+    def ports(self, role: str = "") -> set[int]:
+        """On which it listens, or its process of a role."""
         sockets = set()
-        for pid in self.processes():
+        for pid in self.processes(role):
             for file in pathlib.Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):
                     sockets.add(os.readlink(file))
@@ -135,7 +143,8 @@ class Run:
         self._process.stdout.close()
 
     @property
-    def _over(self) -> bool:
+    def over(self) -> bool:
+        """Whether all that could say something has ended."""
         return not self._reader.is_alive()
 
     def _read(self) -> None:
@@ -171,5 +180,14 @@ def unexpected(run: Run) -> list[str]:
     return [line for line in run.lines if not re.match(known, line)]
 
 
+def early(folder: pathlib.Path, code: str) -> pathlib.Path:
+    """A directory, made to be a Run's `path`, of code that Python runs at its start."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sitecustomize.py").write_text(code)
+    return folder
+
+
 def saved(workdir: pathlib.Path) -> list[int]:
-    return sorted(int(step.name) for step in (workdir / "checkpoints").iterdir())
+    """Updates behind each checkpoint, the oldest first; not those half-written."""
+    names = [step.name for step in (workdir / "checkpoints").glob("*")]
+    return sorted(int(name) for name in names if name.isdigit())
