@@ -28,8 +28,8 @@ import time
 from typing import Any
 
 from stac.runtime import shutdown
+from stac.runtime.lines import leave as leave  # a child's end, too
 from stac.runtime.shutdown import Stop
-from stac.runtime.shutdown import leave as leave  # a child's end, too
 
 ASK = b"s"
 _BEAT_SECONDS = 1.0

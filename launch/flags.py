@@ -21,7 +21,7 @@ from absl import flags
 from launch import overrides
 from stac.config import RUNTIMES, Config, ConfigError, RunError, choose
 from stac.environments import make
-from stac.runtime import workdir
+from stac.runtime import lines, workdir
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 
@@ -87,10 +87,10 @@ def main(
         print(text)
         return 0
     except ConfigError as error:
-        print(f"{domain.program}: {' '.join(str(error).split())}", file=sys.stderr)
+        lines.say(f"{domain.program}: {' '.join(str(error).split())}")
         return USER_ERROR
     except RunError as error:
-        print(f"{domain.program}: {error}", file=sys.stderr)
+        lines.say(f"{domain.program}: {error}")
         return FAILED
 
 

@@ -34,7 +34,7 @@ _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still com
 
 
 def run(config: Config, workdir: str | pathlib.Path) -> None:
-    """Trains to `total_frames`, or until SIGINT or SIGTERM, and saves.
+    """Trains to `total_frames`, or until a signal (shutdown.SIGNALS), and saves.
 
     Args:
       config: with runtime `threads` or `lockstep`.

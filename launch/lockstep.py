@@ -116,6 +116,7 @@ class Turns:
         or an unroll takes too long: then a run continues with new episodes.
         """
         if not self._busy.acquire(timeout=_UNROLL_SECONDS):
+            supervision.say("an unroll does not end: saved without the actors' states")
             return None
         try:
             begun = self._given - updates

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 from typing import IO, Any, NamedTuple, Protocol
 
 from launch import child
@@ -57,6 +57,7 @@ class Process:
         command: Command,
         ended: queue.SimpleQueue[Process | None],
         environment: Mapping[str, str] | None = None,  # besides the command's
+        files: Sequence[int] = (),  # open ones that it shall have, too
     ) -> None:
         self.command = command
         self.title = command.title
@@ -70,6 +71,7 @@ class Process:
                 [*command.command_as_list, *_FLAGS],
                 env={**os.environ, **command.env_overrides, **(environment or {})},
                 stdin=theirs.fileno(),
+                pass_fds=files,
                 stderr=subprocess.PIPE,
             )
         self._readers = [
@@ -120,7 +122,11 @@ class Process:
             relay(said, sys.stderr.buffer, self.stderr)
 
     def _listen(self) -> None:
-        with contextlib.suppress(OSError), self._line.makefile("rb") as lines:
+        # ValueError: one that was killed in the middle of a line.
+        with (
+            contextlib.suppress(OSError, ValueError),
+            self._line.makefile("rb") as lines,
+        ):
             for line in lines:
                 self._hear(json.loads(line))
 
@@ -134,12 +140,18 @@ class Process:
 class Processes:
     """All children of a program. Those of `last_roles` serve the others to the end."""
 
-    def __init__(self, commands: Sequence[Command], last_roles: Sequence[str]) -> None:
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        last_roles: Sequence[str],
+        files: Sequence[int] = (),  # open ones that all shall have
+    ) -> None:
+        self._files = files
         self._ended: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
         self._changing = threading.Lock()
         self.asked = False
-        with _terminal_blocked():  # the children inherit that
-            everyone = [Process(command, self._ended) for command in commands]
+        with blocked():  # the children inherit that
+            everyone = [Process(one, self._ended, files=files) for one in commands]
         self._last = [process for process in everyone if process.role in last_roles]
         self._first = [process for process in everyone if process not in self._last]
 
@@ -162,8 +174,8 @@ class Processes:
         """
         with self._changing:
             if not self.asked:
-                with _terminal_blocked():
-                    new = Process(ended.command, self._ended, environment)
+                with blocked():
+                    new = Process(ended.command, self._ended, environment, self._files)
                 self._first[self._first.index(ended)] = new
 
     def ask(self) -> None:
@@ -203,25 +215,36 @@ def relay(
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Relays this process's own stderr, for nodes that are threads."""
+    """Relays what C++ says on this process's own stderr, for nodes that are threads.
+
+    Python's own lines go straight to where they went before: who leaves at once has
+    said what it said.
+    """
     sys.stderr.flush()
     reader, writer = os.pipe()
-    with os.fdopen(reader, "rb") as source, os.fdopen(os.dup(2), "wb") as target:
-        os.dup2(writer, 2)
-        os.close(writer)
-        thread = threading.Thread(target=relay, args=(source, target), daemon=True)
-        thread.start()
-        try:
+    target, direct = os.fdopen(os.dup(2), "wb"), os.fdopen(os.dup(2), "w", buffering=1)
+    source = os.fdopen(reader, "rb")
+    os.dup2(writer, 2)
+    os.close(writer)
+    thread = threading.Thread(target=relay, args=(source, target), daemon=True)
+    thread.start()
+    try:
+        with contextlib.redirect_stderr(direct):
             yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(target.fileno(), 2)  # that was the pipe's only way in
-            thread.join()
+    finally:
+        os.dup2(target.fileno(), 2)
+        # The pipe ends with the last process that has it; one may be left behind.
+        thread.join(_LAST_WORDS_SECONDS)
+        direct.close()
+        if not thread.is_alive():
+            source.close()
+            target.close()
 
 
 @contextlib.contextmanager
-def _terminal_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINALS)
+def blocked(signals: Iterable[signal.Signals] = _TERMINALS) -> Iterator[None]:
+    """Holds signals back from this thread, and from what it starts for good."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:

@@ -32,12 +32,13 @@ from launchpad.launch import worker_manager
 from launchpad.launch.run_locally import run_locally
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
-from launch import child, hosts, nodes, processes, supervisor
+from launch import hosts, nodes, processes, supervisor
 from stac import config as configuration
 from stac.agents import actor_critic
 from stac.config import Config
 from stac.environments import make
-from stac.runtime import reverb_queue, shutdown
+from stac.runtime import lines, reverb_queue, shutdown
+from stac.runtime import workdir as workdir_
 
 LAUNCH_TYPES = ("local_mp", "local_mt")
 
@@ -55,7 +56,7 @@ _ON_CPU = {"JAX_PLATFORMS": "cpu"}
 
 
 def run(config: Config, workdir: str | pathlib.Path) -> int:
-    """Trains to `total_frames`, or until SIGINT or SIGTERM, and saves.
+    """Trains to `total_frames`, or until a signal (shutdown.SIGNALS), and saves.
 
     Args:
       config: with runtime `launchpad`.
@@ -129,7 +130,7 @@ def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
     program = build(config, workdir, hosts.OwnProcess(), hosts.OwnProcess())
     # The one name of Launchpad's that is not public; its last release is out.
     run_locally._LOCAL_LAUNCHER_MAP["current_terminal"] = functools.partial(
-        processes.Processes, last_roles=(nodes.QUEUE,)
+        processes.Processes, last_roles=(nodes.QUEUE,), files=workdir_.locks()
     )
     actors = config.runtime.num_actors
     print(f"starting the processes: queue, learner, {actors} acting", flush=True)
@@ -179,9 +180,11 @@ def _as_threads(config: Config, workdir: str, stop: shutdown.Stop) -> int:
     program = build(config, workdir, host, queue_host)
     handlers = {number: signal.getsignal(number) for number in shutdown.SIGNALS}
     with processes.quiet_stderr():
-        manager = lp.launch(program, launch_type="local_mt")
-        for number, handler in handlers.items():  # Launchpad put its own in their place
-            signal.signal(number, handler)
+        with processes.blocked(shutdown.SIGNALS):
+            manager = lp.launch(program, launch_type="local_mt")
+            # Launchpad put its own in their place, which would kill after a while.
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         try:
             manager.wait(return_on_first_completed=True)
         finally:
@@ -192,8 +195,8 @@ def _as_threads(config: Config, workdir: str, stop: shutdown.Stop) -> int:
     failure = host.failure or queue_host.failure
     if left:  # nothing ends a thread but its process
         if failure:
-            traceback.print_exception(failure)
-        child.leave(hosts.FAILED if failure or stop.save() is False else 0)
+            lines.say("".join(traceback.format_exception(failure)))
+        shutdown.leave_saving(stop, hosts.FAILED if failure else 0)
     if failure:
         raise failure
     return 0

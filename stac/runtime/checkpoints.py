@@ -36,9 +36,10 @@ MARGIN = 16 << 20
 
 _DIGEST, _NAMES_DIGEST = "sha256", "names_sha256"  # beside the counters
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
-# Why nothing can be read, whatever is in it; a TensorStore error is a ValueError.
+# Why nothing can be read, whatever is in it; a TensorStore error is a ValueError. EIO
+# may be one bad sector, and is damage.
 _NO_FAULT_OF_THE_FILE = re.compile(
-    r"\b(EACCES|EPERM|EMFILE|ENFILE|ENOMEM|EIO|ESTALE|ENOTCONN|ETIMEDOUT)\b"
+    r"\b(EACCES|EPERM|EMFILE|ENFILE|ENOMEM|ESTALE|ENOTCONN|ETIMEDOUT)\b"
 )
 
 

@@ -60,12 +60,12 @@ class Feeder:
 
     def close(self) -> None:
         """Closes the queue too, for nobody reads it any more; may be called twice."""
+        self._fail(Closed())  # nothing is given any more, nor moved once it has ended
+        self._queue.close()
+        self._thread.join(_JOIN_SECONDS)
         with self._closing:
             if self._left is None:
                 self._left = self.size()
-        self._fail(Closed())
-        self._queue.close()
-        self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
         try:

@@ -8,6 +8,7 @@ saves. So the device does not wait for the host, and the host cannot run ahead o
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -148,28 +149,33 @@ class Learner:
         """
         self._statistics.queue_size = feed.size
         self._statistics.counts["discarded_trajectories"] = feed.discarded
-        try:
-            while not (self.done or stop.is_set()):
-                if not feed.ready():
-                    self.settle()  # actors want to know, and there is time
-                with self._statistics.waiting():
-                    batch = feed.next()
-                self.step(batch)
-        except Closed:
-            pass
-        finally:
-            try:
-                feed.close()
-                self.settle()
-                if self._statistics.unlogged:
-                    self._log(self._finished)
-            finally:
-                self._ending = True
-                saved = self.save()  # the last state that finished, come what may
+        with contextlib.ExitStack() as last:  # all of it, whatever fails before
+            last.callback(self._save_the_last)
+            last.callback(self._log_the_last)
+            last.callback(self.settle)
+            last.callback(feed.close)
+            with contextlib.suppress(Closed):
+                self._follow(feed, stop)
         if self._unsaved is not None:
             raise self._unsaved
-        if not saved:
+        if self._saved != self._finished.number:
             raise NotSaved("the last update is not saved: another save does not end")
+
+    def _follow(self, feed: Feed, stop: Stop) -> None:
+        while not (self.done or stop.is_set()):
+            if not feed.ready():
+                self.settle()  # actors want to know, and there is time
+            with self._statistics.waiting():
+                batch = feed.next()
+            self.step(batch)
+
+    def _log_the_last(self) -> None:
+        if self._statistics.unlogged:
+            self._log(self._finished)
+
+    def _save_the_last(self) -> None:
+        self._ending = True
+        self.save()
 
     def step(self, batch: Experience) -> None:
         """Starts the update on `batch` [B, ...]; then finishes the one before."""
@@ -234,24 +240,27 @@ class Learner:
         if update.number == self._finished.number:
             return
         params = self._devices.actor_params(update.states)
+        skipped = self._passed_over(update)
         with self._pairing:
             if update.report is not None:
                 self._statistics.add(update.report, update.number - 1)
+            self._skips.count(skipped)
             self._finished = update
         self._outlets.publish(update.number, params)
         self._statistics.unlogged = True
-        self._watch(update)
+        if skipped and update.report is not None:
+            self._skips.tell(update.number, update.report)
         if self._statistics.log_is_due(self._cadence.log_seconds):
             self._log(update)
         if self._clock() - self._saved_at >= self._cadence.checkpoint_seconds:
             self.save()
 
-    def _watch(self, update: _Update) -> None:
-        """Whether the update passed its batch over, as the agents here tell."""
-        if update.report is None or "skipped" not in update.metrics:
-            return
+    def _passed_over(self, update: _Update) -> bool:
+        """Whether the update left its batch out, as the agents here tell."""
+        if "skipped" not in update.metrics:
+            return False
         said = self._devices.fetch_metrics({"skipped": update.metrics["skipped"]})
-        self._skips.add(update.number, update.report, bool(said["skipped"]))
+        return bool(said["skipped"])
 
     def _log(self, update: _Update) -> None:
         row = self._statistics.row(update.number, update.frames)

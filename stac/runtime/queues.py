@@ -34,7 +34,7 @@ class TrajectoryQueue(Protocol):
         ...
 
     def size(self) -> int:
-        """Trajectories that wait to be taken."""
+        """Trajectories that wait to be taken, or did when it was closed."""
         ...
 
     def close(self) -> None:
@@ -102,7 +102,6 @@ class LocalQueue:
         with self._has_data:
             self._closed = True
             self._slices.clear()
-            self._size = 0
             self._has_data.notify_all()
             self._has_room.notify_all()
 

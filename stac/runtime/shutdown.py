@@ -11,9 +11,9 @@ Before a run a signal ends the process, and after it none does: see `as_program`
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-import select
 import signal
 import socket
 import sys
@@ -22,16 +22,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import NoReturn
+
+from stac.runtime import lines
 
 # SIGHUP: the terminal is gone. Where it is ignored, as under nohup, it stays ignored.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GRACE_SECONDS = 6.0  # then the run is left where it is: all is to be over within 10 s
+GRACE_SECONDS = 6.0  # then what is finished is saved, and the run is left where it is
 ECHO_SECONDS = 0.5  # a terminal, a wrapper and a scheduler may each send the first one
-_GOODBYE_SECONDS = 10.0  # for Python to end after a run; JAX takes half a second of it
+_GOODBYE_SECONDS = 10.0  # for last words and exit functions; JAX's take half a second
 _LEFT_SAVED = "left while a computation was still running; what was finished is saved"
 _LEFT_UNSAVED = "left without the last save: the checkpoint before it is the newest"
-_LISTEN_SECONDS = 1.0  # for who reads our lines to make room for one more
 
 
 class Stop:
@@ -105,19 +106,25 @@ def as_program(main: Callable[[], int]) -> NoReturn:
     """Calls `main`, and ends this process with the status that it returns.
 
     Until `main` has its `on_signals`, the first of SIGNALS says that there is nothing
-    to save and ends the process with status 0. After that, while Python is taken apart,
-    they do nothing; a thread that hangs then is left behind.
+    to save and ends the process with status 0. After that they do nothing: what is
+    registered for Python's end is done, for so many seconds at most. Python itself is
+    not taken apart: with threads of TensorFlow, JAX and gRPC still in it, that takes
+    long, and at times ends in an abort.
     """
     _handle(_leave_early)
-    status = 1
+    status, failed = 1, None
     try:
         status = main()
-    finally:
-        _handle(signal.SIG_IGN)
-        hurry = threading.Timer(_GOODBYE_SECONDS, leave, (status,))
-        hurry.daemon = True
-        hurry.start()
-    sys.exit(status)
+    except BaseException:  # noqa: BLE001 - shown
+        failed = traceback.format_exc()
+    _handle(signal.SIG_IGN)
+    hurry = threading.Timer(_GOODBYE_SECONDS, lines.leave, (status,))
+    hurry.daemon = True
+    hurry.start()
+    if failed:
+        lines.say(failed.rstrip())
+    atexit._run_exitfuncs()
+    lines.leave(status)
 
 
 @contextlib.contextmanager
@@ -130,28 +137,19 @@ def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[Non
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    watcher = threading.Thread(
-        target=_watch,
-        args=(reader, stop, grace_seconds),
-        name="signals",
-        daemon=True,
-    )
-    watcher.start()
+    watcher = _Watcher(stop, grace_seconds)
     # The C-level handler writes the number to the pipe whatever the main thread does.
-    old_pipe = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    old_pipe = signal.set_wakeup_fd(watcher.file, warn_on_full_buffer=False)
     old_handlers = _handle(_nothing)
     try:
         yield
     finally:
+        watcher.finish()
         for number, handler in old_handlers.items():
             early = handler is _leave_early
             signal.signal(number, signal.SIG_IGN if early else handler)
         signal.set_wakeup_fd(old_pipe)
-        writer.close()
-        watcher.join()
-        reader.close()
+        watcher.close()
 
 
 _Handler = Callable[[int, FrameType | None], object] | int | None
@@ -171,7 +169,7 @@ def _leave_early(number: int, frame: object) -> None:
     """No exception: imports run callbacks, and what is raised in those is lost."""
     # Not `say`: the main thread may be in the middle of a line.
     with contextlib.suppress(OSError):
-        if _has_room(sys.stderr):
+        if lines.has_room(sys.stderr):
             name = signal.Signals(number).name
             os.write(2, f"{name}: there is nothing to save\n".encode())
     os._exit(0)
@@ -181,47 +179,79 @@ def _nothing(number: int, frame: object) -> None:
     """The watcher does the work; this keeps Python from its own KeyboardInterrupt."""
 
 
-def _watch(reader: socket.socket, stop: Stop, grace_seconds: float) -> None:
-    """Reads signal numbers until the pipe is closed."""
-    if not (first := _next_signal(reader)):
-        return
-    asked = time.monotonic()
-    say(f"{first.name}: saving and leaving (a second one leaves at once)")
-    ask(stop)
-    try:
-        while again := _next_signal(reader, asked + grace_seconds):
-            if time.monotonic() - asked > ECHO_SECONDS:
-                leave(128 + again)
-    except TimeoutError:
-        leave_saving(stop)
+class _Watcher:
+    """Reads signals in a thread of its own; another one ends the run."""
+
+    def __init__(self, stop: Stop, grace_seconds: float) -> None:
+        self._stop, self._grace = stop, grace_seconds
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._over = threading.Event()  # the run returned
+        self._ending: threading.Thread | None = None
+        self._reading = threading.Thread(target=self._read, name="signals", daemon=True)
+        self._reading.start()
+
+    @property
+    def file(self) -> int:
+        """Where the numbers of signals are to be written to."""
+        return self._writer.fileno()
+
+    def finish(self) -> None:
+        """The run returned: waits for who ends it, who may have begun to leave."""
+        self._over.set()
+        if self._ending is not None:
+            self._ending.join()
+
+    def close(self) -> None:
+        """After `finish`, when nobody writes any more."""
+        self._writer.close()
+        self._reading.join()
+        self._reader.close()
+
+    def _read(self) -> None:
+        """Until the pipe is closed."""
+        asked: float | None = None
+        while number := self._next_signal():
+            now = time.monotonic()
+            if asked is None:
+                asked = now
+                self._ending = threading.Thread(
+                    target=self._end, args=(number.name,), name="ending", daemon=True
+                )
+                self._ending.start()
+            elif now - asked > ECHO_SECONDS:
+                lines.leave(128 + number)
+
+    def _next_signal(self) -> signal.Signals | None:
+        """The next of SIGNALS, or None when the pipe was closed."""
+        while data := self._reader.recv(1):
+            if data[0] in SIGNALS:
+                return signal.Signals(data[0])
+        return None
+
+    def _end(self, name: str) -> None:
+        deadline = time.monotonic() + self._grace
+        lines.say(f"{name}: saving and leaving (a second one leaves at once)")
+        ask(self._stop)
+        if not self._over.wait(max(0.0, deadline - time.monotonic())):
+            leave_saving(self._stop)
 
 
-def leave_saving(stop: Stop) -> NoReturn:
-    """Ends the process after a save, whatever it is in; status 1 where that failed."""
-    status = 1
+def leave_saving(stop: Stop, status: int = 0) -> NoReturn:
+    """Ends the process after a save, whatever it is in.
+
+    With this status, or with 1 where the save failed.
+    """
+    asked, status = status, 1
     try:
         saved = stop.save()
-        status = int(saved is False)
+        status = 1 if saved is False else asked
         if saved is not None:
-            say(_LEFT_SAVED if saved else _LEFT_UNSAVED)
+            lines.say(_LEFT_SAVED if saved else _LEFT_UNSAVED)
     except Exception:  # noqa: BLE001 - told, and the status says so
-        say(traceback.format_exc())
+        lines.say(traceback.format_exc())
     finally:
-        leave(status)
-
-
-def _next_signal(
-    reader: socket.socket, deadline: float | None = None
-) -> signal.Signals | None:
-    """The next of SIGNALS, or None when the block was left. Raises TimeoutError."""
-    while True:
-        if deadline is not None:
-            reader.settimeout(max(deadline - time.monotonic(), 1e-3))
-        data = reader.recv(1)
-        if not data:
-            return None
-        if data[0] in SIGNALS:
-            return signal.Signals(data[0])
+        lines.leave(status)
 
 
 def ask(stop: Stop) -> None:
@@ -229,29 +259,4 @@ def ask(stop: Stop) -> None:
     try:
         stop.set()
     except Exception:  # noqa: BLE001 - told
-        say(traceback.format_exc())
-
-
-def say(line: str) -> None:
-    """To whoever watches the run, if there still is somebody who reads."""
-    # Whoever listened may have gone first: `| tee` ends by the same Ctrl-C.
-    with contextlib.suppress(OSError, ValueError):
-        if _has_room(sys.stderr):
-            print(line, file=sys.stderr, flush=True)
-
-
-def leave(status: int) -> NoReturn:
-    """Ends the process at once, whatever its threads are in."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            if _has_room(stream):
-                stream.flush()
-    os._exit(status)
-
-
-def _has_room(stream: TextIO) -> bool:
-    """Whether it takes a line: a pipe that nobody reads would hold us for ever."""
-    try:
-        return bool(select.select([], [stream], [], _LISTEN_SECONDS)[1])
-    except (OSError, ValueError):  # no file: a test's, or closed
-        return True
+        lines.say(traceback.format_exc())

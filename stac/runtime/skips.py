@@ -32,21 +32,21 @@ class Skips:
         self._recent: collections.deque[bool] = collections.deque(maxlen=WINDOW)
         self.total = 0
 
-    def add(self, number: int, report: Report, skipped: bool) -> None:
-        """Takes one update, in order.
+    def count(self, skipped: bool) -> None:
+        """Takes one update, in order: whether it was passed over."""
+        self._recent.append(skipped)
+        self.total += skipped
+
+    def tell(self, number: int, report: Report) -> None:
+        """Says that the update just counted was passed over.
 
         Args:
           number: updates since the run began, this one included.
           report: of its batch.
-          skipped: whether it was passed over.
 
         Raises:
           NotFinite: more than the share of the last `WINDOW` updates were.
         """
-        self._recent.append(skipped)
-        if not skipped:
-            return
-        self.total += 1
         self._say(
             f"update {number:,}: a loss or a gradient is not finite; its batch is"
             f" passed over ({made_by(report)})"

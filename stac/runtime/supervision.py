@@ -17,10 +17,10 @@ from collections.abc import Callable
 from types import FrameType
 
 from stac.config import ConfigError, RuntimeConfig
+from stac.runtime.lines import say as say  # to whoever watches the run
 from stac.runtime.pulse import TICK_SECONDS, Pulse, Watch
 from stac.runtime.queues import Closed
 from stac.runtime.shutdown import Stop
-from stac.runtime.shutdown import say as say  # to whoever watches the run
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a new actor starts
 QUIET_SECONDS = 60.0  # without a failure, then the pause is the first one again

@@ -99,6 +99,8 @@ class Terminal:
     def _print(self, line: str) -> None:
         # That nobody reads any more (a closed pipe, a log on a full disk) does not end
         # a run of days; the numbers are in the files too.
+        if self._file is None:  # closed when Python started
+            return
         with contextlib.suppress(OSError, ValueError):
             self._file.write(f"{line}\n")
             self._file.flush()

@@ -36,6 +36,17 @@ _DIFFERENCES_NAMED = 3
 _ABSENT = "absent"
 
 
+_HELD: set[int] = set()  # files that hold locks of this process
+
+
+def locks() -> tuple[int, ...]:
+    """Files to hand on to processes that write to this process's workdirs.
+
+    A lock holds until all that have its file are gone, should this process die first.
+    """
+    return tuple(_HELD)
+
+
 class Workdir:
     """A directory that this process alone writes to until `close`, or until it dies."""
 
@@ -45,6 +56,7 @@ class Workdir:
         self.path = path
         self.resumed = resumed  # there is something to continue
         self._lock: int | None = lock
+        _HELD.add(lock)
         self._made = made  # directories that were not there, the innermost first
 
     def abandon(self) -> None:
@@ -64,6 +76,7 @@ class Workdir:
     def close(self) -> None:
         """Gives the directory back; may be called twice."""
         if self._lock is not None:
+            _HELD.discard(self._lock)
             os.close(self._lock)
             self._lock = None
 

@@ -172,6 +172,24 @@ def test_reverbs_chatter_is_left_out_and_all_else_passed_on():
     assert heard.getvalue() == b"Traceback\n  File [reverb/cc/\nno newline"
 
 
+def test_what_python_says_last_is_said_whoever_relays():
+    program = """
+import os, sys
+from launch import processes
+with processes.quiet_stderr():
+    print("last words", file=sys.stderr)
+    os._exit(1)
+"""
+    for _ in range(3):
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            stderr=subprocess.PIPE,
+            cwd=conftest.ROOT,
+            timeout=60,
+        )
+        assert ended.stderr == b"last words\n"
+
+
 def test_a_process_can_relay_its_own_stderr(capfd):
     with processes.quiet_stderr():
         os.write(2, b"[reverb/cc/x.cc:1] Started\nTraceback\n")

@@ -97,6 +97,18 @@ def test_a_thread_that_hangs_keeps_no_process_from_ending():
     assert time.monotonic() - began < 15
 
 
+def test_a_library_that_hangs_at_its_end_keeps_no_process_from_ending():
+    """In C, where no thread of Python's runs any more."""
+    hangs = "libc = ctypes.CDLL(None); libc.__cxa_atexit(libc.pause, None, None)"
+    process = command(f'import ctypes; {hangs}; print("ready", flush=True)', 1)
+    assert ending(process) == (1, "")
+
+
+def test_what_is_registered_for_pythons_end_is_done():
+    late = "atexit.register(print, 'the end')"
+    assert ending(command(f'{late}; print("ready", flush=True)')) == (0, "the end\n")
+
+
 def test_what_main_raises_is_shown_and_is_status_1():
     status, said = ending(command('print("ready", flush=True); 1 / 0'))
     assert status == 1

@@ -203,11 +203,31 @@ def test_another_configuration_is_refused_and_stays_where_it_is(
     assert sorted(path.name for path in files.iterdir()) == ["1", "2"]
 
 
+def test_a_bad_sector_is_damage(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "checkpoints", 1, 2)
+    reader = checkpoints.Checkpoints(tmp_path / "checkpoints", keep=3)
+    restore = reader._manager.restore
+
+    def fail(step: int, **arguments: object) -> object:
+        if step == 2:
+            raise ValueError("cannot read [OS error 5: EIO Input/output error]")
+        return restore(step, **arguments)
+
+    monkeypatch.setattr(reader._manager, "restore", fail)
+    found = reader.latest(zeros_like(a_state()))
+    assert found is not None
+    assert found.step == 1
+    reader.close()
+
+
 @pytest.mark.parametrize(
     "error",
     [
         PermissionError(13, "Permission denied"),
         MemoryError(),
+        OSError(116, "Stale file handle [ESTALE]"),
         ValueError(
             "UNAVAILABLE: cannot open [OS error 24: EMFILE Too many open files]"
         ),

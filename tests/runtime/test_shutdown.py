@@ -90,6 +90,27 @@ def test_a_second_signal_leaves_at_once():
     assert (status, out) == (130, [])
 
 
+@pytest.mark.parametrize("slow", ["saves", "wakes"])
+def test_a_second_signal_leaves_at_once_whatever_the_first_one_began(slow):
+    program = Program(f"stop.{slow}(lambda: time.sleep(15)); {STUCK}", grace=0.2)
+    program.send(signal.SIGTERM)
+    program.send(signal.SIGTERM, after=1.0)
+    began = time.monotonic()
+    status, out, _ = program.end()
+    assert (status, out) == (143, [])
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(("body", "grace"), [(POLITE, 20.0), (STUCK, 0.2)])
+def test_a_closed_stderr_keeps_nobody_from_leaving(body, grace):
+    closed = "import os, sys; os.close(2); sys.stderr = None"
+    program = Program(f"{closed}; {body}", grace)
+    program.send(signal.SIGTERM, after=0.3)
+    status, out, _ = program.end()
+    assert status == 0
+    assert out in (["left the block"], ["saved late"])
+
+
 def test_an_echo_of_the_first_signal_is_no_second_one():
     program = Program("stop.wait(20); time.sleep(0.5)")
     program.send(signal.SIGTERM)

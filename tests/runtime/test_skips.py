@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,11 +26,17 @@ def report(actors=(0, 3, 0), versions=(117, 121, 120)):
     )
 
 
+def add(watch, number, skipped):
+    watch.count(skipped)
+    if skipped:
+        watch.tell(number, report())
+
+
 def test_a_batch_that_is_passed_over_is_named_by_its_actors_and_parameters():
     said: list[str] = []
     watch = skips.Skips(0.1, said.append)
-    watch.add(122, report(), skipped=False)
-    watch.add(1123, report(), skipped=True)
+    add(watch, 122, False)
+    add(watch, 1123, True)
     assert said == [
         "update 1,123: a loss or a gradient is not finite; its batch is passed over"
         " (3 trajectories of actors 0, 3; parameters of updates 117 to 121)"
@@ -43,10 +50,10 @@ def test_the_share_of_the_last_hundred_decides():
     numbers = itertools.count(1)
     for _ in range(10):  # 10 of any 100, for a long time
         for skipped in [True] + 9 * [False]:
-            watch.add(next(numbers), report(), skipped)
-    watch.add(next(numbers), report(), skipped=True)  # the oldest of ten leaves
+            add(watch, next(numbers), skipped)
+    add(watch, next(numbers), True)  # the oldest of ten leaves
     with pytest.raises(skips.NotFinite, match="11 of the last 100 updates met a loss"):
-        watch.add(next(numbers), report(), skipped=True)
+        add(watch, next(numbers), True)
     assert watch.total == 12
 
 
@@ -56,9 +63,9 @@ def test_a_run_that_begins_badly_is_stopped_when_more_than_the_share_are_bad(
 ):
     watch = skips.Skips(share, lambda line: None)
     for number in range(allowed):
-        watch.add(number, report(), skipped=True)
+        add(watch, number, True)
     with pytest.raises(skips.NotFinite, match=f"{allowed + 1} of the last"):
-        watch.add(9, report(), skipped=True)
+        add(watch, 9, True)
 
 
 def skipping_agent():
@@ -152,3 +159,31 @@ def test_a_metaparameter_is_told_each_time_it_comes_to_its_limit():
     _, said, _ = learned_from([1.0, 9.0, 9.0, 1.0, 9.0])
     line = "g_v of head 2 is at the end of its range: 0.249989"
     assert [one for one in said if "range" in one] == [line, line]
+
+
+def test_a_save_at_any_time_has_the_skips_of_its_update():
+    """Of a signal's thread, when the update is published and not told of yet."""
+    saved = []
+
+    def publish(version, params):
+        if version:
+            made.save()
+
+    made = learner.Learner(
+        devices.LearnerDevices(skipping_agent(), 1, 4),
+        fakes.learner_state(),
+        {},
+        learner.Cadence(FRAMES, 10**6, 1e9, 1e9, 1.0),
+        learner.Outlets(
+            publish=publish,
+            save=lambda *all_: saved.append(all_),
+            logger=types.SimpleNamespace(write=len),
+            status=lambda line: None,
+            note=lambda line: None,
+        ),
+    )
+    for reward in (1.0, np.nan, np.nan, 1.0):
+        made.step(numbered(range(4), reward=reward))
+    made.settle()
+    counted = [(number, counters["skipped_updates"]) for number, _, counters in saved]
+    assert counted == [(1, 0), (2, 1), (3, 2), (4, 2)]

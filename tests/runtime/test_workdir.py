@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -19,7 +22,9 @@ from stac.config import (
     RuntimeConfig,
 )
 from stac.runtime import workdir
+from tests import conftest
 
+pytestmark = pytest.mark.faults
 CONFIG = Config()
 
 
@@ -243,6 +248,41 @@ def test_two_runs_cannot_share_a_workdir_and_a_dead_one_holds_nothing(
             workdir.prepare(tmp_path, CONFIG)
         other.kill()
     workdir.prepare(tmp_path, CONFIG).close()
+
+
+def test_a_lock_holds_until_all_that_have_its_file_are_gone(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Of a command that was killed the learner may live a little longer."""
+    program = f"""
+import os, subprocess
+from stac.config import Config
+from stac.runtime import workdir
+workdir.prepare({str(tmp_path)!r}, Config())
+child = subprocess.Popen(["sleep", "60"], pass_fds=workdir.locks(), stdout=subprocess.DEVNULL)
+print(child.pid, flush=True)
+os._exit(9)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        cwd=conftest.ROOT,
+        text=True,
+    )
+    child = int(ended.stdout)
+    try:
+        with pytest.raises(ConfigError, match="is writing to the workdir"):
+            workdir.prepare(tmp_path, Config())
+    finally:
+        os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            workdir.prepare(tmp_path, Config()).close()
+            break
+        except ConfigError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_the_directory_is_free_after_a_refusal(tmp_path: pathlib.Path) -> None:
