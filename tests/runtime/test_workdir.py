@@ -259,7 +259,8 @@ import os, subprocess
 from stac.config import Config
 from stac.runtime import workdir
 workdir.prepare({str(tmp_path)!r}, Config())
-child = subprocess.Popen(["sleep", "60"], pass_fds=workdir.locks(), stdout=subprocess.DEVNULL)
+files = workdir.locks()
+child = subprocess.Popen(["sleep", "60"], pass_fds=files, stdout=subprocess.DEVNULL)
 print(child.pid, flush=True)
 os._exit(9)
 """
