@@ -226,6 +226,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="words of fault or runtime: a, b")
     only = parser.parse_args().only
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # the tests': no user has it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no run outlives this
     failed = 0
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
     for case, runtime in chosen(only):
