@@ -25,6 +25,8 @@ from stac.runtime import lines, workdir
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 
+LAUNCH_TYPES = ("local_mp", "local_mt")  # Launchpad's that are here for a run
+
 _PLAYED = ("game", "task")  # words that name a folder of their own
 
 # The fields behind the common flags.
@@ -110,6 +112,8 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     if _common(peek)["runtime.name"] == "launchpad":
         _add_launchpads_flags(values)
     _read(values, argv, strict=True)
+    if "lp_launch_type" in values:
+        launch_type(values)
     words = {name: str(values[name].value) for name in domain.flags}
     config = domain.config(agent=values["agent"].value, **words)
     config = overrides.apply(config, _common(values))
@@ -119,6 +123,17 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     told = [word for name, word in words.items() if name not in _PLAYED]
     place = place or workdir.default(config, *told)
     return Request(config, workdir.place(place))
+
+
+def launch_type(values: flags.FlagValues) -> str:
+    """What was asked of Launchpad; processes where nothing was.
+
+    Raises:
+      ConfigError: it is none of `LAUNCH_TYPES`.
+    """
+    flag = values["lp_launch_type"]
+    asked = flag.value if flag.present else LAUNCH_TYPES[0]
+    return choose("launch type", str(asked), LAUNCH_TYPES)
 
 
 def default_runtime() -> str:

@@ -32,15 +32,13 @@ from launchpad.launch import worker_manager
 from launchpad.launch.run_locally import run_locally
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
+from launch import flags as command_line
 from launch import hosts, nodes, processes, supervisor
-from stac import config as configuration
 from stac.agents import actor_critic
 from stac.config import Config
 from stac.environments import make
 from stac.runtime import lines, reverb_queue, shutdown
 from stac.runtime import workdir as workdir_
-
-LAUNCH_TYPES = ("local_mp", "local_mt")
 
 # The learner's own grace and time for its last save, the longest there may be, which
 # mostly takes less than a second; then the queue, and what it takes to see it all end.
@@ -69,7 +67,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
     Raises:
       ConfigError: environment and network do not fit; a launch type that is not local.
     """
-    launch_type = _launch_type()
+    launch_type = command_line.launch_type(flags.FLAGS)
     os.environ.update({**_QUIET, **os.environ})  # before Reverb loads TensorFlow
     stop = shutdown.Stop()
     with shutdown.on_signals(stop, _END_SECONDS + _QUEUE_SECONDS + _LAST_SECONDS):
@@ -119,13 +117,6 @@ def build(
     return program
 
 
-def _launch_type() -> str:
-    """What the user asked for; processes where nothing was."""
-    flag = flags.FLAGS["lp_launch_type"]
-    asked = flag.value if flag.present else LAUNCH_TYPES[0]
-    return configuration.choose("launch type", str(asked), LAUNCH_TYPES)
-
-
 def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
     program = build(config, workdir, hosts.OwnProcess(), hosts.OwnProcess())
     # The one name of Launchpad's that is not public; its last release is out.
@@ -150,6 +141,8 @@ def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
         return watcher.report(first)
     learner = _learner(ended)
     not_begun = first is None and learner.status == -signal.SIGTERM
+    if not_begun:
+        lines.say("the learner had not begun: there was nothing to save")
     return 0 if learner.status == 0 or not_begun else watcher.report(learner)
 
 

@@ -126,6 +126,10 @@ def test_the_runtime_is_launchpad_where_there_is_one() -> None:
 def test_launchpads_own_flags_reach_launchpad() -> None:
     from absl import flags as absl_flags
 
+    with pytest.raises(ConfigError, match="unknown launch type 'vertex_ai'"):
+        flags.parse(
+            ["atari", "--runtime=launchpad", "--lp_launch_type=vertex_ai"], atari.DOMAIN
+        )
     flags.parse(
         ["atari", "--runtime=launchpad", "--lp_launch_type", "local_mp"], atari.DOMAIN
     )
