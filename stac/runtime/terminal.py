@@ -41,6 +41,7 @@ class Terminal:
         self._since = clock()
         self.waiting_seconds: Callable[[], float] = float  # of the learner, for a batch
         self._closed = threading.Event()
+        self._said = time.monotonic()  # when it last said how far the run is
         self._thread = threading.Thread(
             target=self._heartbeat, name="terminal", daemon=True
         )
@@ -52,6 +53,7 @@ class Terminal:
             if what == self._status:
                 return
             self._status, self._since = what, self._clock()
+            self._said = time.monotonic()
         self._print(what)
 
     def note(self, what: str) -> None:
@@ -64,6 +66,8 @@ class Terminal:
             first = self._values is None
             self._values, self._status = values, ""
             self._fresh, self._since = not first, self._clock()
+            if first:
+                self._said = time.monotonic()
         if first:
             self._print(progress(values, self._total))
 
@@ -81,8 +85,14 @@ class Terminal:
             self._print(last_words)
 
     def _heartbeat(self) -> None:
-        while not self._closed.wait(self._seconds):
-            self._print(self._line())
+        while not self._closed.wait(self._rest()):
+            if not self._rest():
+                self._said = time.monotonic()
+                self._print(self._line())
+
+    def _rest(self) -> float:
+        """Seconds until it is time for a line again."""
+        return max(0.0, self._said + self._seconds - time.monotonic())
 
     def _line(self) -> str:
         with self._lock:

@@ -148,3 +148,14 @@ def test_a_terminal_that_went_away_does_not_end_the_run() -> None:
     printer.close()
     with pytest.raises(BrokenPipeError):
         pipe.close()
+
+
+def test_a_row_just_shown_is_not_shown_again_at_once() -> None:
+    screen = Screen()
+    shown = terminal.Terminal(10**9, screen, seconds=1.0)
+    time.sleep(0.7)
+    shown.write(ROW)  # the first is printed
+    time.sleep(0.6)
+    assert len(screen.lines()) == 1
+    screen.lines(2)
+    shown.close()
