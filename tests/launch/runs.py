@@ -99,6 +99,11 @@ class Run:
         """A scheduler tells the one process that it knows."""
         self._process.terminate()
 
+    def behead(self) -> None:
+        """`kill -9` of the process that the user started, and of no other."""
+        self._process.kill()
+        self._process.wait()
+
     def status(self, seconds: float) -> int:
         """Its exit status, which must come within so many seconds."""
         status = self._process.wait(seconds)

@@ -6,9 +6,12 @@ import json
 import os
 import pathlib
 import signal
+import time
 
 import pytest
 
+from stac.config import Config, ConfigError
+from stac.runtime import workdir
 from tests.launch.runs import (
     FAIL_SECONDS,
     LONG,
@@ -95,6 +98,26 @@ def test_the_death_of_learner_or_queue_ends_the_run_and_it_is_continued(
     assert run.status(START_SECONDS) == 0
     assert f"continuing from update {updates}" in run.lines
     assert run.processes() == []
+
+
+@pytest.mark.slow
+def test_the_death_of_the_command_itself_costs_nothing_that_was_learned(
+    start, tmp_path
+):
+    run = start(tmp_path, FOREVER)
+    run.wait_for("frames/s")
+    updates, ports = rows(tmp_path)[-1]["updates"], run.ports()
+    run.behead()
+    with pytest.raises(ConfigError, match=r"another run \(process \d+\) is writing"):
+        workdir.prepare(tmp_path, Config())
+    deadline = time.monotonic() + FAIL_SECONDS
+    while run.processes():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert saved(tmp_path)[-1] >= updates
+    assert not ports & ports_in_use()
+    with pytest.raises(ConfigError, match="of another configuration"):
+        workdir.prepare(tmp_path, Config())
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import sys
 import threading
 import time
 
@@ -159,3 +160,12 @@ def test_a_row_just_shown_is_not_shown_again_at_once() -> None:
     assert len(screen.lines()) == 1
     screen.lines(2)
     shown.close()
+
+
+def test_where_stdout_was_closed_at_the_start_nothing_is_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    printer = terminal.Terminal(10, seconds=60)
+    printer.status("compiling")
+    printer.close("saved")
