@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +49,14 @@ def double_precision() -> Iterator[None]:
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture
+def hang_ups_heard() -> Iterator[None]:
+    """Whoever started the tests may have them ignored, as nohup does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def load_golden(name: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ CASES = [
     Case.param("lockstep", moments.HANGING, TERM, (LEFT,), marks=[SLOW]),
     Case.param("lockstep", moments.UPDATING, INT, EITHER, marks=[SLOW]),
     Case.param("launchpad", moments.FULL, TERM),
-    Case.param("launchpad", moments.COMPILING, INT, EITHER),
+    Case.param("launchpad", moments.COMPILING, INT, EITHER, marks=[SLOW]),
     Case.param("launchpad", moments.EMPTY, INT, marks=[SLOW]),
     Case.param("launchpad", moments.HANGING, TERM, marks=[SLOW]),
     Case.param("launchpad", moments.SAVING, TERM, marks=[SLOW]),

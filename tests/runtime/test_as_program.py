@@ -13,7 +13,7 @@ import pytest
 from stac.runtime import shutdown
 from tests import conftest
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
 
 # A command: what its main does before, in and after a run.
 COMMAND = """

@@ -15,7 +15,7 @@ import pytest
 from stac.runtime import shutdown
 from tests.runtime.experiences import WAIT, Doing
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
 ROOT = pathlib.Path(__file__).parents[2]
 
 # A run that waits in one way or another, says when it is ready and how it ended.
