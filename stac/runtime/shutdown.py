@@ -215,10 +215,11 @@ class _Watcher:
             now = time.monotonic()
             if asked is None:
                 asked = now
-                self._ending = threading.Thread(
+                ending = threading.Thread(
                     target=self._end, args=(number.name,), name="ending", daemon=True
                 )
-                self._ending.start()
+                ending.start()
+                self._ending = ending  # only now: it may be joined
             elif now - asked > ECHO_SECONDS:
                 lines.leave(128 + number)
 
