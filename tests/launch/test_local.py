@@ -183,6 +183,7 @@ def test_two_lockstep_runs_with_one_seed_end_in_the_same_bits(tmp_path):
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.faults
 @BOTH
 def test_what_an_environment_raises_ends_the_run_after_saving(
     runtime, tmp_path, monkeypatch

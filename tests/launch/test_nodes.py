@@ -84,6 +84,7 @@ def test_an_actor_waits_for_the_first_parameters(asking):
     assert asking.learner.known == [-1, -1, -1]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "nothing yet"])
 def test_who_waits_for_the_learner_is_woken_by_the_end(asking, silent):
     if not silent:
@@ -95,6 +96,7 @@ def test_who_waits_for_the_learner_is_woken_by_the_end(asking, silent):
         waiting.result()
 
 
+@pytest.mark.faults
 def test_a_learner_that_ends_with_the_run_is_no_failure(asking):
     asking.learner.will_answer(RuntimeError("unavailable"))
     waiting = experiences.Doing(asking.parameters.latest)
@@ -104,6 +106,7 @@ def test_a_learner_that_ends_with_the_run_is_no_failure(asking):
         waiting.result()
 
 
+@pytest.mark.faults
 def test_a_learner_that_fails_is_a_failure(asking):
     asking.learner.will_answer(RuntimeError("the learner's own"))
     with pytest.raises(RuntimeError, match="the learner's own"):
@@ -119,6 +122,7 @@ def test_a_learner_that_fails_is_a_failure(asking):
         ("raise RuntimeError('broken')", 1, "RuntimeError: broken\n"),
     ],
 )
+@pytest.mark.faults
 def test_a_nodes_process_says_how_it_went(does, status, says):
     program = f"""
         from launch import hosts

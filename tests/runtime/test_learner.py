@@ -146,6 +146,7 @@ def test_a_stop_ends_the_run_and_saves():
     assert [saved[0] for saved in run.records.saved] == [0]
 
 
+@pytest.mark.faults
 def test_what_waited_at_the_end_is_counted_in_the_last_row_and_checkpoint():
     run = Run(counters={"discarded_trajectories": 100, "seconds": 1.0}, save=1, log=1)
     run.run(3, seconds=2)
@@ -154,6 +155,7 @@ def test_what_waited_at_the_end_is_counted_in_the_last_row_and_checkpoint():
     assert [saved[2][name] for saved in run.records.saved] == [100, 100, 117]
 
 
+@pytest.mark.faults
 def test_an_error_in_the_feed_is_raised_after_saving():
     run = Run()
     with pytest.raises(OSError, match="no more"):
@@ -161,6 +163,7 @@ def test_an_error_in_the_feed_is_raised_after_saving():
     assert [saved[0] for saved in run.records.saved] == [2]
 
 
+@pytest.mark.faults
 def test_an_update_that_fails_costs_no_finished_one(monkeypatch):
     run = Run()
     fetch, fetched = run.learner._devices.actor_params, []
@@ -209,6 +212,7 @@ def test_a_finished_run_that_is_continued_learns_and_writes_nothing():
     assert run.records.saved == run.records.rows == []
 
 
+@pytest.mark.faults
 def test_another_thread_can_save_the_finished_state_while_the_next_is_awaited():
     run = Run()
     run.learner.step(numbered(range(4)))
@@ -227,6 +231,7 @@ def test_another_thread_can_save_the_finished_state_while_the_next_is_awaited():
     running.result()
 
 
+@pytest.mark.faults
 def test_a_save_that_another_thread_keeps_waiting_says_so(monkeypatch):
     monkeypatch.setattr(learner, "_SAVE_LOCK_SECONDS", 0.05)
     run = Run()
@@ -254,6 +259,7 @@ class FailingDisk:
         self._save(updates, *rest)
 
 
+@pytest.mark.faults
 def test_a_save_that_fails_is_told_counted_and_tried_again_when_the_next_is_due():
     run = Run(save=10, log=1)
     disk = FailingDisk(run)
@@ -277,6 +283,7 @@ def test_a_save_that_fails_is_told_counted_and_tried_again_when_the_next_is_due(
     assert [counts[3], counts[4], counts[7], counts[8], counts[13]] == [0, 1, 1, 2, 2]
 
 
+@pytest.mark.faults
 def test_a_run_whose_last_state_cannot_be_saved_ends_with_that_error():
     state = fakes.learner_state()._replace(updates=np.int32(1207), frames=np.int32(70))
     run = Run(state=state, counters={"seconds": 1.0})
@@ -292,6 +299,7 @@ def test_a_run_whose_last_state_cannot_be_saved_ends_with_that_error():
     assert run.learner.save() is False
 
 
+@pytest.mark.faults
 def test_another_error_is_not_hidden_by_a_save_that_fails_too():
     run = Run()
     FailingDisk(run)

@@ -149,6 +149,7 @@ def test_a_batch_may_be_more_than_the_table_holds(address):
     assert list(getting.result().report.actor) == list(range(2 * CAPACITY))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("waiter", ["a writer", "a reader"])
 def test_close_wakes_who_waits_within_a_second(address, waiter):
     queue = side(address)
@@ -165,6 +166,7 @@ def test_close_wakes_who_waits_within_a_second(address, waiter):
     assert time.monotonic() - asked < 1.0
 
 
+@pytest.mark.faults
 def test_a_closed_side_takes_and_gives_nothing(address):
     queue = side(address)
     queue.put(experiences.numbered(range(1)))
@@ -175,6 +177,7 @@ def test_a_closed_side_takes_and_gives_nothing(address):
         queue.get(1)
 
 
+@pytest.mark.faults
 def test_a_server_may_come_up_later():
     with socket.socket() as taken:
         taken.bind(("", 0))
@@ -190,6 +193,7 @@ def test_a_server_may_come_up_later():
         early.close()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("waiter", ["a writer", "a reader"])
 def test_who_waits_for_a_server_can_be_closed_too(waiter):
     queue = side("localhost:1")
