@@ -179,7 +179,7 @@ def unexpected(run: Run) -> list[str]:
     """Lines that are no news of the run."""
     known = (
         r"writing to|continuing|starting|building|compiling|SIG(INT|TERM): saving"
-        r"|waiting for trajectories|.* frames \("
+        r"|waiting for trajectories|.* frames \(|the learner had not begun"
         r"|(done: .* frames; )?update [\d,]+ is saved in "
     )
     return [line for line in run.lines if not re.match(known, line)]

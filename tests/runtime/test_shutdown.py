@@ -92,7 +92,9 @@ def test_a_second_signal_leaves_at_once():
 
 @pytest.mark.parametrize("slow", ["saves", "wakes"])
 def test_a_second_signal_leaves_at_once_whatever_the_first_one_began(slow):
-    program = Program(f"stop.{slow}(lambda: time.sleep(15)); {STUCK}", grace=0.2)
+    armed = f'stop.{slow}(lambda: time.sleep(15)); print("armed", flush=True)'
+    program = Program(f"{armed}; {STUCK}", grace=0.2)
+    assert program.process.stdout.readline() == "armed\n"
     program.send(signal.SIGTERM)
     program.send(signal.SIGTERM, after=1.0)
     began = time.monotonic()
