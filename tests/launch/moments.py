@@ -6,7 +6,6 @@ seen in what the run prints and writes: who waits for one knows that it was ther
 
 from __future__ import annotations
 
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -47,10 +46,7 @@ def until(condition: Callable[[], object], run: Run) -> None:
 
 
 def rows(run: Run) -> list[dict[str, float]]:
-    """Of metrics.jsonl, the whole lines; [] before there is one."""
-    path = run.workdir / "metrics.jsonl"
-    *lines, _ = path.read_text().split("\n") if path.exists() else [""]
-    return [json.loads(line) for line in lines]
+    return runs.rows(run.workdir)
 
 
 def _learning(run: Run) -> None:
@@ -106,39 +102,9 @@ def update(self, *arguments, _update=devices.LearnerDevices.update):
 
 devices.LearnerDevices.update = update
 """
-SLOW_GAME = """
-import time
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step):
-    time.sleep(0.1)
-    return _step(self, action)
-
-catch.Catch.step = step
-"""
-HANGING_GAME = """
-import time
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step, _steps=[]):
-    _steps.append(1)
-    if len(_steps) > 100:
-        time.sleep(600)
-    return _step(self, action)
-
-catch.Catch.step = step
-"""
-RAISES_ONCE = """
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step, _steps=[]):
-    _steps.append(1)
-    if len(_steps) == 1000:
-        raise OSError("the game crashed")
-    return _step(self, action)
-
-catch.Catch.step = step
-"""
+SLOW_GAME = runs.game("time.sleep(0.1)")
+HANGING_GAME = runs.game("if steps > 100: time.sleep(600)")
+RAISES_ONCE = runs.game('if steps == 1000: raise OSError("the game crashed")')
 ANNOUNCED_UPDATES = """
 from stac.runtime import devices
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -22,18 +23,26 @@ FAIL_SECONDS = 15.0
 _MARK = "STAC_TEST_RUN"  # in the environment of all that a run starts
 
 
-# Put where Python looks at its start, it holds in every process of a run.
-BROKEN_GAME = """
+def game(does: str) -> str:
+    """Code after which a step of catch first does this; `steps` counts from 1.
+
+    Put where Python looks at its start, it holds in every process of a run.
+    """
+    return f"""
+import time
 from stac.environments import catch
 
 def step(self, action, _step=catch.Catch.step, _steps=[]):
     _steps.append(1)
-    if len(_steps) > 100:
-        raise RuntimeError("the paddle broke")
+    steps = len(_steps)
+    {does}
     return _step(self, action)
 
 catch.Catch.step = step
 """
+
+
+BROKEN_GAME = game('if steps > 100: raise RuntimeError("the paddle broke")')
 
 
 class Run:
@@ -190,6 +199,13 @@ def early(folder: pathlib.Path, code: str) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sitecustomize.py").write_text(code)
     return folder
+
+
+def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
+    """Of metrics.jsonl, the whole lines: the last may grow; [] before there is one."""
+    path = workdir / "metrics.jsonl"
+    *lines, _ = path.read_text().split("\n") if path.exists() else [""]
+    return [json.loads(line) for line in lines]
 
 
 def saved(workdir: pathlib.Path) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from stac.environments import catch
 from stac.runtime import supervision
 from tests import conftest
 from tests.launch import runs
+from tests.launch.runs import rows
 
 pytestmark = pytest.mark.faults
 
@@ -30,11 +30,6 @@ def config(runtime, frames=150_000, **changes):
         made.runtime, name=runtime, learner_devices=1, **changes
     )
     return dataclasses.replace(made, runtime=runtime, total_frames=frames)
-
-
-def rows(path):
-    *lines, _ = (path / "metrics.jsonl").read_text().split("\n")  # the last may grow
-    return [json.loads(line) for line in lines]
 
 
 class Flaky(catch.Catch):

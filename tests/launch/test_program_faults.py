@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import signal
@@ -18,6 +17,7 @@ from tests.launch.runs import (
     START_SECONDS,
     Run,
     ports_in_use,
+    rows,
     saved,
 )
 
@@ -25,11 +25,6 @@ pytestmark = [pytest.mark.launchpad, pytest.mark.faults]
 
 FOREVER = f"--total_frames={LONG}"
 SILENCE = "--config.runtime.silence_seconds=5"
-
-
-def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
-    *lines, _ = (workdir / "metrics.jsonl").read_text().split("\n")  # _ may grow
-    return [json.loads(line) for line in lines]
 
 
 def kill(run: Run, role: str, number: signal.Signals = signal.SIGKILL) -> int:
