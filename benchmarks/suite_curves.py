@@ -3,14 +3,17 @@
     python -m benchmarks.suite_curves runs/control --output=docs/control.png
 
 The runs are <folder>/<task>/<agent>_s<seed>, as `--workdir` named them. Thin lines are
-seeds, thick ones their mean; the grey line is A3C after 10^8 steps, where it is known.
+seeds, thick ones their mean. Where known, two lines across: A3C after 10^8 steps, and
+the best policy of `benchmarks.trivial_policies`, below which nothing was learned.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import pathlib
 import re
+from collections.abc import Iterable
 
 import matplotlib.figure
 import numpy as np
@@ -24,7 +27,15 @@ A3C = {
     "cartpole.swingup": 558.4,
     "walker.stand": 378.4,
 }
+# `python -m benchmarks.trivial_policies` on these, 20 episodes: the best row of each.
+TRIVIAL = {
+    "ball_in_cup.catch": 248.9,
+    "cartpole.balance": 740.9,
+    "cartpole.swingup": 75.0,
+    "walker.stand": 189.5,
+}
 COLOURS = {"impala": "tab:gray", "stac": "tab:orange", "stacx": "tab:blue"}
+OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 LAST = 0.05  # of a run: what its final return is the mean over
 
 Curve = tuple[np.ndarray, np.ndarray]  # million frames, mean return of 100 episodes
@@ -32,13 +43,14 @@ Task = dict[str, dict[int, Curve]]  # agent: seed: curve
 
 
 def read(folder: pathlib.Path) -> dict[str, Task]:
-    """Curves by task, agent and seed."""
+    """Curves by task, agent and seed, of the runs that have ended an episode."""
     tasks: dict[str, Task] = {}
     for path in sorted(folder.glob("*/*_s*/metrics.jsonl")):
         agent, seed = re.fullmatch(r"(\w+)_s(\d+)", path.parent.name).groups()
         curve = curves.column(curves.read(path.parent), "episode_return")
-        of_agent = tasks.setdefault(path.parts[-3], {}).setdefault(agent, {})
-        of_agent[int(seed)] = curve
+        if len(curve[0]):
+            of_agent = tasks.setdefault(path.parts[-3], {}).setdefault(agent, {})
+            of_agent[int(seed)] = curve
     return tasks
 
 
@@ -46,6 +58,13 @@ def final(curve: Curve) -> float:
     """The mean over the last of a run."""
     frames, returns = curve
     return float(returns[frames >= (1.0 - LAST) * frames[-1]].mean())
+
+
+def whole(curve: Curve) -> float:
+    """The mean over a run, all steps alike: whoever learns sooner has more."""
+    frames, returns = curve
+    at = np.linspace(0.0, frames[-1], 1000)
+    return float(np.interp(at, frames, returns).mean())
 
 
 def mean(of_agent: dict[int, Curve]) -> Curve:
@@ -61,15 +80,20 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(
         figsize=(5 * columns, 3.2 * rows), layout="constrained"
     )
+    colours = dict(zip(_agents(tasks, but=COLOURS), itertools.cycle(OTHERS)))
+    colours |= COLOURS
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for panel, (task, agents) in zip(panels, tasks.items(), strict=False):
         for agent, seeds in agents.items():
-            colour = COLOURS.get(agent, "black")
+            colour = colours[agent]
             for curve in seeds.values():
                 panel.plot(*curve, color=colour, linewidth=0.6, alpha=0.6)
             panel.plot(*mean(seeds), color=colour, linewidth=2.0, label=agent)
         if task in A3C:
-            panel.axhline(A3C[task], color="0.8", zorder=0, label="A3C, 10^8 steps")
+            panel.axhline(A3C[task], color="0.7", zorder=0, label="A3C, 10^8 steps")
+        if task in TRIVIAL:
+            line = {"color": "0.7", "linestyle": ":", "zorder": 0}
+            panel.axhline(TRIVIAL[task], **line, label="best trivial policy")
         panel.set_title(task, fontsize="medium")
         panel.set(xlabel="million steps", ylabel="mean return, 100 episodes")
         panel.set_ylim(0, 1000)
@@ -81,18 +105,26 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
 
 
 def table(tasks: dict[str, Task]) -> str:
-    """Markdown: final returns, seed by seed, and how far each run went."""
-    names = list(dict.fromkeys(agent for agents in tasks.values() for agent in agents))
-    lines = [f"| task | {' | '.join(names)} | A3C |", "|---" * (len(names) + 2) + "|"]
+    """Markdown, seed by seed: final return, mean over the run, and how far it went."""
+    names = _agents(tasks)
+    header = f"| task | {' | '.join(names)} | trivial | A3C |"
+    lines = [header, "|---" * (len(names) + 3) + "|"]
     for task, agents in tasks.items():
         cells = [_cell(agents.get(name, {})) for name in names]
-        lines.append(f"| {task} | {' | '.join(cells)} | {A3C.get(task, '')} |")
+        known = f"{TRIVIAL.get(task, '')} | {A3C.get(task, '')}"
+        lines.append(f"| {task} | {' | '.join(cells)} | {known} |")
     return "\n".join(lines)
 
 
+def _agents(tasks: dict[str, Task], but: Iterable[str] = ()) -> list[str]:
+    """All agents there are, in the order of their first task."""
+    found = (agent for agents in tasks.values() for agent in agents)
+    return [agent for agent in dict.fromkeys(found) if agent not in but]
+
+
 def _cell(of_agent: dict[int, Curve]) -> str:
-    return ", ".join(
-        f"{final(curve):.0f} (seed {seed}, {curve[0][-1]:.2f}M)"
+    return "; ".join(
+        f"{final(curve):.0f}, {whole(curve):.0f} (seed {seed}, {curve[0][-1]:.2f}M)"
         for seed, curve in sorted(of_agent.items())
     )
 
