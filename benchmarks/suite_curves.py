@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 
 import matplotlib.figure
+import matplotlib.lines
 import numpy as np
 
 from benchmarks import curves
@@ -99,7 +100,10 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
         panel.set_ylim(0, 1000)
     for panel in panels[len(tasks) :]:
         panel.set_visible(False)
-    panels[0].legend(fontsize="small")
+    named: dict[str, matplotlib.lines.Line2D] = {}
+    for panel in panels:
+        named |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    panels[0].legend(named.values(), named.keys(), fontsize="small")
     figure.suptitle(title)
     return figure
 
