@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -29,15 +30,23 @@ def test_without_flags_it_is_the_papers_run_on_features() -> None:
     assert config.network.torso == "mlp"
     assert config.network.mlp_hiddens == (256, 256)
     assert config.network.lstm_size == config.network.head_hidden == 256
-    batch = config.batch
-    assert (batch.batch_size, batch.unroll_length, batch.overlap) == (24, 40, 30)
-    optimizer = config.optimizer
-    assert (optimizer.learning_rate, optimizer.end_learning_rate) == (1e-3, 1e-4)
-    assert (optimizer.rms_epsilon, optimizer.rms_decay) == (0.1, 0.99)
     assert config.total_frames == 30_000_000
-    assert config.agent.outer.gamma == 0.99
     assert config.agent.reward_clip == 0
     assert config.environment.stagger
+
+
+def test_every_number_of_the_control_tables() -> None:
+    """Table 3's control column, typed in here a second time."""
+    config = parsed()
+    assert dataclasses.astuple(config.agent.outer) == (
+        *(0.99, 1.0, 1.0, 0.25, 1.0, 0.01, 1.0, 1.0),
+    )
+    assert dataclasses.astuple(config.optimizer) == (
+        *(1e-3, 1e-4, 0.99, 0.1, 0.0, 40.0, 1e-3, 0.9, 0.999, 1e-4),
+    )
+    assert dataclasses.astuple(config.batch) == (24, 40, 30)
+    assert (config.agent.initial_raw, config.agent.initial_raw_gamma) == (4.6, 4.6)
+    assert config.agent.reduction == "sum"
 
 
 def test_pixels_have_a_network_of_their_own() -> None:
@@ -118,6 +127,8 @@ def test_it_trains(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) ->
     assert control.main(arguments) == 0
     last = json.loads((place / "metrics.jsonl").read_text().splitlines()[-1])
     assert (last["frames"], last["updates"]) == (720, 3)
+    # Its third update began two thirds of the way from 1e-3 to 1e-4.
+    assert last["learning_rate"] == pytest.approx(4e-4)
     assert capfd.readouterr().err == ""
 
 
