@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from configs import control
 from stac.challenges import Challenges
-from stac.config import Config, EnvironmentConfig, choose
+from stac.config import Config, EnvironmentConfig, check, choose, flat
 
 
 def config(
@@ -49,6 +49,11 @@ def challenges(domain: str, challenge: str) -> Challenges:
     Raises:
       ConfigError: there is no such challenge.
     """
+    check(
+        challenge not in flat(dataclasses.asdict(Challenges())),
+        f"challenge {challenge}: is one effect, not a combination: write --challenge="
+        f"none --config.environment.challenges.{challenge}=<value>",
+    )
     row = CHALLENGES[choose("challenge", challenge, CHALLENGES)]
     if challenge == "none":
         return row

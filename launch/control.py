@@ -11,7 +11,7 @@ DOMAIN = flags.Domain(
     program="launch.control",
     summary="trains STAC, STACX or IMPALA on a task of the DeepMind Control Suite.",
     flags={
-        "task": ("walker.walk", "domain.task, in any usual spelling"),
+        "task": ("walker.walk", "domain.task, in any usual spelling; list names all"),
         "observations": ("features", "features or pixels (84x84 RGB of one camera)"),
     },
     config=lambda task, **rest: numbers.config(task=control.task(task), **rest),

@@ -258,8 +258,11 @@ def _help(values: flags.FlagValues, domain: Domain) -> str:
         default = defaults.get(_FIELDS.get(name, "")) if default is None else default
         note = "" if default is None else f" (default {default})"
         lines.append(f"  --{name:<16} {values[name].help}{note}")
-    lines.append(f"  --{'config.a.b=c':<16} any number of the configuration, explained")
-    lines.append(f"  {'':<18} in stac/config.py; {domain.program} has, without flags:")
+    about = ("any number below; stac/config.py explains them,",)
+    about += ("spreading.py runtime's, challenges.py challenges';",)
+    about += (f"{domain.program} has, without flags:",)
+    for flag, text in zip(("--config.a.b=c", "", ""), about, strict=True):
+        lines.append(f"  {flag:<18} {text}")
     lines += [f"  {'':<18}   {name}={value}" for name, value in defaults.items()]
     return "\n".join(lines)
 
@@ -267,4 +270,12 @@ def _help(values: flags.FlagValues, domain: Domain) -> str:
 def _defaults(domain: Domain) -> dict[str, Any]:
     """What every overridable name of the configuration is before any flag."""
     words = {name: default for name, (default, _) in domain.flags.items()}
-    return overrides.values(domain.config(agent="stacx", **words))
+    config = domain.config(agent="stacx", **words)
+    refused = tuple(
+        f"environment.{name}" for name in make.unused(config.environment.domain)
+    )
+    return {
+        name: value
+        for name, value in overrides.values(config).items()
+        if not name.startswith(refused)
+    }

@@ -87,11 +87,24 @@ class Challenges:
             value = getattr(self, name)
             fits = value == OWN or 0 < value < math.inf
             self._check(name, fits, "must be positive, or -1 for the parameter's own")
+        self._check_switched_on("safety")
+        self._check_switched_on("multi_objective")
         self._check_multi_objective()
 
     def _check(self, name: str, fits: bool, must: str) -> None:
         value = getattr(self, name)
         check(fits, f"environment.challenges.{name}={value}: {must}")
+
+    def _check_switched_on(self, switch: str) -> None:
+        """What only says how does nothing where it is not said that."""
+        for field in dataclasses.fields(self):
+            changed = getattr(self, field.name) != field.default
+            useless = field.name.startswith(f"{switch}_") and not getattr(self, switch)
+            self._check(
+                field.name,
+                not (changed and useless),
+                f"does nothing without environment.challenges.{switch}=true",
+            )
 
     def _check_multi_objective(self) -> None:
         if not self.multi_objective:

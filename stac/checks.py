@@ -15,11 +15,16 @@ class RunError(RuntimeError):
 
 
 def choose(what: str, value: str, choices: Iterable[str]) -> str:
-    """Returns `value` if it is one of `choices`, else raises with the nearest ones."""
+    """Returns `value` if it is one of `choices`, else raises with the nearest ones.
+
+    Where none is near, or `value` is "list", it names all of them.
+    """
     choices = list(choices)
     if value in choices:
         return value
-    near = difflib.get_close_matches(value, choices, n=3, cutoff=0.4)
+    spelled = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(value.lower(), spelled, n=3, cutoff=0.4)
+    near = [] if value == "list" else [spelled[name] for name in near]
     hint = f"did you mean {' or '.join(near)}?" if near else ""
     known = hint or f"choose one of {', '.join(choices)}"
     raise ConfigError(f"unknown {what} {value!r}: {known}")

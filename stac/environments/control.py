@@ -27,29 +27,28 @@ NEEDS_OPENGL = ("quadruped.escape",)
 def task(name: str) -> str:
     """The name `domain.task` of a task, from any usual spelling of it.
 
-    `walker.walk`, `walker_walk`, `Walker-Walk` and `WalkerWalk-v1` are `walker.walk`.
+    `walker.walk`, `walker_walk`, `Walker-Walk`, `WalkerWalk-v1` and
+    `dm_control/walker-walk-v0` are `walker.walk`.
 
     Raises:
       ConfigError: no such task, the message names the nearest ones; or one whose
         actions have no bounds.
     """
-    stem = re.sub(r"-v\d+$", "", name.strip()).rpartition("/")[2]
-    known = {_letters(one): one for one in tasks()}
-    found = known.get(_letters(stem)) or config.choose(
-        "control task", stem, known.values()
-    )
     config.check(
-        not found.startswith("lqr."),
-        f"control task {found}: its actions have no bounds to which ours could be"
+        not letters(name).startswith("lqr"),
+        f"control task {name}: its actions have no bounds to which ours could be"
         " scaled; choose another task",
     )
-    return found
+    known = {letters(one): one for one in tasks()}
+    found = known.get(letters(name))
+    return found or config.choose("control task", name, known.values())
 
 
 def tasks() -> list[str]:
-    """Every task of the suite, the benchmark's first: `["acrobot.swingup", …]`."""
+    """Every task but lqr's, the benchmark's first: `["acrobot.swingup", …]`."""
     suite = rendering.suite(renders=False)
-    return [".".join(pair) for pair in (*suite.BENCHMARKING, *suite.EXTRA)]
+    pairs = (*suite.BENCHMARKING, *suite.EXTRA)
+    return [".".join(pair) for pair in pairs if pair[0] != "lqr"]
 
 
 def environment(task: str, observations: str, seed: int) -> dm_env.Environment:
@@ -106,5 +105,7 @@ class Seen(dm_env.Environment):
 _task = task  # where an argument has the name
 
 
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def letters(name: str) -> str:
+    """What is left of a task's name without case, signs, library and version."""
+    bare = re.sub(r"^dm_control/|-v\d+$", "", name.strip().lower())
+    return re.sub(r"[^a-z0-9]", "", bare)

@@ -17,6 +17,7 @@ from stac import config as configuration
 from stac.config import Config
 from stac.environments import base
 
+_ONLY = {"challenges": "realworld", "protocol": "atari"}  # field: its domain
 STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
 
 
@@ -101,12 +102,18 @@ def factory(config: Config) -> base.EnvironmentFactory:
     return functools.partial(DOMAINS[domain], config)
 
 
+def unused(domain: str) -> list[str]:
+    """Fields of the environment's configuration that are another domain's alone."""
+    return [name for name, of in _ONLY.items() if of != domain]
+
+
 def _check_unused(domain: str, environment: configuration.EnvironmentConfig) -> None:
     """Refuses what the user set and this domain would pass over."""
     plain = configuration.EnvironmentConfig()
-    for name, of in (("challenges", "realworld"), ("protocol", "atari")):
+    for name in unused(domain):
+        of = _ONLY[name]
         configuration.check(
-            domain == of or getattr(environment, name) == getattr(plain, name),
+            getattr(environment, name) == getattr(plain, name),
             f"environment.{name} is for launch.{of} alone: leave it out",
         )
 

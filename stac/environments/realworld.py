@@ -27,7 +27,6 @@ global one; and asking for the specs does not advance the delays.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,8 +35,8 @@ import numpy as np
 
 from stac import config
 from stac.challenges import Challenges
+from stac.environments import control, realworld_safety, realworld_schedules, rendering
 from stac.environments import realworld_pipeline as pipeline
-from stac.environments import realworld_safety, realworld_schedules, rendering
 from stac.environments.realworld_schedules import Schedule
 
 TASKS = ("cartpole.swingup", "walker.walk", "quadruped.walk", "humanoid.walk")
@@ -52,7 +51,7 @@ def task(name: str) -> str:
     Raises:
       ConfigError: no such task; the message names the nearest ones.
     """
-    letters = re.sub(r"[^a-z0-9]", "", name.lower()).replace("realworld", "")
+    letters = control.letters(name).replace("realworld", "")
     for known in TASKS:
         if letters == known.replace(".", ""):
             return known

@@ -21,7 +21,8 @@ from stac import config, probe
 
 BACKENDS = ("egl", "osmesa")  # in this order; neither needs a display
 CURE = (
-    "pixels need OpenGL: install the Debian packages libegl1 and libgl1-mesa-dri"
+    "pixels, and quadruped.escape's terrain, need OpenGL: install the Debian packages"
+    " libegl1 and libgl1-mesa-dri"
     " (MUJOCO_GL=egl) or libosmesa6 (MUJOCO_GL=osmesa)"
 )
 

@@ -103,9 +103,15 @@ def test_each_number_is_set_alone_from_the_command_line(field):
         value = words.get(field.name, 2)
     arguments = [f"--config.{PREFIX}{field.name}={value}"]
     changed = {field.name: value}
-    if field.name == "multi_objective":  # which weighs what safety counts
-        changed |= {"safety": True, "multi_objective_observed": True}
-        arguments += [f"--config.{PREFIX}{name}=true" for name in list(changed)[1:]]
+    needed = []  # without which it would change nothing
+    if field.name.startswith("multi_objective"):
+        needed += ["safety", "multi_objective", "multi_objective_observed"]
+    elif field.name.startswith("safety"):
+        needed += ["safety"]
+    changed = dict.fromkeys(needed, True) | changed
+    arguments += [
+        f"--config.{PREFIX}{name}=true" for name in needed if name != field.name
+    ]
     found = parsed("--challenge=none", *arguments).environment.challenges
     assert found == dataclasses.replace(Challenges(), **changed)
     assert found != Challenges()
@@ -198,6 +204,16 @@ def test_every_range_is_checked():
     ("arguments", "message"),
     [
         (["--challenge=hrad"], "unknown challenge 'hrad': did you mean hard?"),
+        (["--challenge=HARD"], "unknown challenge 'HARD': did you mean hard?"),
+        (["--challenge=safety"], f"--challenge=none --config.{PREFIX}safety=<value>"),
+        (
+            [f"--config.{PREFIX}safety_action_change=true"],
+            f"does nothing without {PREFIX}safety=true",
+        ),
+        (
+            [f"--config.{PREFIX}multi_objective_coefficient=0.5"],
+            f"does nothing without {PREFIX}multi_objective=true",
+        ),
         (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
         (["--agent=stax"], "unknown agent 'stax': did you mean"),
         ([f"--config.{PREFIX}action_dely=3"], "action_dely': did you mean"),

@@ -195,7 +195,11 @@ def test_a_run_of_several_environments_reaches_the_task_from_the_configuration()
 
 
 @pytest.mark.parametrize(
-    "spelling", ["walker.walk", "walker_walk", "Walker-Walk", "walker.realworld_walk"]
+    "spelling",
+    [
+        *("walker.walk", "walker_walk", "Walker-Walk", "walker.realworld_walk"),
+        *("walker/walk", "dm_control/walker-walk-v0"),
+    ],
 )
 def test_a_task_is_known_by_any_usual_spelling(spelling):
     assert realworld.task(spelling) == "walker.walk"

@@ -69,7 +69,11 @@ def test_both_setups_share_every_other_number() -> None:
         ("--task=walker.wolk", "did you mean walker.walk"),
         ("--observations=pixel", "did you mean pixels"),
         ("--task=lqr.lqr_2_1", "no bounds"),
+        ("--task=lqr", "no bounds"),
+        ("--task=list", "choose one of acrobot.swingup, acrobot.swingup_sparse, ball_"),
+        ("--task=cartpole/swngup", "'cartpole/swngup': did you mean cartpole.swingup"),
         ("--agent=stac_x", "did you mean stacx"),
+        ("--agent=STACX", "did you mean stacx"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -90,6 +94,8 @@ def test_the_help_names_tasks_and_observations() -> None:
         parsed("--help")
     for words in ("--task", "--observations", "features or pixels", "walker.walk"):
         assert words in str(helped.value)
+    for refused in ("environment.protocol", "environment.challenges"):
+        assert refused not in str(helped.value)
 
 
 def test_the_real_world_row_hands_on_task_and_challenges(
