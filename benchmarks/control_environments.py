@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 
+from benchmarks import asking
 from stac.environments import batched, control, make
 
 TASKS = "cartpole.balance,walker.walk,humanoid.walk,walker.walk:pixels"
@@ -37,7 +38,8 @@ def main() -> None:
     print(f"{'task':<24} {'E':>3}" + "".join(f"{way:>18}" for way in WAYS), flush=True)
     for task in given.tasks.split(","):
         for num_envs in map(int, given.envs.split(",")):
-            ways = [built(task, way, num_envs, given.threads) for way in WAYS]
+            with asking.in_one_line(parser):
+                ways = [built(task, way, num_envs, given.threads) for way in WAYS]
             rounds = [
                 [steps_per_second(one, given.seconds) for one in ways]
                 for _ in range(given.rounds)

@@ -14,10 +14,14 @@ from collections.abc import Callable
 import matplotlib.figure
 import numpy as np
 
+from benchmarks import asking
 from stac.runtime import loggers
 
 NAMES = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
-COLOURS = ("tab:blue", "tab:orange", "tab:pink")  # head 1 is blue, as in Fig. 5(a)
+HEADS = ("tab:blue", "tab:orange", "tab:pink")  # head 1 is blue, as in Fig. 5(a)
+RUNS = ("tab:gray", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:olive")
+
+Curve = tuple[np.ndarray, np.ndarray]  # million frames, values
 
 
 def read(workdir: pathlib.Path) -> list[dict]:
@@ -30,11 +34,19 @@ def read(workdir: pathlib.Path) -> list[dict]:
     return kept
 
 
-def column(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Frames in millions and values, where there is one."""
-    rows = [row for row in rows if row.get(name) is not None]
+def column(rows: list[dict], name: str) -> Curve:
+    """Frames in millions and values, NaN where there is none: a gap when drawn.
+
+    Returns have one at the start and after a continuation, until an episode has ended.
+    """
     frames = np.array([row["frames"] for row in rows]) / 1e6
-    return frames, np.array([row[name] for row in rows], float)
+    return frames, np.array([row.get(name) for row in rows], float)
+
+
+def known(curve: Curve) -> Curve:
+    """Without the gaps."""
+    there = ~np.isnan(curve[1])
+    return curve[0][there], curve[1][there]
 
 
 def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
@@ -42,6 +54,7 @@ def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(figsize=(10, 8), layout="constrained")
     grid = figure.add_gridspec(3, 3, height_ratios=(2, 1, 1))
     returns = figure.add_subplot(grid[0, :])
+    returns.set_prop_cycle(color=RUNS)
     for label, rows in runs.items():
         returns.plot(*column(rows, "episode_return"), label=label)
     returns.set(xlabel="million frames", ylabel="mean return, 100 episodes")
@@ -50,11 +63,14 @@ def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
     tuned = [label for label, rows in runs.items() if _tuned(rows)]
     for number, name in enumerate(NAMES if tuned else ()):
         panel = figure.add_subplot(grid[1 + number // 3, number % 3])
-        for head, colour in enumerate(COLOURS, start=1):
+        for head, colour in enumerate(HEADS, start=1):
             frames, values = column(
                 runs[tuned[-1]], f"hyperparameters/{name}/head_{head}"
             )
-            panel.plot(frames, values, color=colour, label=f"head {head}")
+            if not np.isnan(values).all():
+                panel.plot(frames, values, color=colour, label=f"head {head}")
+        if number == 0:
+            panel.legend(fontsize="small")
         panel.set_title(f"{name} ({tuned[-1]})", fontsize="medium")
     return figure
 
@@ -68,7 +84,7 @@ def describe(label: str, rows: list[dict]) -> str:
 
     There is none before an episode has ended, nor right after a continuation.
     """
-    frames, values = column(rows, "episode_return")
+    frames, values = known(column(rows, "episode_return"))
     end = rows[-1]["frames"] / 1e6
     return (
         f"{label}: {_said(values[frames < 0.05 * end], np.mean)} over the first 5 %,"
@@ -88,7 +104,8 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--title", default="")
     arguments = parser.parse_args()
-    runs = {path.name: read(path) for path in arguments.workdirs}
+    with asking.in_one_line(parser):
+        runs = {path.name: read(path) for path in arguments.workdirs}
     for label, rows in runs.items():
         print(describe(label, rows))
     draw(runs, arguments.title).savefig(arguments.output, dpi=110)

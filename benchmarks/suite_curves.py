@@ -2,9 +2,11 @@
 
     python -m benchmarks.suite_curves runs/control --output=docs/control.png
 
-The runs are <folder>/<task>/<agent>_s<seed>, as `--workdir` named them. Thin lines are
-seeds, thick ones their mean. Where known, two lines across: A3C after 10^8 steps, and
-the best policy of `benchmarks.trivial_policies`, below which nothing was learned.
+The runs are <folder>/<task>/<agent>_s<seed>, as `--workdir` named them, or where they
+are by default, <folder>/<task>/<agent>_<variant>_seed<seed>. Thin lines are seeds,
+thick ones their mean; a gap is where a run was continued. Where known, two lines
+across: A3C after 10^8 steps, and the best policy of `benchmarks.trivial_policies`,
+below which nothing was learned.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import matplotlib.lines
 import numpy as np
 
 from benchmarks import curves
+from benchmarks.curves import Curve
 
 # Mean returns after 10^8 steps from features: Tassa et al. (2018), the table of A3C.
 A3C = {
@@ -39,40 +42,43 @@ COLOURS = {"impala": "tab:gray", "stac": "tab:orange", "stacx": "tab:blue"}
 OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 LAST = 0.05  # of a run: what its final return is the mean over
 
-Curve = tuple[np.ndarray, np.ndarray]  # million frames, mean return of 100 episodes
-Task = dict[str, dict[int, Curve]]  # agent: seed: curve
+_RUN = re.compile(r"(?P<agent>\w+?)_s(eed)?(?P<seed>\d+)")
+
+Task = dict[str, dict[int, Curve]]  # agent: seed: mean returns of 100 episodes
 
 
 def read(folder: pathlib.Path) -> dict[str, Task]:
     """Curves by task, agent and seed, of the runs that have ended an episode."""
     tasks: dict[str, Task] = {}
-    for path in sorted(folder.glob("*/*_s*/metrics.jsonl")):
-        agent, seed = re.fullmatch(r"(\w+)_s(\d+)", path.parent.name).groups()
+    for path in sorted(folder.glob("*/*/metrics.jsonl")):
+        named = _RUN.fullmatch(path.parent.name)
         curve = curves.column(curves.read(path.parent), "episode_return")
-        if len(curve[0]):
-            of_agent = tasks.setdefault(path.parts[-3], {}).setdefault(agent, {})
-            of_agent[int(seed)] = curve
+        if named and len(curves.known(curve)[0]):
+            task = tasks.setdefault(path.parts[-3], {})
+            task.setdefault(named["agent"], {})[int(named["seed"])] = curve
     return tasks
 
 
 def final(curve: Curve) -> float:
     """The mean over the last of a run."""
-    frames, returns = curve
+    frames, returns = curves.known(curve)
     return float(returns[frames >= (1.0 - LAST) * frames[-1]].mean())
 
 
 def whole(curve: Curve) -> float:
     """The mean over a run, all steps alike: whoever learns sooner has more."""
-    frames, returns = curve
-    at = np.linspace(0.0, frames[-1], 1000)
+    frames, returns = curves.known(curve)
+    at = np.linspace(0.0, frames[-1], 1000)  # before the first return: as the first
     return float(np.interp(at, frames, returns).mean())
 
 
 def mean(of_agent: dict[int, Curve]) -> Curve:
-    """Over seeds, as far as the shortest goes."""
-    end = min(frames[-1] for frames, _ in of_agent.values())
-    at = np.linspace(0.0, end, 200)
-    return at, np.mean([np.interp(at, *curve) for curve in of_agent.values()], axis=0)
+    """Over seeds, from where all have returns as far as the shortest goes."""
+    known = [curves.known(curve) for curve in of_agent.values()]
+    start = max(frames[0] for frames, _ in known)
+    end = min(frames[-1] for frames, _ in known)
+    at = np.linspace(start, end, 200)
+    return at, np.mean([np.interp(at, *curve) for curve in known], axis=0)
 
 
 def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
@@ -89,7 +95,8 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
             colour = colours[agent]
             for curve in seeds.values():
                 panel.plot(*curve, color=colour, linewidth=0.6, alpha=0.6)
-            panel.plot(*mean(seeds), color=colour, linewidth=2.0, label=agent)
+            thick = mean(seeds) if len(seeds) > 1 else next(iter(seeds.values()))
+            panel.plot(*thick, color=colour, linewidth=2.0, label=agent)
         if task in A3C:
             panel.axhline(A3C[task], color="0.7", zorder=0, label="A3C, 10^8 steps")
         if task in TRIVIAL:

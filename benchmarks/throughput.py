@@ -26,8 +26,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import asking
 from launch import atari, control, flags, realworld
-from stac.config import Config
+from stac.config import Config, check
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.runtime import loggers
@@ -59,9 +60,16 @@ class What(NamedTuple):
 
     @classmethod
     def read(cls, name: str) -> What:
-        command, task, variant = name.split(":")
+        command, task, variant = [*name.split(":"), "", ""][:3]
+        check(
+            command in COMMANDS and name.count(":") == 2,
+            f"{name}: write <command>:<task>:<variant>, the command one of"
+            f" {', '.join(COMMANDS)}",
+        )
         domain, first, second = COMMANDS[command]
-        return cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
+        what = cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
+        make.spec(what.config())  # an unknown task is told before anything is measured
+        return what
 
     def config(self) -> Config:
         """As the command has it, with one actor."""
@@ -146,13 +154,16 @@ def _rows_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", default=ATARI)
+    example = "command:task:variant, such as control:walker.walk:features"
+    parser.add_argument("what", nargs="*", default=ATARI, help=example)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--agents", default="stacx")
     parser.add_argument("--runtimes", default="lockstep,threads,launchpad")
     arguments, extra = parser.parse_known_args()
+    with asking.in_one_line(parser):
+        asked = [What.read(name) for name in arguments.what]
     print(f"{'what':48} {'agent steps/s':>14} {'learner waits':>14}")
-    for what in map(What.read, arguments.what):
+    for what in asked:
         for threads in sorted({1, os.cpu_count() or 1}):
             show(alone(what, threads))
         for agent in arguments.agents.split(","):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from benchmarks import asking
 from configs import control as numbers
 from stac.agents import actor_critic
 from stac.config import Config
@@ -100,7 +101,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20)
     arguments = parser.parse_args()
     for task in arguments.tasks:
-        found = row(task, arguments.episodes)
+        with asking.in_one_line(parser):
+            found = row(task, arguments.episodes)
         print(task, *(f"{name} {value:.1f}" for name, value in found.items()))
 
 
