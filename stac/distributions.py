@@ -21,7 +21,7 @@ import numpy as np
 
 from stac.types import Array
 
-LOG_STD_MIN, LOG_STD_MAX = -4.0, 0.0  # sigma_min and sigma_max of Sec. 9.3
+LOG_STD_MIN, LOG_STD_MAX = -4.0, 0.0  # sigma_min, sigma_max of Sec. 9.3; values ours
 _LOG_2PI = 1.8378770664093453
 
 
