@@ -6,12 +6,13 @@ The runs are <folder>/<task>/<agent>_s<seed>, as `--workdir` named them, or wher
 are by default, <folder>/<task>/<agent>_<variant>_seed<seed>. Thin lines are seeds,
 thick ones their mean; a gap is where a run was continued. Where known, two lines
 across: A3C after 10^8 steps, and the best policy of `benchmarks.trivial_policies`,
-below which nothing was learned.
+below which nothing was learned. Beside the figure goes a table of the curves, .csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import pathlib
 import re
@@ -40,6 +41,7 @@ TRIVIAL = {
 }
 COLOURS = {"impala": "tab:gray", "stac": "tab:orange", "stacx": "tab:blue"}
 OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
+POINTS = 100  # of a curve, as a table
 LAST = 0.05  # of a run: what its final return is the mean over
 
 _RUN = re.compile(r"(?P<agent>\w+?)_s(eed)?(?P<seed>\d+)")
@@ -140,6 +142,21 @@ def _cell(of_agent: dict[int, Curve]) -> str:
     )
 
 
+def write(tasks: dict[str, Task], path: pathlib.Path) -> None:
+    """The curves as a table beside the figure, thinned to `POINTS` rows a run."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("task", "agent", "seed", "million_steps", "mean_return"))
+        for task, agents in tasks.items():
+            for agent, seeds in agents.items():
+                for seed, curve in sorted(seeds.items()):
+                    known = np.transpose(curves.known(curve))  # [n, 2]
+                    picked = np.linspace(0, len(known) - 1, POINTS, dtype=int)
+                    for frames, returns in known[np.unique(picked)]:
+                        at = (f"{frames:.4f}", f"{returns:.1f}")
+                        rows.writerow((task, agent, seed, *at))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
@@ -151,6 +168,7 @@ def main() -> None:
         parser.error(f"no <task>/<agent>_s<seed>/metrics.jsonl in {arguments.folder}")
     print(table(tasks))
     draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
+    write(tasks, arguments.output.with_suffix(".csv"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m benchmarks.trivial_policies cartpole.balance walker.stand --episodes=20
 
 For each control task: actions that are constantly 0, -1 or 1 times the bounds, uniform
-ones, and those of the network before its first update (its own seed for each group).
+ones, standard normal noise before the tanh, which is what the regulariser pulls
+policies to, and the network before its first update (its own seed for each group).
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ def uniform(environment: BatchedEnvironment) -> Policy:
     return lambda timestep, step: np.arctanh(random.uniform(-1, 1, shape))
 
 
+def noise(environment: BatchedEnvironment) -> Policy:
+    random = np.random.default_rng(0)
+    shape = (environment.num_envs, environment.spec.num_actions)
+    return lambda timestep, step: random.standard_normal(shape)
+
+
 def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Policy:
     """The network's first policy, sampled as an actor does."""
     agent = actor_critic.build(config, environment.spec)
@@ -86,6 +93,7 @@ def row(task: str, episodes: int) -> dict[str, float]:
             for name, sample in (("zero", 0.0), ("lowest", -FAR), ("highest", FAR))
         }
         found["uniform"] = mean_return(environment, uniform(environment))
+        found["noise"] = mean_return(environment, noise(environment))
         first = [
             mean_return(environment, untrained(config, environment, seed))
             for seed in range(5)
