@@ -7,6 +7,8 @@ and kept them in all three of its setups (Sec. 4.2): features, pixels, real worl
 
 from __future__ import annotations
 
+import dataclasses
+
 from configs import agents
 from stac.config import (
     BatchConfig,
@@ -64,18 +66,21 @@ def config(
     )
 
 
+_SHARED = NetworkConfig(
+    lstm_size=256,  # Table 2
+    head_hidden=256,  # Table 2
+    # The paper does not say how a policy begins. So it hardly looks at the state, and
+    # the first steps, which are long, are none too long: BUILD_NOTES.md, section 5.
+    policy_scale=0.01,  # ours; Andrychowicz et al. (2021) found the same
+    initial_std=0.5,  # ours; theirs too
+)
 NETWORKS = {
-    "features": NetworkConfig(
+    "features": dataclasses.replace(
+        _SHARED,
         torso="mlp",
         mlp_hiddens=(256, 256),  # Table 2
-        lstm_size=256,  # Table 2
-        head_hidden=256,  # Table 2
     ),
-    "pixels": NetworkConfig(
-        torso="residual_strided",  # Table 2
-        lstm_size=256,  # Table 2
-        head_hidden=256,  # Table 2
-    ),
+    "pixels": dataclasses.replace(_SHARED, torso="residual_strided"),  # Table 2
 }
 
 _OUTER = Outer(

@@ -30,6 +30,7 @@ def test_without_flags_it_is_the_papers_run_on_features() -> None:
     assert config.network.torso == "mlp"
     assert config.network.mlp_hiddens == (256, 256)
     assert config.network.lstm_size == config.network.head_hidden == 256
+    assert (config.network.policy_scale, config.network.initial_std) == (0.01, 0.5)
     assert config.total_frames == 30_000_000
     assert config.agent.reward_clip == 0
     assert config.environment.stagger
@@ -53,7 +54,8 @@ def test_pixels_have_a_network_of_their_own() -> None:
     config = parsed("--observations=pixels", "--task=QUADRUPED_RUN")
     assert config.environment.task == "quadruped.run"
     assert config.environment.observations == "pixels"
-    assert (config.network.torso, config.network.lstm_size) == ("residual_strided", 256)
+    features = parsed("--task=quadruped.run").network
+    assert config.network == dataclasses.replace(features, torso="residual_strided")
 
 
 def test_both_setups_share_every_other_number() -> None:
