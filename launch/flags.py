@@ -258,9 +258,11 @@ def _help(values: flags.FlagValues, domain: Domain) -> str:
         default = defaults.get(_FIELDS.get(name, "")) if default is None else default
         note = "" if default is None else f" (default {default})"
         lines.append(f"  --{name:<16} {values[name].help}{note}")
-    about = ("any number below; stac/config.py explains them,",)
-    about += ("spreading.py runtime's, challenges.py challenges';",)
-    about += (f"{domain.program} has, without flags:",)
+    about = [
+        "any number below; stac/config.py explains them,",
+        "spreading.py runtime's, challenges.py challenges';",
+        f"{domain.program} has, without flags:",
+    ]
     for flag, text in zip(("--config.a.b=c", "", ""), about, strict=True):
         lines.append(f"  {flag:<18} {text}")
     lines += [f"  {'':<18}   {name}={value}" for name, value in defaults.items()]
