@@ -124,8 +124,8 @@ def table(tasks: dict[str, Task]) -> str:
     lines = [header, "|---" * (len(names) + 3) + "|"]
     for task, agents in tasks.items():
         cells = [_cell(agents.get(name, {})) for name in names]
-        known = f"{TRIVIAL.get(task, '')} | {A3C.get(task, '')}"
-        lines.append(f"| {task} | {' | '.join(cells)} | {known} |")
+        cells += [str(known.get(task, "")) for known in (TRIVIAL, A3C)]
+        lines.append(f"| {task} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -150,9 +150,9 @@ def write(tasks: dict[str, Task], path: pathlib.Path) -> None:
         for task, agents in tasks.items():
             for agent, seeds in agents.items():
                 for seed, curve in sorted(seeds.items()):
-                    known = np.transpose(curves.known(curve))  # [n, 2]
-                    picked = np.linspace(0, len(known) - 1, POINTS, dtype=int)
-                    for frames, returns in known[np.unique(picked)]:
+                    points = np.transpose(curves.known(curve))  # [n, 2]
+                    picked = np.linspace(0, len(points) - 1, POINTS, dtype=int)
+                    for frames, returns in points[np.unique(picked)]:
                         at = (f"{frames:.4f}", f"{returns:.1f}")
                         rows.writerow((task, agent, seed, *at))
 

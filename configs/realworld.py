@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from configs import control
 from stac.challenges import Challenges
-from stac.config import Config, EnvironmentConfig, check, choose, flat
+from stac.config import Config, EnvironmentConfig, check, choose
 
 
 def config(
@@ -50,7 +50,7 @@ def challenges(domain: str, challenge: str) -> Challenges:
       ConfigError: there is no such challenge.
     """
     check(
-        challenge not in flat(dataclasses.asdict(Challenges())),
+        challenge not in vars(Challenges()),
         f"challenge {challenge}: is one effect, not a combination: write --challenge="
         f"none --config.environment.challenges.{challenge}=<value>",
     )
