@@ -15,7 +15,7 @@ TASK = "cartpole.balance"
 # (frames, return): stopped at a million, killed and continued from half a million.
 ROWS = [
     *((200_000, None), (500_000, 100.0), (1_000_000, 300.0)),
-    *((600_000, None), (1_000_000, 500.0), (2_000_000, 900.0)),
+    *((600_000, None), (1_000_000, 500.0), (1_950_000, 800.0), (2_000_000, 1000.0)),
 ]
 
 
@@ -31,12 +31,11 @@ def test_a_continued_run_has_a_gap_and_only_its_last_course(
 ) -> None:
     run(tmp_path, "stac_s1", ROWS)
     frames, returns = curve = suite_curves.read(tmp_path)[TASK]["stac"][1]
-    np.testing.assert_allclose(frames, [0.2, 0.5, 0.6, 1.0, 2.0])
-    np.testing.assert_array_equal(returns, [np.nan, 100, np.nan, 500, 900])
+    np.testing.assert_allclose(frames, [0.2, 0.5, 0.6, 1.0, 1.95, 2.0])
+    np.testing.assert_array_equal(returns, [np.nan, 100, np.nan, 500, 800, 1000])
     assert suite_curves.final(curve) == 900
-    # 100 for 0.5M, 300 on average for 0.5M, 700 for 1M
-    assert suite_curves.whole(curve) == pytest.approx(450, abs=1)
-    assert len(curves.known(curve)[0]) == 3
+    # 100 for 0.5M, on average 300 for 0.5M, 650 for 0.95M, 900 for 0.05M
+    assert suite_curves.whole(curve) == pytest.approx(431.25, abs=1)
 
 
 def test_runs_are_read_under_their_default_names_and_others_left_out(
@@ -64,7 +63,7 @@ def test_the_command_prints_a_table_and_writes_a_figure_and_numbers(
     suite_curves.main()
     header, _, row = capsys.readouterr().out.splitlines()
     assert header == "| task | impala | trivial | A3C |"
-    cells = "300, 150 (seed 1, 1.00M); 900, 450 (seed 2, 2.00M)"
+    cells = "300, 150 (seed 1, 1.00M); 900, 431 (seed 2, 2.00M)"
     assert row == f"| {TASK} | {cells} | 745.6 | 951.6 |"
     assert figure.stat().st_size > 1000
     written = figure.with_suffix(".csv").read_text().splitlines()
@@ -72,7 +71,7 @@ def test_the_command_prints_a_table_and_writes_a_figure_and_numbers(
         f"{TASK},impala,1,0.5000,100.0",
         f"{TASK},impala,1,1.0000,300.0",
     ]
-    assert len(written) == 1 + 2 + 3
+    assert len(written) == 1 + 2 + 4
 
 
 def test_the_mean_over_seeds_begins_and_ends_where_all_have_returns() -> None:
