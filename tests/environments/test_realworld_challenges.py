@@ -233,7 +233,8 @@ def test_the_command_refuses_in_one_line_and_leaves_nothing(
 ):
     place = tmp_path / "run"
     argv = ["realworld", "--runtime=threads", f"--workdir={place}", *arguments]
-    assert command.main([*argv, "--total_frames=240"]) == 2  # short, were it not refused
+    argv += ["--total_frames=240"]  # it would be short, were it not refused
+    assert command.main(argv) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
