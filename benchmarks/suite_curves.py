@@ -16,7 +16,6 @@ import csv
 import itertools
 import pathlib
 import re
-from collections.abc import Iterable
 
 import matplotlib.figure
 import matplotlib.lines
@@ -40,7 +39,6 @@ TRIVIAL = {
     "walker.stand": 204.2,
 }
 COLOURS = {"impala": "tab:gray", "stac": "tab:orange", "stacx": "tab:blue"}
-OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 POINTS = 100  # of a curve, as a table
 LAST = 0.05  # of a run: what its final return is the mean over
 
@@ -89,8 +87,7 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(
         figsize=(5 * columns, 3.2 * rows), layout="constrained"
     )
-    colours = dict(zip(_agents(tasks, but=COLOURS), itertools.cycle(OTHERS)))
-    colours |= COLOURS
+    colours = dict(zip(_agents(tasks), itertools.cycle(curves.RUNS))) | COLOURS
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for panel, (task, agents) in zip(panels, tasks.items(), strict=False):
         for agent, seeds in agents.items():
@@ -111,7 +108,8 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
         panel.set_visible(False)
     named: dict[str, matplotlib.lines.Line2D] = {}
     for panel in panels:
-        named |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+        lines, labels = panel.get_legend_handles_labels()
+        named |= dict(zip(labels, lines, strict=True))
     panels[0].legend(named.values(), named.keys(), fontsize="small")
     figure.suptitle(title)
     return figure
@@ -129,10 +127,9 @@ def table(tasks: dict[str, Task]) -> str:
     return "\n".join(lines)
 
 
-def _agents(tasks: dict[str, Task], but: Iterable[str] = ()) -> list[str]:
+def _agents(tasks: dict[str, Task]) -> list[str]:
     """All agents there are, in the order of their first task."""
-    found = (agent for agents in tasks.values() for agent in agents)
-    return [agent for agent in dict.fromkeys(found) if agent not in but]
+    return list(dict.fromkeys(agent for agents in tasks.values() for agent in agents))
 
 
 def _cell(of_agent: dict[int, Curve]) -> str:

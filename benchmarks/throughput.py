@@ -60,12 +60,13 @@ class What(NamedTuple):
 
     @classmethod
     def read(cls, name: str) -> What:
-        command, task, variant = [*name.split(":"), "", ""][:3]
+        parts = name.split(":")
         check(
-            command in COMMANDS and name.count(":") == 2,
+            len(parts) == 3 and parts[0] in COMMANDS,
             f"{name}: write <command>:<task>:<variant>, the command one of"
             f" {', '.join(COMMANDS)}",
         )
+        command, task, variant = parts
         domain, first, second = COMMANDS[command]
         what = cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
         make.spec(what.config())  # an unknown task is told before anything is measured

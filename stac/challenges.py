@@ -96,15 +96,16 @@ class Challenges:
         check(fits, f"environment.challenges.{name}={value}: {must}")
 
     def _check_switched_on(self, switch: str) -> None:
-        """What only says how does nothing where it is not said that."""
+        """Where the switch is off, the numbers that belong to it do nothing."""
+        if getattr(self, switch):
+            return
         for field in dataclasses.fields(self):
-            changed = getattr(self, field.name) != field.default
-            useless = field.name.startswith(f"{switch}_") and not getattr(self, switch)
-            self._check(
-                field.name,
-                not (changed and useless),
-                f"does nothing without environment.challenges.{switch}=true",
-            )
+            if field.name.startswith(f"{switch}_"):
+                self._check(
+                    field.name,
+                    getattr(self, field.name) == field.default,
+                    f"does nothing without environment.challenges.{switch}=true",
+                )
 
     def _check_multi_objective(self) -> None:
         if not self.multi_objective:

@@ -73,10 +73,8 @@ def test_both_setups_share_every_other_number() -> None:
         ("--task=lqr.lqr_2_1", "no bounds"),
         ("--task=lqr", "no bounds"),
         ("--task=list", "choose one of acrobot.swingup, acrobot.swingup_sparse, ball_"),
-        (
-            "--observations=list",
-            "choose one of features, pixels",
-        ),  # though pixels is near
+        # Though pixels is near:
+        ("--observations=list", "choose one of features, pixels"),
         ("--task=cartpole/swngup", "'cartpole/swngup': did you mean cartpole.swingup"),
         ("--agent=stac_x", "did you mean stacx"),
         ("--agent=STACX", "did you mean stacx"),

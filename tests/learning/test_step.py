@@ -14,7 +14,7 @@ from stac.learning import optimizers, update
 from tests.conftest import load_golden
 from tests.learning import golden_case
 
-FRAMES, TOTAL = 10, 25  # an update's, and the run's: the third is the first beyond
+FRAMES, TOTAL = 10, 25  # an update's, and the run's: the fourth begins beyond
 
 
 def tiny():
