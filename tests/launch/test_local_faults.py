@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -33,9 +34,14 @@ def config(runtime, frames=150_000, **changes):
 
 
 class Flaky(catch.Catch):
-    """Each of its games raises with this probability a step."""
+    """Each of its games raises with this probability a step, 40 times in all.
+
+    So the last comes at about 80,000 steps (standard deviation: 13,000), before the end
+    of the run: one after the last row of metrics is told, but in no row.
+    """
 
     probability = 0.0005
+    due: Iterator[int]
 
     def __init__(self, task, seed, num_envs):
         super().__init__(task, seed, num_envs)
@@ -44,7 +50,8 @@ class Flaky(catch.Catch):
 
     def step(self, action):
         self._steps += 1
-        if self._faults.random(self.num_envs).min() < self.probability:
+        unlucky = self._faults.random(self.num_envs).min() < self.probability
+        if unlucky and next(self.due, None) is not None:
             raise OSError(f"the game crashed at step {self._steps}")
         return super().step(action)
 
@@ -54,15 +61,14 @@ def test_catch_is_learned_though_its_environment_fails_again_and_again(
     runtime, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(catch, "Catch", Flaky)
+    monkeypatch.setattr(Flaky, "due", iter(range(40)), raising=False)
     monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(supervision, "LONGEST_PAUSE", 0.05)
     local.run(config(runtime, actor_restarts=1000), tmp_path)
     assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
-    # 150,000 steps at 0.0005: 75, give or take; what the failed saw is lost with them.
-    restarts = rows(tmp_path)[-1]["actor_restarts"]
-    assert 40 < restarts < 120
+    assert rows(tmp_path)[-1]["actor_restarts"] == 40
     told = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
-    assert len(told) == restarts
+    assert len(told) == 40
     assert "actor/0 failed: OSError: the game crashed at step " in told[0] + told[1]
 
 
