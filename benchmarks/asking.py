@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 from stac.config import ConfigError
 
+USER_ERROR = 2
+
 
 @contextlib.contextmanager
 def in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
     """A mistake of the user's ends with one line and status 2, as the commands do."""
     try:
         yield
-    except (ConfigError, FileNotFoundError) as error:
-        parser.error(str(error))
+    except (ConfigError, OSError) as error:
+        parser.exit(USER_ERROR, f"{parser.prog}: {error}\n")

@@ -15,22 +15,34 @@ import matplotlib.figure
 import numpy as np
 
 from benchmarks import asking
+from stac.config import check
 from stac.runtime import loggers
 
 NAMES = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
-HEADS = ("tab:blue", "tab:orange", "tab:pink")  # head 1 is blue, as in Fig. 5(a)
+# Head 1 is blue, as in Fig. 5(a); eight are the most that a variant has.
+HEADS = (
+    *("tab:blue", "tab:orange", "tab:pink", "tab:green"),
+    *("tab:red", "tab:purple", "tab:brown", "tab:olive"),
+)
 RUNS = ("tab:gray", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:olive")
 
 Curve = tuple[np.ndarray, np.ndarray]  # million frames, values
 
 
 def read(workdir: pathlib.Path) -> list[dict]:
-    """The rows of one run, in order, without those a continued run made again."""
+    """The rows of one run, in order, without those a continued run made again.
+
+    Raises:
+      ConfigError: there are none.
+    """
     kept: list[dict] = []
+    there = (workdir / "metrics.jsonl").exists()
+    check(there, f"{workdir}: is no run's workdir: it has no metrics.jsonl")
     for row in loggers.rows(workdir / "metrics.jsonl"):
         while kept and kept[-1]["frames"] >= row["frames"]:
             kept.pop()
         kept.append(row)
+    check(bool(kept), f"{workdir}: nothing is logged there yet")
     return kept
 
 
@@ -80,7 +92,7 @@ def _tuned(rows: list[dict]) -> bool:
 
 
 def describe(label: str, rows: list[dict]) -> str:
-    """Returns at the start and at the end, and the best between, in one line.
+    """Mean of the rows at the start and at the end, and the best one, in one line.
 
     There is none before an episode has ended, nor right after a continuation.
     """
@@ -106,9 +118,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
         runs = {path.name: read(path) for path in arguments.workdirs}
-    for label, rows in runs.items():
-        print(describe(label, rows))
-    draw(runs, arguments.title).savefig(arguments.output, dpi=110)
+        for label, rows in runs.items():
+            print(describe(label, rows))
+        draw(runs, arguments.title).savefig(arguments.output, dpi=110)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@
 
 The runs are <folder>/<task>/<agent>_s<seed>, as `--workdir` named them, or where they
 are by default, <folder>/<task>/<agent>_<variant>_seed<seed>. Thin lines are seeds,
-thick ones their mean; a gap is where a run was continued. Where known, two lines
-across: A3C after 10^8 steps, and the best policy of `benchmarks.trivial_policies`,
-below which nothing was learned. Beside the figure goes a table of the curves, .csv.
+thick ones their mean; a gap is where a run was continued. For control from features,
+where known, two lines across: A3C after 10^8 steps, and the best policy of
+`benchmarks.trivial_policies`. Beside the figure goes a table of the curves, .csv.
+
+A return, here as in metrics.jsonl, is the mean of the 100 episodes that ended last: on
+the suite what was learned some 100,000 steps before, and later.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import json
 import pathlib
 import re
 
@@ -21,8 +25,9 @@ import matplotlib.figure
 import matplotlib.lines
 import numpy as np
 
-from benchmarks import curves
+from benchmarks import asking, curves
 from benchmarks.curves import Curve
+from stac.config import check
 
 # Mean returns after 10^8 steps from features: Tassa et al. (2018), the table of A3C.
 A3C = {
@@ -38,9 +43,16 @@ TRIVIAL = {
     "cartpole.swingup": 75.0,
     "walker.stand": 204.2,
 }
-COLOURS = {"impala": "tab:gray", "stac": "tab:orange", "stacx": "tab:blue"}
+COLOURS = {
+    "impala": "tab:gray",
+    "impala_aux": "tab:olive",
+    "stac": "tab:orange",
+    "stacx": "tab:blue",
+}
 POINTS = 100  # of a curve, as a table
 LAST = 0.05  # of a run: what its final return is the mean over
+
+FEATURES = {"domain": "control", "observations": "features"}  # what A3C learned from
 
 _RUN = re.compile(r"(?P<agent>\w+?)_s(eed)?(?P<seed>\d+)")
 
@@ -48,28 +60,49 @@ Task = dict[str, dict[int, Curve]]  # agent: seed: mean returns of 100 episodes
 
 
 def read(folder: pathlib.Path) -> dict[str, Task]:
-    """Curves by task, agent and seed, of the runs that have ended an episode."""
+    """Curves by task, agent and seed, of the runs that have ended an episode.
+
+    A task is the name of its folder, and what it is of, if not control from features.
+
+    Raises:
+      ConfigError: two runs are one agent's and have one seed.
+    """
     tasks: dict[str, Task] = {}
     for path in sorted(folder.glob("*/*/metrics.jsonl")):
         named = _RUN.fullmatch(path.parent.name)
+        if named is None or not path.stat().st_size:
+            continue
         curve = curves.column(curves.read(path.parent), "episode_return")
-        if named and len(curves.known(curve)[0]):
-            task = tasks.setdefault(path.parts[-3], {})
-            task.setdefault(named["agent"], {})[int(named["seed"])] = curve
+        if len(curves.known(curve)[0]):
+            task = tasks.setdefault(path.parts[-3] + _setting(path.parent), {})
+            seeds, seed = task.setdefault(named["agent"], {}), int(named["seed"])
+            check(seed not in seeds, f"{path.parent}: another run has its seed")
+            seeds[seed] = curve
     return tasks
+
+
+def _setting(workdir: pathlib.Path) -> str:
+    """`, realworld`, `, pixels`, or nothing for control from features."""
+    environment = json.loads((workdir / "config.json").read_text())["environment"]
+    others = [environment[key] for key in FEATURES if environment[key] != FEATURES[key]]
+    return "".join(f", {other}" for other in others)
 
 
 def final(curve: Curve) -> float:
     """The mean over the last of a run."""
-    frames, returns = curves.known(curve)
-    return float(returns[frames >= (1.0 - LAST) * frames[-1]].mean())
+    return _mean_after(curve, 1.0 - LAST)
 
 
 def whole(curve: Curve) -> float:
-    """The mean over a run, all steps alike: whoever learns sooner has more."""
+    """The mean over a run: whoever learns sooner has more."""
+    return _mean_after(curve, 0.0)
+
+
+def _mean_after(curve: Curve, share: float) -> float:
+    """All steps alike, for rows are as far apart as the machine was slow."""
     frames, returns = curves.known(curve)
-    at = np.linspace(0.0, frames[-1], 1000)  # before the first return: as the first
-    return float(np.interp(at, frames, returns).mean())
+    at = np.linspace(share * frames[-1], frames[-1], 1000)
+    return float(np.interp(at, frames, returns).mean())  # before the first: as it
 
 
 def mean(of_agent: dict[int, Curve]) -> Curve:
@@ -87,7 +120,7 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(
         figsize=(5 * columns, 3.2 * rows), layout="constrained"
     )
-    colours = dict(zip(_agents(tasks), itertools.cycle(curves.RUNS))) | COLOURS
+    colours = _colours(_agents(tasks))
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for panel, (task, agents) in zip(panels, tasks.items(), strict=False):
         for agent, seeds in agents.items():
@@ -113,6 +146,18 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     panels[0].legend(named.values(), named.keys(), fontsize="small")
     figure.suptitle(title)
     return figure
+
+
+def _colours(labels: list[str]) -> dict[str, str]:
+    """Of <agent> or <agent>_<variant>: the agent's own, but no colour twice."""
+    own_colours = COLOURS.values()
+    others = itertools.cycle(c for c in curves.RUNS if c not in own_colours)
+    colours: dict[str, str] = {}
+    for label in labels:
+        own = COLOURS.get(label) or COLOURS.get(label.rpartition("_")[0])
+        taken = own is None or own in colours.values()
+        colours[label] = next(others) if taken else own
+    return colours
 
 
 def table(tasks: dict[str, Task]) -> str:
@@ -160,12 +205,13 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--title", default="")
     arguments = parser.parse_args()
-    tasks = read(arguments.folder)
-    if not tasks:
-        parser.error(f"no <task>/<agent>_s<seed>/metrics.jsonl in {arguments.folder}")
-    print(table(tasks))
-    draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
-    write(tasks, arguments.output.with_suffix(".csv"))
+    with asking.in_one_line(parser):
+        tasks = read(arguments.folder)
+        runs = f"no <task>/<agent>_s<seed>/metrics.jsonl in {arguments.folder}"
+        check(bool(tasks), f"{runs} with an episode that has ended")
+        print(table(tasks))
+        draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
+        write(tasks, arguments.output.with_suffix(".csv"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import pathlib
 import signal
@@ -68,9 +69,14 @@ class What(NamedTuple):
         )
         command, task, variant = parts
         domain, first, second = COMMANDS[command]
-        what = cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
-        make.spec(what.config())  # an unknown task is told before anything is measured
-        return what
+        return cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
+
+    def check(self, agents: list[str], runtimes: list[str], extra: list[str]) -> None:
+        """What the commands would refuse is told before anything is measured."""
+        make.spec(self.config())
+        for agent, name in itertools.product(agents, runtimes):
+            asked = [*self.flags, f"--agent={agent}", f"--runtime={name}", *extra]
+            flags.parse(["", *asked], self.domain)
 
     def config(self) -> Config:
         """As the command has it, with one actor."""
@@ -161,15 +167,17 @@ def main() -> None:
     parser.add_argument("--agents", default="stacx")
     parser.add_argument("--runtimes", default="lockstep,threads,launchpad")
     arguments, extra = parser.parse_known_args()
+    agents, runtimes = arguments.agents.split(","), arguments.runtimes.split(",")
     with asking.in_one_line(parser):
         asked = [What.read(name) for name in arguments.what]
+        for what in asked:
+            what.check(agents, runtimes, extra)
     print(f"{'what':48} {'agent steps/s':>14} {'learner waits':>14}")
     for what in asked:
         for threads in sorted({1, os.cpu_count() or 1}):
             show(alone(what, threads))
-        for agent in arguments.agents.split(","):
-            for name in arguments.runtimes.split(","):
-                show(runtime(what, name, agent, arguments.seconds, extra))
+        for agent, name in itertools.product(agents, runtimes):
+            show(runtime(what, name, agent, arguments.seconds, extra))
 
 
 def show(rate: Rate) -> None:

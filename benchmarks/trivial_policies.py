@@ -1,10 +1,11 @@
 """Mean returns of policies that learn nothing: a learned return means little without.
 
-    python -m benchmarks.trivial_policies cartpole.balance walker.stand --episodes=20
+    python -m benchmarks.trivial_policies cartpole.balance walker.stand --episodes=100
 
 For each control task: actions that are constantly 0, -1 or 1 times the bounds, uniform
 ones, standard normal noise before the tanh, which is what the regulariser pulls
-policies to, and the network before its first update (its own seed for each group).
+policies to, and the network before its first update. With each mean goes its standard
+error; returns of one policy differ much by the pose an episode begins in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -31,14 +33,26 @@ FAR = 20.0  # its tanh is 1 in double precision
 Policy = Callable[[Timestep, int], np.ndarray]
 
 
-def mean_return(environment: BatchedEnvironment, policy: Policy) -> float:
-    """Over one episode of each environment."""
-    timestep, total = environment.reset(), 0.0
+class Returns(NamedTuple):
+    """Of some episodes."""
+
+    mean: float
+    error: float  # standard, of the mean
+
+    @classmethod
+    def of(cls, returns: np.ndarray) -> Returns:
+        error = returns.std(ddof=1) / np.sqrt(len(returns))
+        return cls(float(returns.mean()), float(error))
+
+
+def returns(environment: BatchedEnvironment, policy: Policy) -> np.ndarray:
+    """[E], of one episode of each environment."""
+    timestep, total = environment.reset(), np.zeros(environment.num_envs)
     for step in range(STEPS):
         timestep = environment.step(policy(timestep, step))
-        total += float(timestep.reward.sum())
+        total += timestep.reward
     assert timestep.last.all()
-    return total / environment.num_envs
+    return total
 
 
 def constant(environment: BatchedEnvironment, sample: float) -> Policy:
@@ -80,25 +94,28 @@ def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Pol
     return policy
 
 
-def row(task: str, episodes: int) -> dict[str, float]:
-    """Mean returns by policy; the untrained one's over 5 networks."""
+def row(task: str, episodes: int) -> dict[str, Returns]:
+    """By policy; the untrained one's over the means of 5 networks."""
     config = numbers.config(task=task, agent="impala")
     config = dataclasses.replace(
         config, environment=dataclasses.replace(config.environment, stagger=False)
     )
     environment = make.factory(config)(0, episodes)
     try:
-        found = {
-            name: mean_return(environment, constant(environment, sample))
-            for name, sample in (("zero", 0.0), ("lowest", -FAR), ("highest", FAR))
+        policies = {
+            "zero": constant(environment, 0.0),
+            "lowest": constant(environment, -FAR),
+            "highest": constant(environment, FAR),
+            "uniform": uniform(environment),
+            "noise": noise(environment),
         }
-        found["uniform"] = mean_return(environment, uniform(environment))
-        found["noise"] = mean_return(environment, noise(environment))
-        first = [
-            mean_return(environment, untrained(config, environment, seed))
-            for seed in range(5)
-        ]
-        return found | {"untrained": float(np.mean(first))}
+        found = {
+            name: Returns.of(returns(environment, policy))
+            for name, policy in policies.items()
+        }
+        networks = (untrained(config, environment, seed) for seed in range(5))
+        means = [returns(environment, network).mean() for network in networks]
+        return found | {"untrained": Returns.of(np.array(means))}
     finally:
         environment.close()
 
@@ -106,12 +123,15 @@ def row(task: str, episodes: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+")
-    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--episodes", type=int, default=100)
     arguments = parser.parse_args()
+    if arguments.episodes < 2:
+        parser.error("--episodes: must be at least 2, for a standard error")
     for task in arguments.tasks:
         with asking.in_one_line(parser):
             found = row(task, arguments.episodes)
-        print(task, *(f"{name} {value:.1f}" for name, value in found.items()))
+        means = [f"{name} {of.mean:.1f} ± {of.error:.1f}" for name, of in found.items()]
+        print(task, *means, sep="  ")
 
 
 if __name__ == "__main__":

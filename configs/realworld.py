@@ -49,11 +49,7 @@ def challenges(domain: str, challenge: str) -> Challenges:
     Raises:
       ConfigError: there is no such challenge.
     """
-    check(
-        challenge not in vars(Challenges()),
-        f"challenge {challenge}: is one effect, not a combination: write --challenge="
-        f"none --config.environment.challenges.{challenge}=<value>",
-    )
+    check(challenge not in vars(Challenges()), _alone(challenge))
     row = CHALLENGES[choose("challenge", challenge, CHALLENGES)]
     if challenge == "none":
         return row
@@ -67,6 +63,22 @@ def challenges(domain: str, challenge: str) -> Challenges:
         perturbation_minimum=within.minimum,
         perturbation_maximum=within.maximum,
         perturbation_std=within.std,
+    )
+
+
+def _alone(number: str) -> str:
+    """How a number of `Challenges` is set without any combination, in one line."""
+    # What it belongs to, such as perturbation, without which it would do nothing.
+    needed = [name for name in vars(Challenges()) if number.startswith(f"{name}_")]
+    needed.append(number)
+    if number == "action_repetition":
+        needed.append("action_repetition_steps")  # 1 by default: once, as without
+    told = " ".join(
+        f"--config.environment.challenges.{name}=<value>" for name in needed
+    )
+    return (
+        f"challenge {number}: is one number, not a combination: write --challenge=none"
+        f" {told}"
     )
 
 

@@ -86,7 +86,8 @@ def main(
                 place.abandon()
             return status
     except Help as text:
-        print(text)
+        with contextlib.suppress(OSError, ValueError):  # such as `| head`
+            print(text, flush=True)
         return 0
     except ConfigError as error:
         lines.say(f"{domain.program}: {' '.join(str(error).split())}")

@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTINUOUS = "continuous actions only"  # how the README marks such metrics
 CONTROL = ("launch.control", "launch.realworld")
-# The README's runs of control are days long: the same for a minute.
+# The README's runs of control are a quarter of an hour or days long: the same for a
+# minute. What it says of their returns is not tested.
 SHORT = (
     *("--runtime=lockstep", "--total_frames=1200", "--num_actors=1"),
     *("--envs_per_actor=4", "--config.batch.batch_size=4"),

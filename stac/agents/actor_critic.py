@@ -109,3 +109,8 @@ def _check(config: Config, spec: EnvironmentSpec) -> None:
         f"network.torso={config.network.torso} reads images, but observations have"
         f" shape {spec.observation_shape}: use network.torso=mlp",
     )
+    configuration.check(
+        spec.continuous or not config.network.initial_std,
+        "network.initial_std: discrete actions have no standard deviation: leave it"
+        " out",
+    )

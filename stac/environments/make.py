@@ -17,7 +17,13 @@ from stac import config as configuration
 from stac.config import Config
 from stac.environments import base
 
-_ONLY = {"challenges": "realworld", "protocol": "atari"}  # field: its domain
+# field: the domains that read it
+_ONLY = {
+    "challenges": ("realworld",),
+    "protocol": ("atari",),
+    "stagger": ("control", "realworld"),
+    "workers": ("control", "realworld"),
+}
 STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
 
 
@@ -103,18 +109,18 @@ def factory(config: Config) -> base.EnvironmentFactory:
 
 
 def unused(domain: str) -> list[str]:
-    """Fields of the environment's configuration that are another domain's alone."""
-    return [name for name, of in _ONLY.items() if of != domain]
+    """Fields of the environment's configuration that are other domains' alone."""
+    return [name for name, readers in _ONLY.items() if domain not in readers]
 
 
 def _check_unused(domain: str, environment: configuration.EnvironmentConfig) -> None:
     """Refuses what the user set and this domain would pass over."""
     plain = configuration.EnvironmentConfig()
     for name in unused(domain):
-        of = _ONLY[name]
+        readers = " and ".join(f"launch.{reader}" for reader in _ONLY[name])
         configuration.check(
             getattr(environment, name) == getattr(plain, name),
-            f"environment.{name} is for launch.{of} alone: leave it out",
+            f"environment.{name} is for {readers} alone: leave it out",
         )
 
 

@@ -85,6 +85,9 @@ def test_actors_share_the_cores(monkeypatch):
         ("catch", "features", {"challenges": Challenges(action_delay=3)}),
         ("control", "cartpole.swingup", {"challenges": Challenges(safety=True)}),
         ("realworld", "cartpole.swingup", {"protocol": "machado"}),
+        ("atari", "pong", {"stagger": False}),
+        ("atari", "pong", {"workers": "processes"}),
+        ("catch", "features", {"workers": "serial"}),
     ],
 )
 def test_what_a_domain_would_pass_over_is_refused(domain, task, changes):

@@ -207,6 +207,16 @@ def test_every_range_is_checked():
         (["--challenge=HARD"], "unknown challenge 'HARD': did you mean hard?"),
         (["--challenge=safety"], f"--challenge=none --config.{PREFIX}safety=<value>"),
         (
+            ["--challenge=perturbation_numbers_of"],
+            f"none --config.{PREFIX}perturbation=<value>"
+            f" --config.{PREFIX}perturbation_numbers_of=<value>",
+        ),
+        (
+            ["--challenge=action_repetition"],
+            f"none --config.{PREFIX}action_repetition=<value>"
+            f" --config.{PREFIX}action_repetition_steps=<value>",
+        ),
+        (
             [f"--config.{PREFIX}safety_action_change=true"],
             f"does nothing without {PREFIX}safety=true",
         ),

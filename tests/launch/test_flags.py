@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
@@ -273,6 +274,20 @@ def test_help_is_short_and_names_every_flag(
     assert "  agent.outer.lambda=1.0\n" in out
     assert "stac/config.py" in out
     assert len(out.splitlines()) < 110
+
+
+def test_help_that_nobody_reads_to_its_end_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "launch.atari", "--help"],
+            cwd=ROOT,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            timeout=120,
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
