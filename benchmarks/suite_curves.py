@@ -36,12 +36,13 @@ A3C = {
     "cartpole.swingup": 558.4,
     "walker.stand": 378.4,
 }
-# `python -m benchmarks.trivial_policies` on these: the best policy of each.
+# `python -m benchmarks.trivial_policies` on these: the best policy of each. Standard
+# errors: 32 for the cup, 11 for the walker, less than 3 for the cartpole.
 TRIVIAL = {
     "ball_in_cup.catch": 123.8,
-    "cartpole.balance": 745.6,
-    "cartpole.swingup": 75.0,
-    "walker.stand": 204.2,
+    "cartpole.balance": 745.8,
+    "cartpole.swingup": 74.8,
+    "walker.stand": 167.3,
 }
 COLOURS = {
     "impala": "tab:gray",

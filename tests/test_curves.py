@@ -112,7 +112,7 @@ def test_the_command_prints_a_table_and_writes_a_figure_and_numbers(
     header, _, row = capsys.readouterr().out.splitlines()
     assert header == "| task | impala | trivial | A3C |"
     cells = "290, 150 (seed 1, 1.00M); 846, 431 (seed 2, 2.00M)"
-    assert row == f"| {TASK} | {cells} | 745.6 | 951.6 |"
+    assert row == f"| {TASK} | {cells} | 745.8 | 951.6 |"
     assert figure.stat().st_size > 1000
     written = figure.with_suffix(".csv").read_text().splitlines()
     assert written[1:3] == [
