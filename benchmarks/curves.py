@@ -49,7 +49,7 @@ def read(workdir: pathlib.Path) -> list[dict]:
 def column(rows: list[dict], name: str) -> Curve:
     """Frames in millions and values, NaN where there is none: a gap when drawn.
 
-    Returns have one at the start and after a continuation, until an episode has ended.
+    Returns have one at the start, until an episode has ended.
     """
     frames = np.array([row["frames"] for row in rows]) / 1e6
     return frames, np.array([row.get(name) for row in rows], float)
@@ -94,7 +94,7 @@ def _tuned(rows: list[dict]) -> bool:
 def describe(label: str, rows: list[dict]) -> str:
     """Mean of the rows at the start and at the end, and the best one, in one line.
 
-    There is none before an episode has ended, nor right after a continuation.
+    There is none before an episode has ended.
     """
     frames, values = known(column(rows, "episode_return"))
     end = rows[-1]["frames"] / 1e6

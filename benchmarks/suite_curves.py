@@ -4,7 +4,7 @@
 
 The runs are <folder>/<task>/<agent>_s<seed>, as `--workdir` named them, or where they
 are by default, <folder>/<task>/<agent>_<variant>_seed<seed>. Thin lines are seeds,
-thick ones their mean; a gap is where a run was continued. For control from features,
+thick ones their mean; a gap is where no return was known. For control from features,
 where known, two lines across: A3C after 10^8 steps, and the best policy of
 `benchmarks.trivial_policies`. Beside the figure goes a table of the curves, .csv.
 
@@ -202,14 +202,18 @@ def write(tasks: dict[str, Task], path: pathlib.Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=pathlib.Path)
+    of_runs = "of runs: <task>/<agent>_s<seed>, or <task>/<agent>_<variant>_seed<seed>"
+    parser.add_argument("folder", type=pathlib.Path, help=of_runs)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--title", default="")
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
-        tasks = read(arguments.folder)
-        runs = f"no <task>/<agent>_s<seed>/metrics.jsonl in {arguments.folder}"
-        check(bool(tasks), f"{runs} with an episode that has ended")
+        folder = arguments.folder
+        check(folder.is_dir(), f"{folder}: is no folder")
+        there = bool(list(folder.glob("*/*/metrics.jsonl")))
+        check(there, f"{folder}: no <task>/<agent>_s<seed>/metrics.jsonl is in it")
+        tasks = read(folder)
+        check(bool(tasks), f"{folder}: no run in it has ended an episode yet")
         print(table(tasks))
         draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
         write(tasks, arguments.output.with_suffix(".csv"))

@@ -161,11 +161,14 @@ def _rows_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    example = "command:task:variant, such as control:walker.walk:features"
+    example = "any number of command:task:variant, such as control:walker.walk:features"
     parser.add_argument("what", nargs="*", default=ATARI, help=example)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--agents", default="stacx")
-    parser.add_argument("--runtimes", default="lockstep,threads,launchpad")
+    long = "each measurement (default 60)"
+    parser.add_argument("--seconds", type=float, default=60.0, help=long)
+    comma = "separated by commas (default %(default)s)"
+    parser.add_argument("--agents", default="stacx", help=comma)
+    runtimes = "lockstep,threads,launchpad"
+    parser.add_argument("--runtimes", default=runtimes, help=comma)
     arguments, extra = parser.parse_known_args()
     agents, runtimes = arguments.agents.split(","), arguments.runtimes.split(",")
     with asking.in_one_line(parser):

@@ -123,7 +123,7 @@ def row(task: str, episodes: int) -> dict[str, Returns]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+")
-    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--episodes", type=int, default=100, help="(default 100)")
     arguments = parser.parse_args()
     if arguments.episodes < 2:
         parser.error("--episodes: must be at least 2, for a standard error")

@@ -10,7 +10,7 @@ import dataclasses
 from typing import NamedTuple
 
 from configs import control
-from stac.challenges import Challenges
+from stac.challenges import Challenges, needs
 from stac.config import Config, EnvironmentConfig, check, choose
 
 
@@ -68,9 +68,7 @@ def challenges(domain: str, challenge: str) -> Challenges:
 
 def _alone(number: str) -> str:
     """How a number of `Challenges` is set without any combination, in one line."""
-    # What it belongs to, such as perturbation, without which it would do nothing.
-    needed = [name for name in vars(Challenges()) if number.startswith(f"{name}_")]
-    needed.append(number)
+    needed = [*needs(number), number]
     if number == "action_repetition":
         needed.append("action_repetition_steps")  # 1 by default: once, as without
     told = " ".join(

@@ -15,6 +15,7 @@ DOMAIN = flags.Domain(
         "network": ("deep", "deep (the paper's) or shallow (for a CPU)"),
     },
     config=lambda game, **rest: numbers.config(game=atari.rom_id(game), **rest),
+    played=atari.games,
 )
 
 

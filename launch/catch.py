@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from configs import catch as numbers
 from launch import flags, start
+from stac.environments import catch
 from stac.runtime import shutdown
 
 DOMAIN = flags.Domain(
@@ -11,6 +12,7 @@ DOMAIN = flags.Domain(
     summary="trains on catch, a tiny game, to see everything work within a minute.",
     flags={"task": ("features", "features (a flat grid) or pixels")},
     config=numbers.config,
+    played=lambda: catch.TASKS,
 )
 
 

@@ -15,6 +15,7 @@ DOMAIN = flags.Domain(
         "observations": ("features", "features or pixels (84x84 RGB of one camera)"),
     },
     config=lambda task, **rest: numbers.config(task=control.task(task), **rest),
+    played=control.tasks,
 )
 
 

@@ -13,12 +13,13 @@ import importlib.util
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
 from launch import overrides
+from stac import challenges
 from stac.config import RUNTIMES, Config, ConfigError, RunError, choose
 from stac.environments import make
 from stac.runtime import lines, workdir
@@ -46,6 +47,7 @@ class Domain(NamedTuple):
     summary: str  # one line for --help
     flags: Mapping[str, tuple[str, str]]  # name: (default, help); all are words
     config: Callable[..., Config]  # called with agent=… and the flags above by name
+    played: Callable[[], Iterable[str]]  # what the first flag may be, for `list`
 
 
 class Request(NamedTuple):
@@ -56,7 +58,7 @@ class Request(NamedTuple):
 
 
 class Help(Exception):
-    """The user asked for help; the message is the help."""
+    """The user asked for help, or a list; the message is that."""
 
 
 def main(
@@ -102,13 +104,15 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
 
     Raises:
       ConfigError: anything in it cannot be.
-      Help: `--help` is in it.
+      Help: `--help` is in it, or `list` where a game or task should be.
     """
     argv = [argv[0], *overrides.spell(_with_files(argv[1:]))]
     peek = _define(argv, domain)
     _read(peek, argv, strict=False)
     if peek["help"].value:
         raise Help(_help(peek, domain))
+    if peek[next(iter(domain.flags))].value == "list":
+        raise Help("\n".join(domain.played()))
     values = _define(argv, domain)  # anew: a tuple that is parsed twice adds up
     if _common(peek)["runtime.name"] == "launchpad":
         _add_launchpads_flags(values)
@@ -116,8 +120,11 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     if "lp_launch_type" in values:
         launch_type(values)
     words = {name: str(values[name].value) for name in domain.flags}
-    config = domain.config(agent=values["agent"].value, **words)
-    config = overrides.apply(config, _common(values))
+    plain = domain.config(agent=values["agent"].value, **words)
+    config = overrides.apply(plain, _common(values))
+    challenges.check_changes(
+        plain.environment.challenges, config.environment.challenges
+    )
     place = values["workdir"].value
     if place == "":
         raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
@@ -260,11 +267,12 @@ def _help(values: flags.FlagValues, domain: Domain) -> str:
         note = "" if default is None else f" (default {default})"
         lines.append(f"  --{name:<16} {values[name].help}{note}")
     about = [
-        "any number below; stac/config.py explains them,",
+        "any number below, winning over flags; of one given",
+        "twice the last holds. stac/config.py explains them,",
         "spreading.py runtime's, challenges.py challenges';",
         f"{domain.program} has, without flags:",
     ]
-    for flag, text in zip(("--config.a.b=c", "", ""), about, strict=True):
+    for flag, text in zip(("--config.a.b=c", "", "", ""), about, strict=True):
         lines.append(f"  {flag:<18} {text}")
     lines += [f"  {'':<18}   {name}={value}" for name, value in defaults.items()]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ DOMAIN = flags.Domain(
         "challenge": ("easy", "none, easy, medium or hard: all of them together"),
     },
     config=lambda task, **rest: numbers.config(task=realworld.task(task), **rest),
+    played=lambda: realworld.TASKS,
 )
 
 

@@ -87,30 +87,16 @@ class Challenges:
             value = getattr(self, name)
             fits = value == OWN or 0 < value < math.inf
             self._check(name, fits, "must be positive, or -1 for the parameter's own")
-        self._check_switched_on("safety")
-        self._check_switched_on("multi_objective")
         self._check_multi_objective()
 
     def _check(self, name: str, fits: bool, must: str) -> None:
         value = getattr(self, name)
-        check(fits, f"environment.challenges.{name}={value}: {must}")
-
-    def _check_switched_on(self, switch: str) -> None:
-        """Where the switch is off, the numbers that belong to it do nothing."""
-        if getattr(self, switch):
-            return
-        for field in dataclasses.fields(self):
-            if field.name.startswith(f"{switch}_"):
-                self._check(
-                    field.name,
-                    getattr(self, field.name) == field.default,
-                    f"does nothing without environment.challenges.{switch}=true",
-                )
+        check(fits, f"{_PREFIX}.{name}={value}: {must}")
 
     def _check_multi_objective(self) -> None:
         if not self.multi_objective:
             return
-        what = "environment.challenges.multi_objective"
+        what = f"{_PREFIX}.multi_objective"
         check(self.safety, f"{what} weighs the constraints: set safety=true as well")
         check(
             self.multi_objective_coefficient > 0 or self.multi_objective_observed,
@@ -118,6 +104,35 @@ class Challenges:
         )
 
 
+def needs(number: str) -> list[str]:
+    """What a number belongs to, such as `perturbation`: nothing reads it without."""
+    names = [field.name for field in dataclasses.fields(Challenges)]
+    return [name for name in names if number.startswith(f"{name}_")]
+
+
+def check_changes(plain: Challenges, changed: Challenges) -> None:
+    """Refuses what differs from `plain` and does nothing in `changed`.
+
+    What `plain` says and nothing reads any more is left alone: whoever takes one effect
+    out of a combination need not take its numbers out as well.
+
+    Raises:
+      ConfigError: it does nothing.
+    """
+    for field in dataclasses.fields(Challenges):
+        value = getattr(changed, field.name)
+        if value == getattr(plain, field.name):
+            continue
+        said = f"{_PREFIX}.{field.name}={value}: does nothing without {_PREFIX}"
+        for owner in needs(field.name):
+            check(bool(getattr(changed, owner)), f"{said}.{owner}")
+        repeats = (
+            field.name != "action_repetition" or changed.action_repetition_steps > 1
+        )
+        check(not value or repeats, f"{said}.action_repetition_steps=<2 or more>")
+
+
+_PREFIX = "environment.challenges"
 _LARGEST = 1_000_000
 _RANGES = (  # (fields, lowest, highest, what is said)
     (
@@ -137,11 +152,11 @@ _RANGES = (  # (fields, lowest, highest, what is said)
             *("observation_dropped", "observation_stuck"),
             *("action_dropped", "action_stuck", "action_repetition"),
         ),
-        *(0, 1, "is a probability, in [0, 1]"),
+        *(0, 1, "must be a probability, in [0, 1]"),
     ),
     (
         ("action_noise", "observation_noise"),
-        *(0, 1e9, "is a standard deviation, not negative"),
+        *(0, 1e9, "must be a standard deviation: finite, not negative"),
     ),
     (
         ("safety_coefficient", "multi_objective_coefficient"),

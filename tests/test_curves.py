@@ -145,8 +145,13 @@ def test_every_head_is_drawn() -> None:
         (curves, ["nowhere"], "nowhere: is no run's workdir: it has no metrics.jsonl"),
         (curves, ["empty/x/stac_s1"], "stac_s1: nothing is logged there yet"),
         (curves, ["runs/{TASK}/stac_s1", "--output=no/x.png"], "No such file"),
-        (suite_curves, ["nowhere"], "no <task>/<agent>_s<seed>/metrics.jsonl in now"),
-        (suite_curves, ["empty"], "in empty with an episode that has ended"),
+        (suite_curves, ["nowhere"], "nowhere: is no folder"),
+        (
+            suite_curves,
+            ["runs/{TASK}"],
+            "no <task>/<agent>_s<seed>/metrics.jsonl is in",
+        ),
+        (suite_curves, ["empty"], "empty: no run in it has ended an episode yet"),
         (suite_curves, ["runs", "--output=no/x.png"], "No such file or directory: 'no"),
     ],
 )

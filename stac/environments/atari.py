@@ -67,10 +67,15 @@ def rom_id(name: str) -> str:
     """
     stem = re.sub(r"((-ram)?(NoFrameskip|Deterministic)?-v\d+)?$", "", name.strip())
     stem = stem.rpartition("/")[2].lower()
-    known = {_letters(rom): rom for rom in roms.get_all_rom_ids()}
+    known = {_letters(rom): rom for rom in games()}
     if _letters(stem) in known:
         return known[_letters(stem)]
     return config.choose("game", stem, known.values())
+
+
+def games() -> list[str]:
+    """Every game of ale-py, by its id."""
+    return sorted(roms.get_all_rom_ids())
 
 
 def _letters(name: str) -> str:

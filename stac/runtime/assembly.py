@@ -95,13 +95,13 @@ def open_learner(
         )
         progress.waiting_seconds = made.waiting_seconds
         if made.done:
-            progress.status(f"nothing left to do: {_frames(config)} are done")
+            progress.status(f"nothing left to do: {_frames(made)} are done")
         yield made
-        progress.close(_last_words(config, made, path))
+        progress.close(_last_words(made, path))
 
 
-def _last_words(config: Config, made: learner.Learner, path: pathlib.Path) -> str:
-    done = f"done: {_frames(config)}; " if made.done else ""
+def _last_words(made: learner.Learner, path: pathlib.Path) -> str:
+    done = f"done: {_frames(made)}; " if made.done else ""
     if made.saved is None:
         return f"{done}nothing is saved in {path}"
     return f"{done}update {made.saved:,} is saved in {path}"
@@ -129,5 +129,5 @@ def _logger(
     )
 
 
-def _frames(config: Config) -> str:
-    return f"{terminal.amount(config.total_frames)} frames"
+def _frames(made: learner.Learner) -> str:
+    return f"{terminal.amount(made.frames)} frames"

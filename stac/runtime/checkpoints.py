@@ -28,7 +28,8 @@ from stac.config import ConfigError, RunError
 from stac.runtime import aside, disk, leaves, orbax_noise
 from stac.types import LearnerState
 
-Counters = dict[str, float]  # what the learner counts beside its state
+# What the learner counts beside its state: JSON numbers, and lists of them.
+Counters = dict[str, Any]
 
 # Bytes that have to be free beyond a save's own: for the descriptions of its arrays,
 # and for the logs until the next save.
@@ -91,7 +92,7 @@ class Checkpoints:
         self,
         step: int,
         state: LearnerState,
-        counters: Mapping[str, float],
+        counters: Counters,
         acting: Mapping[str, bytes] | None = None,
     ) -> bool:
         """Writes a checkpoint unless there is one of this step or a later one.
@@ -99,7 +100,7 @@ class Checkpoints:
         Args:
           step: learner updates.
           state: leaves of any array type; fetched to the host here.
-          counters: JSON numbers.
+          counters: see there.
           acting: what else is to come back with the state, by name.
 
         Returns:
@@ -260,9 +261,7 @@ class Checkpoints:
         return places
 
 
-def _digest(
-    arrays: leaves.Leaves, packed: leaves.Leaves, counters: Mapping[str, float]
-) -> str:
+def _digest(arrays: leaves.Leaves, packed: leaves.Leaves, counters: Counters) -> str:
     """Of all that a checkpoint holds, as it is stored."""
     everything = {"state": arrays, "acting": packed, "counters": dict(counters)}
     return leaves.digest(everything)

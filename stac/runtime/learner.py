@@ -122,6 +122,11 @@ class Learner:
         return self._newest.number
 
     @property
+    def frames(self) -> int:
+        """Environment frames that those updates consume."""
+        return self._newest.frames
+
+    @property
     def saved(self) -> int | None:
         """Updates behind the newest checkpoint; None before there is one."""
         return self._saved

@@ -16,7 +16,7 @@ import pathlib
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -135,9 +135,18 @@ class Tee:
 class Returns:
     """The recent return: the mean over the last 100 episodes that ended anywhere."""
 
-    def __init__(self, episodes: int = 0, window: int = 100) -> None:
-        self.episodes = episodes  # ended so far; begins where a checkpoint left off
-        self._recent: collections.deque[float] = collections.deque(maxlen=window)
+    def __init__(
+        self, episodes: int = 0, recent: Iterable[float] = (), window: int = 100
+    ) -> None:
+        """Begins where a checkpoint left off.
+
+        Args:
+          episodes: that ended so far.
+          recent: `recent` of then.
+          window: how many make the mean.
+        """
+        self.episodes = episodes
+        self._recent = collections.deque(recent, maxlen=window)
 
     def add(self, episode_return: np.ndarray) -> None:
         """Takes a `Report.episode_return`: [B, n], NaN where no episode ended."""
@@ -145,6 +154,11 @@ class Returns:
         ended = ended[~np.isnan(ended)]
         self.episodes += ended.size
         self._recent.extend(ended.tolist())
+
+    @property
+    def recent(self) -> list[float]:
+        """What the mean is of, the oldest first."""
+        return list(self._recent)
 
     @property
     def mean(self) -> float:

@@ -25,7 +25,9 @@ class Statistics:
         now = clock()
         self._clock = clock
         self._began = now - counters.get("seconds", 0.0)
-        self._returns = loggers.Returns(episodes=int(counters.get("episodes", 0)))
+        self._returns = loggers.Returns(
+            int(counters.get("episodes", 0)), counters.get("recent_returns", ())
+        )
         self._row_at: float | None = None  # when the last row was made
         self._row_frames = frames  # its frames
         self._waited = 0.0  # seconds since then
@@ -67,6 +69,7 @@ class Statistics:
         return {
             "seconds": self._clock() - self._began,
             "episodes": self._returns.episodes,
+            "recent_returns": self._returns.recent,
             **self._counts(),
         }
 

@@ -86,6 +86,50 @@ def test_the_papers_numbers_are_those_of_control_from_features():
     assert environment.stagger
 
 
+def needed(name: str) -> dict[str, object]:
+    """Numbers without which one would change nothing."""
+    if name == "action_repetition":
+        return {"action_repetition_steps": 3}
+    if name.endswith("_steps"):
+        return {name.removesuffix("_steps"): 0.5}
+    if name.startswith("multi_objective"):
+        return {
+            "safety": True,
+            "multi_objective": True,
+            "multi_objective_observed": True,
+        }
+    for switch, value in (("safety", True), ("perturbation", "pole_mass")):
+        if name.startswith(f"{switch}_"):
+            return {switch: value}
+    return {}
+
+
+ALONE = [field.name for field in FIELDS if needed(field.name)]
+
+
+@pytest.mark.parametrize("name", [n for n in ALONE if n != "multi_objective"])
+def test_a_number_that_would_change_nothing_is_refused(name: str) -> None:
+    other = {bool: "true", float: 0.5, int: 2, str: "uniform"}
+    value = other[type(getattr(Challenges(), name))]
+    if name == "perturbation_scheduler":
+        value = "saw_wave"
+    elif name == "safety_observed":
+        value = "false"
+    with pytest.raises(ConfigError, match=f"{PREFIX}{name}=.*: does nothing without"):
+        parsed("--challenge=none", f"--config.{PREFIX}{name}={value}")
+
+
+def test_what_is_taken_out_of_a_combination_may_leave_its_numbers() -> None:
+    out = ("observation_dropped=0", "action_repetition=0", "perturbation=")
+    hard = ["--challenge=hard", *(f"--config.{PREFIX}{name}" for name in out)]
+    found = parsed(*hard).environment.challenges
+    assert (found.observation_dropped, found.observation_dropped_steps) == (0, 10)
+    assert (found.action_repetition, found.action_repetition_steps) == (0, 3)
+    assert (found.perturbation, found.perturbation_maximum) == ("", 2.3)
+    with pytest.raises(ConfigError, match=r"nothing without .*observation_dropped"):
+        parsed(*hard, f"--config.{PREFIX}observation_dropped_steps=5")
+
+
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_each_number_is_set_alone_from_the_command_line(field):
     default = getattr(Challenges(), field.name)
@@ -101,17 +145,8 @@ def test_each_number_is_set_alone_from_the_command_line(field):
         value = 0.5
     else:
         value = words.get(field.name, 2)
-    arguments = [f"--config.{PREFIX}{field.name}={value}"]
-    changed = {field.name: value}
-    needed = []  # without which it would change nothing
-    if field.name.startswith("multi_objective"):
-        needed += ["safety", "multi_objective", "multi_objective_observed"]
-    elif field.name.startswith("safety"):
-        needed += ["safety"]
-    changed = dict.fromkeys(needed, True) | changed
-    arguments += [
-        f"--config.{PREFIX}{name}=true" for name in needed if name != field.name
-    ]
+    changed = {**needed(field.name), field.name: value}
+    arguments = [f"--config.{PREFIX}{name}={is_}" for name, is_ in changed.items()]
     found = parsed("--challenge=none", *arguments).environment.challenges
     assert found == dataclasses.replace(Challenges(), **changed)
     assert found != Challenges()
@@ -139,14 +174,23 @@ def test_every_number_is_listed_by_help():
         ({"observation_delay": -1}, "observation_delay=-1: must be in"),
         ({"reward_delay": 10**7}, "reward_delay=10000000: must be in"),
         ({"dummy_dimensions": -5}, "dummy_dimensions=-5: must be in"),
-        ({"action_noise": -0.1}, "action_noise=-0.1: is a standard deviation"),
-        ({"observation_noise": float("nan")}, "observation_noise=nan: is a standard"),
-        ({"observation_noise": float("inf")}, "observation_noise=inf: is a standard"),
-        ({"observation_dropped": 1.1}, "observation_dropped=1.1: is a probability"),
-        ({"observation_stuck": -0.1}, "observation_stuck=-0.1: is a probability"),
-        ({"action_dropped": 2.0}, "action_dropped=2.0: is a probability"),
-        ({"action_stuck": 2.0}, "action_stuck=2.0: is a probability"),
-        ({"action_repetition": 2.0}, "action_repetition=2.0: is a probability"),
+        ({"action_noise": -0.1}, "action_noise=-0.1: must be a standard deviation"),
+        (
+            {"observation_noise": float("nan")},
+            "observation_noise=nan: must be a standard",
+        ),
+        (
+            {"observation_noise": float("inf")},
+            "observation_noise=inf: must be a standard",
+        ),
+        (
+            {"observation_dropped": 1.1},
+            "observation_dropped=1.1: must be a probability",
+        ),
+        ({"observation_stuck": -0.1}, "observation_stuck=-0.1: must be a probability"),
+        ({"action_dropped": 2.0}, "action_dropped=2.0: must be a probability"),
+        ({"action_stuck": 2.0}, "action_stuck=2.0: must be a probability"),
+        ({"action_repetition": 2.0}, "action_repetition=2.0: must be a probability"),
         ({"observation_dropped_steps": 0}, "dropped_steps=0: must be at least 1"),
         ({"observation_stuck_steps": 0}, "stuck_steps=0: must be at least 1"),
         ({"action_dropped_steps": 0}, "dropped_steps=0: must be at least 1"),
@@ -218,11 +262,11 @@ def test_every_range_is_checked():
         ),
         (
             [f"--config.{PREFIX}safety_action_change=true"],
-            f"does nothing without {PREFIX}safety=true",
+            f"does nothing without {PREFIX}safety",
         ),
         (
             [f"--config.{PREFIX}multi_objective_coefficient=0.5"],
-            f"does nothing without {PREFIX}multi_objective=true",
+            f"does nothing without {PREFIX}multi_objective",
         ),
         (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
         (["--agent=stax"], "unknown agent 'stax': did you mean"),

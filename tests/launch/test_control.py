@@ -72,7 +72,6 @@ def test_both_setups_share_every_other_number() -> None:
         ("--observations=pixel", "did you mean pixels"),
         ("--task=lqr.lqr_2_1", "no bounds"),
         ("--task=lqr", "no bounds"),
-        ("--task=list", "choose one of acrobot.swingup, acrobot.swingup_sparse, ball_"),
         # Though pixels is near:
         ("--observations=list", "choose one of features, pixels"),
         ("--task=cartpole/swngup", "'cartpole/swngup': did you mean cartpole.swingup"),

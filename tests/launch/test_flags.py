@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from launch import atari, catch, flags
+from launch import atari, catch, control, flags, realworld
 from stac.config import Config, ConfigError
 
 HAS_LAUNCHPAD = importlib.util.find_spec("launchpad") is not None
@@ -60,6 +60,7 @@ def test_overrides_win_over_flags_and_flags_over_the_row() -> None:
         "--config.agent.heads=5",
         "--seed=2",
         "--config.seed=3",
+        "--total_frames=900",
         "--total_frames=1000",
         "--num_actors=4",
         "--envs_per_actor=6",
@@ -259,6 +260,27 @@ def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
         f"continuing {tmp_path / 'run'}",
     ]
     assert "seed is 1 there, 2 here" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "names"),
+    [
+        (atari.main, "--game=list", ["breakout", "jamesbond", "pong"]),
+        (catch.main, "--task=list", ["features", "pixels"]),
+        (control.main, "--task=list", ["walker.walk", "cartpole.balance"]),
+        (realworld.main, "--task=list", ["walker.walk", "cartpole.swingup"]),
+    ],
+)
+def test_list_prints_what_can_be_played_a_line_each(
+    command: Callable[[list[str]], int],
+    flag: str,
+    names: list[str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert command(["command", flag]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert set(names) <= set(out.splitlines())
 
 
 @pytest.mark.parametrize("command", [atari.main, catch.main])

@@ -191,7 +191,8 @@ def test_a_checkpoint_is_written_when_it_is_time_and_not_twice():
 
 def test_a_continued_run_counts_on_from_its_checkpoint():
     state = fakes.learner_state()._replace(updates=np.int32(7), frames=np.int32(70))
-    run = Run(total=90, state=state, counters={"seconds": 100.0, "episodes": 5})
+    before = {"seconds": 100.0, "episodes": 5, "recent_returns": [1.5]}
+    run = Run(total=90, state=state, counters=before)
     assert [version for version, _ in run.records.published] == [7]
     run.run(9, seconds=2)
     step, state, counters = run.records.saved[-1]
@@ -199,6 +200,7 @@ def test_a_continued_run_counts_on_from_its_checkpoint():
     assert counters == {
         "seconds": 104.0,
         "episodes": 5,
+        "recent_returns": [1.5],
         "actor_restarts": 0,
         "skipped_updates": 0,
         "discarded_trajectories": 17,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 
 import numpy as np
@@ -38,6 +39,21 @@ def test_episode_return_is_the_mean_of_episodes_that_ended(clock):
     row = counted.row(2, 20)
     assert row["episode_return"] == 2.0
     assert row["episodes"] == 3
+
+
+def test_a_continuation_goes_on_with_the_returns_and_episodes_of_before(clock):
+    counted = statistics.Statistics({}, 0, clock)
+    for value in range(60):
+        counted.add(report([float(value), 0.0]), value)
+    counters = json.loads(json.dumps(counted.counters()))
+    counted = statistics.Statistics(counters, 600, clock)
+    row = counted.row(60, 600)
+    assert row["episode_return"] == np.mean(range(10, 60)) / 2
+    assert row["episodes"] == 120
+    counted.add(report([100.0, 100.0]), 61)
+    row = counted.row(61, 610)
+    assert row["episode_return"] == (sum(range(11, 60)) + 200) / 100
+    assert row["episodes"] == 122
 
 
 def test_lag_is_updates_between_acting_and_learning_since_the_last_row(clock):
