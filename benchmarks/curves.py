@@ -8,6 +8,7 @@ Each run is a workdir; its last folder name is its label.
 from __future__ import annotations
 
 import argparse
+import itertools
 import pathlib
 from collections.abc import Callable
 
@@ -24,7 +25,13 @@ HEADS = (
     *("tab:blue", "tab:orange", "tab:pink", "tab:green"),
     *("tab:red", "tab:purple", "tab:brown", "tab:olive"),
 )
-RUNS = ("tab:gray", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:olive")
+AGENTS = {
+    "impala": "tab:gray",
+    "impala_aux": "tab:olive",
+    "stac": "tab:orange",
+    "stacx": "tab:blue",
+}
+OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:cyan")  # runs
 
 Curve = tuple[np.ndarray, np.ndarray]  # million frames, values
 
@@ -61,14 +68,26 @@ def known(curve: Curve) -> Curve:
     return curve[0][there], curve[1][there]
 
 
+def colours(labels: list[str]) -> dict[str, str]:
+    """Of <agent> or <agent>_<variant>: the agent's own, but no colour twice."""
+    others = itertools.cycle(OTHERS)
+    chosen: dict[str, str] = {}
+    for label in labels:
+        own = AGENTS.get(label) or AGENTS.get(label.rpartition("_")[0])
+        taken = own is None or own in chosen.values()
+        chosen[label] = next(others) if taken else own
+    return chosen
+
+
 def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
     """Returns above; below them, one panel a metaparameter of the last tuned run."""
     figure = matplotlib.figure.Figure(figsize=(10, 8), layout="constrained")
     grid = figure.add_gridspec(3, 3, height_ratios=(2, 1, 1))
     returns = figure.add_subplot(grid[0, :])
-    returns.set_prop_cycle(color=RUNS)
+    chosen = colours(list(runs))
     for label, rows in runs.items():
-        returns.plot(*column(rows, "episode_return"), label=label)
+        curve = column(rows, "episode_return")
+        returns.plot(*curve, color=chosen[label], label=label)
     returns.set(xlabel="million frames", ylabel="mean return, 100 episodes")
     returns.set_title(title)
     returns.legend()

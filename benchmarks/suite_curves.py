@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import json
 import pathlib
 import re
@@ -43,12 +42,6 @@ TRIVIAL = {
     "cartpole.balance": 745.8,
     "cartpole.swingup": 74.8,
     "walker.stand": 167.3,
-}
-COLOURS = {
-    "impala": "tab:gray",
-    "impala_aux": "tab:olive",
-    "stac": "tab:orange",
-    "stacx": "tab:blue",
 }
 POINTS = 100  # of a curve, as a table
 LAST = 0.05  # of a run: what its final return is the mean over
@@ -121,7 +114,7 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(
         figsize=(5 * columns, 3.2 * rows), layout="constrained"
     )
-    colours = _colours(_agents(tasks))
+    colours = curves.colours(_agents(tasks))
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for panel, (task, agents) in zip(panels, tasks.items(), strict=False):
         for agent, seeds in agents.items():
@@ -130,11 +123,12 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
                 panel.plot(*curve, color=colour, linewidth=0.6, alpha=0.6)
             thick = mean(seeds) if len(seeds) > 1 else next(iter(seeds.values()))
             panel.plot(*thick, color=colour, linewidth=2.0, label=agent)
+        across = {"color": "black", "linewidth": 1.0, "zorder": 0}
         if task in A3C:
-            panel.axhline(A3C[task], color="0.7", zorder=0, label="A3C, 10^8 steps")
+            panel.axhline(A3C[task], linestyle="--", label="A3C, 10^8 steps", **across)
         if task in TRIVIAL:
-            line = {"color": "0.7", "linestyle": ":", "zorder": 0}
-            panel.axhline(TRIVIAL[task], **line, label="best trivial policy")
+            label = "best trivial policy"
+            panel.axhline(TRIVIAL[task], linestyle=":", label=label, **across)
         panel.set_title(task, fontsize="medium")
         panel.set(xlabel="million steps", ylabel="mean return, 100 episodes")
         panel.set_ylim(0, 1000)
@@ -147,18 +141,6 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     panels[0].legend(named.values(), named.keys(), fontsize="small")
     figure.suptitle(title)
     return figure
-
-
-def _colours(labels: list[str]) -> dict[str, str]:
-    """Of <agent> or <agent>_<variant>: the agent's own, but no colour twice."""
-    own_colours = COLOURS.values()
-    others = itertools.cycle(c for c in curves.RUNS if c not in own_colours)
-    colours: dict[str, str] = {}
-    for label in labels:
-        own = COLOURS.get(label) or COLOURS.get(label.rpartition("_")[0])
-        taken = own is None or own in colours.values()
-        colours[label] = next(others) if taken else own
-    return colours
 
 
 def table(tasks: dict[str, Task]) -> str:

@@ -88,8 +88,8 @@ def test_two_runs_of_one_seed_are_refused(tmp_path: pathlib.Path) -> None:
 
 def test_an_agent_has_its_colour_whatever_its_runs_are_called() -> None:
     labels = ["impala_aux", "impala", "stac_easy", "stac_hard", "stacx_features", "x"]
-    colours = suite_curves._colours(labels)
-    own = suite_curves.COLOURS
+    colours = curves.colours(labels)
+    own = curves.AGENTS
     assert colours["impala_aux"] == own["impala_aux"]
     assert colours["impala"] == own["impala"]
     assert (colours["stac_easy"], colours["stacx_features"]) == (
