@@ -167,8 +167,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help=long)
     comma = "separated by commas (default %(default)s)"
     parser.add_argument("--agents", default="stacx", help=comma)
-    runtimes = "lockstep,threads,launchpad"
-    parser.add_argument("--runtimes", default=runtimes, help=comma)
+    here = ",".join(dict.fromkeys(("lockstep", "threads", flags.default_runtime())))
+    parser.add_argument("--runtimes", default=here, help=comma)
     arguments, extra = parser.parse_known_args()
     agents, runtimes = arguments.agents.split(","), arguments.runtimes.split(",")
     with asking.in_one_line(parser):
