@@ -6,9 +6,8 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 
+from launch.flags import USER_ERROR
 from stac.config import ConfigError
-
-USER_ERROR = 2
 
 
 @contextlib.contextmanager

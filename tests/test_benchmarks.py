@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
 from benchmarks import throughput, trivial_policies
 from stac.environments.base import EnvironmentSpec
 from stac.types import Timestep
+from tests import refusals
 
 FEATURES = "control:cartpole.swingup:features"
 
@@ -44,13 +43,7 @@ def test_what_commands_would_refuse_is_told_before_anything_is_measured(
 
     monkeypatch.setattr(throughput, "alone", measured)
     monkeypatch.setattr(throughput, "runtime", measured)
-    monkeypatch.setattr(sys, "argv", ["throughput", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        throughput.main()
-    assert ended.value.code == 2
-    printed = capsys.readouterr().err
-    assert printed.count("\n") == 1
-    assert said in printed
+    assert said in refusals.of(throughput.main, arguments, monkeypatch, capsys)
 
 
 class Counting:
