@@ -7,7 +7,6 @@ Whatever a user gets wrong ends with exit status 2 and one line on stderr.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import pathlib
@@ -20,6 +19,7 @@ from absl import flags
 
 from launch import overrides
 from stac import challenges
+from stac.checks import nearest
 from stac.config import RUNTIMES, Config, ConfigError, RunError, choose
 from stac.environments import make
 from stac.runtime import lines, workdir
@@ -168,16 +168,8 @@ def _define(argv: Sequence[str], domain: Domain) -> flags.FlagValues:
 
 
 class _Whole(flags.ArgumentParser[int]):
-    """Whole numbers, also written 1e6 or 1_000_000."""
-
     def parse(self, argument: str | int) -> int:
-        try:
-            return int(argument)
-        except ValueError:
-            with contextlib.suppress(ValueError, OverflowError):
-                if (number := float(argument)) == int(number):
-                    return int(number)
-        raise ValueError("must be a whole number")
+        return overrides.whole(argument)
 
 
 def _define_common(values: flags.FlagValues) -> None:
@@ -213,7 +205,7 @@ def _read(values: flags.FlagValues, argv: Sequence[str], strict: bool) -> None:
 def _unknown_flag(name: str, known: Sequence[str]) -> str:
     if name.startswith("lp_"):
         return f"--{name} is Launchpad's: it needs --runtime=launchpad"
-    near = difflib.get_close_matches(name, known, n=2)
+    near = nearest(name, known)
     hint = f"did you mean --{' or --'.join(near)}?" if near else "see --help"
     return f"unknown flag --{name}: {hint}"
 

@@ -6,6 +6,7 @@ are checked first, so that a wrong one is answered with the nearest right ones.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import typing
@@ -79,6 +80,21 @@ def values(config: Config) -> dict[str, Any]:
     }
 
 
+def whole(written: str | int) -> int:
+    """Reads a whole number, also 1e6 or 1_000_000.
+
+    Raises:
+      ValueError: it is none.
+    """
+    try:
+        return int(written)
+    except ValueError:
+        with contextlib.suppress(ValueError, OverflowError):
+            if (number := float(written)) == int(number):
+                return int(number)
+    raise ValueError("must be a whole number")
+
+
 def _spell(argument: str) -> str:
     match = _OVERRIDE.match(argument)
     if match is None:
@@ -87,11 +103,16 @@ def _spell(argument: str) -> str:
         raise ConfigError(f"{argument}: write --config.<name>=<value>")
     if match["name"] in ELSEWHERE:
         raise ConfigError(f"{argument}: use {ELSEWHERE[match['name']]}")
-    fields = {_spoken(name): name for name in flat(dataclasses.asdict(Config()))}
+    plain = flat(dataclasses.asdict(Config()))
+    fields = {_spoken(name): name for name in plain}
     name = choose("configuration key", _spoken(match["name"]), fields)
     if match["rest"] is None:
         raise ConfigError(f"{argument}: write --config.{name}=<value>")
-    return f"--config.{fields[name]}{match['rest']}"
+    value = match["rest"].removeprefix("=")
+    if type(plain[fields[name]]) is int:
+        with contextlib.suppress(ValueError):  # what is none is refused when it is read
+            value = str(whole(value))
+    return f"--config.{fields[name]}={value}"
 
 
 def _spoken(name: str) -> str:

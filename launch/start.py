@@ -19,7 +19,7 @@ _PROBE_SECONDS = 60.0
 SLOW = {  # by torso; measured on 2 cores, see BUILD_NOTES.md
     "deep": "the deep network learns from about 240 frames/s on 2 CPU cores;"
     " --network=shallow is meant for a CPU",
-    "residual_strided": "pixels are learned from at a few frames/s on 2 CPU cores;"
+    "residual_strided": "pixels are learned from at about 20 frames/s on 2 CPU cores;"
     " --observations=features is meant for a CPU",
 }
 

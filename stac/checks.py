@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_FARTHEST = 0.45  # share of two names' letters that they do not have in common
+
 
 class ConfigError(ValueError):
     """What the user asked for cannot be; the message is one line that says the cure."""
@@ -22,12 +24,28 @@ def choose(what: str, value: str, choices: Iterable[str]) -> str:
     choices = list(choices)
     if value in choices:
         return value
-    spelled = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(value.lower(), spelled, n=3, cutoff=0.4)
-    near = [] if value == "list" else [spelled[name] for name in near]
+    near = [] if value == "list" else nearest(value, choices)
     hint = f"did you mean {' or '.join(near)}?" if near else ""
     known = hint or f"choose one of {', '.join(choices)}"
     raise ConfigError(f"unknown {what} {value!r}: {known}")
+
+
+def nearest(value: str, choices: Iterable[str]) -> list[str]:
+    """Returns what `value` may have meant: up to three choices, the likeliest first.
+
+    Those that contain it; else those spelled like it, and none of them more than
+    three times as far from it as the nearest.
+    """
+    asked = value.lower()
+    far = {
+        choice: 1 - difflib.SequenceMatcher(a=choice.lower(), b=asked).ratio()
+        for choice in choices
+    }
+    near = [choice for choice in far if asked and asked in choice.lower()]
+    if not near:
+        limit = min(_FARTHEST, 3 * min(far.values(), default=0))
+        near = [choice for choice in far if far[choice] <= limit]
+    return sorted(near, key=lambda choice: far[choice])[:3]
 
 
 def check(condition: bool, message: str) -> None:

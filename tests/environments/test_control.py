@@ -129,7 +129,7 @@ def test_no_two_tasks_have_the_same_letters():
 
 
 def test_an_unknown_task_is_refused_with_the_nearest():
-    expected = r"^unknown control task 'walker.wolk': did you mean walker.walk or "
+    expected = r"^unknown control task 'walker.wolk': did you mean walker.walk\?"
     for refuse in (control.task, built):
         with pytest.raises(config.ConfigError, match=expected):
             refuse("walker.wolk")

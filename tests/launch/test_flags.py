@@ -75,6 +75,7 @@ def test_overrides_win_over_flags_and_flags_over_the_row() -> None:
 @pytest.mark.parametrize("spelling", ["1000000", "1e6", "1_000_000"])
 def test_a_million_may_be_spelt_as_people_do(spelling: str) -> None:
     assert parsed(f"--total_frames={spelling}").total_frames == 1_000_000
+    assert parsed(f"--config.total_frames={spelling}").total_frames == 1_000_000
 
 
 def test_overrides_have_the_type_of_their_field() -> None:
@@ -146,7 +147,8 @@ BAD = {
     "james_bond": "unexpected argument 'james_bond': write --name=value",
     "--agent=stax": "unknown agent 'stax': did you mean stacx or stac?",
     "--agent=": "unknown agent '': choose one of impala, impala_aux, stac, stacx",
-    "--game=breakuot": "unknown game 'breakuot': did you mean breakout",
+    "--game=breakuot": "unknown game 'breakuot': did you mean breakout?",
+    "--game=james": "unknown game 'james': did you mean jamesbond?",
     "--network=deeep": "unknown network 'deeep': did you mean deep?",
     "--runtime=thread": "unknown runtime 'thread': did you mean threads",
     "--lp_launch_type=local_mt": "--lp_launch_type is Launchpad's: it needs --runtime",
@@ -171,8 +173,9 @@ BAD = {
     "--config.seed": "--config.seed: write --config.seed=<value>",
     "--config.sed=1": "unknown configuration key 'sed': did you mean seed",
     "--config.batch=3": "unknown configuration key 'batch': did you mean batch.",
-    "--config.agent.outer.gama=1": "did you mean agent.outer.gamma or",
-    "--config.agent.outer.lamda=1": "did you mean agent.outer.lambda or",
+    "--config.agent.outer.gama=1": "did you mean agent.outer.gamma?",
+    "--config.gamma=1": "did you mean agent.outer.gamma or agent.gamma_embedding or",
+    "--config.agent.outer.lamda=1": "did you mean agent.outer.lambda?",
     "--config.agent.outer.gamma=1.5": "agent.outer.gamma=1.5: must be in [0, 1]",
     "--config.agent.outer.gamma=nan": "agent.outer.gamma=nan: must be in [0, 1]",
     "--config.agent.outer.gamma=x": "--config.agent.outer.gamma=x: must be a number",
@@ -180,6 +183,7 @@ BAD = {
     "--config.agent.initial_raw=nan": "agent.initial_raw=nan: must be between",
     "--config.optimizer.learning_rate=inf": "optimizer.learning_rate=inf: must be",
     "--config.agent.heads=2.5": "--config.agent.heads=2.5: must be a whole number",
+    "--config.agent.heads=inf": "--config.agent.heads=inf: must be a whole number",
     "--config.agent.name=stac": "--config.agent.name=stac: use --agent",
     "--config.agent.self_tuned=lamda": "unknown metaparameter 'lamda': did you mean",
     "--config.network.mlp_hiddens=(1,2.5)": "network.mlp_hiddens=(1, 2.5): write whole",
