@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from stac.checks import check, choose
+from stac.checks import ConfigError, check, choose
 
 BUFFERS = ("faithful", "reset")
 SCHEDULERS = (
@@ -52,12 +52,13 @@ class Challenges:
     # A parameter of the model that changes between episodes.
     perturbation: str = ""  # of stac.environments.realworld_models.PARAMETERS; "": none
     perturbation_numbers_of: str = ""  # whose start, minimum, … these are; "": anyone's
-    perturbation_scheduler: str = "uniform"  # the original's default: constant
+    # The original's default is constant. What a scheduler does without is refused.
+    perturbation_scheduler: str = "uniform"
     perturbation_period: int = 1  # episodes between changes; the first begins with one
     perturbation_start: float = OWN  # in the parameter's unit, like the next three
     perturbation_minimum: float = OWN
     perturbation_maximum: float = OWN
-    perturbation_std: float = OWN  # of a change; "uniform" does without
+    perturbation_std: float = OWN  # of a change
 
     # Entries of the observation that are standard normal noise.
     dummy_dimensions: int = 0
@@ -119,6 +120,8 @@ def check_changes(plain: Challenges, changed: Challenges) -> None:
     Raises:
       ConfigError: it does nothing.
     """
+    scheduler = changed.perturbation_scheduler
+    unread = _UNREAD.get(scheduler, ())
     for field in dataclasses.fields(Challenges):
         value = getattr(changed, field.name)
         if value == getattr(plain, field.name):
@@ -126,10 +129,16 @@ def check_changes(plain: Challenges, changed: Challenges) -> None:
         said = f"{_PREFIX}.{field.name}={value}: does nothing without {_PREFIX}"
         for owner in needs(field.name):
             check(bool(getattr(changed, owner)), f"{said}.{owner}")
-        repeats = (
-            field.name != "action_repetition" or changed.action_repetition_steps > 1
-        )
-        check(not value or repeats, f"{said}.action_repetition_steps=<2 or more>")
+        if field.name in unread and value != OWN:
+            raise ConfigError(f"{said}.perturbation_scheduler other than {scheduler}")
+        if field.name == "action_repetition" and value:
+            once = changed.action_repetition_steps == 1
+            check(not once, f"{said}.action_repetition_steps=<2 or more>")
+    check(
+        not changed.safety or changed.safety_observed or changed.multi_objective,
+        f"{_PREFIX}.safety: constraints that are not observed change nothing: leave"
+        f" safety_observed or set {_PREFIX}.multi_objective",
+    )
 
 
 _PREFIX = "environment.challenges"
@@ -163,6 +172,12 @@ _RANGES = (  # (fields, lowest, highest, what is said)
         *(0, 1, "must be in [0, 1]"),
     ),
 )
+# What rules of stac.environments.realworld_schedules do without.
+_UNREAD = {
+    "constant": ("perturbation_std", "perturbation_period"),
+    "uniform": ("perturbation_start", "perturbation_std"),
+    "saw_wave": ("perturbation_start",),
+}
 _PERTURBATION = (
     *("perturbation_start", "perturbation_minimum"),
     *("perturbation_maximum", "perturbation_std"),

@@ -67,8 +67,8 @@ def schedule(
         whose in ("", challenges.perturbation),
         f"environment.challenges.perturbation={challenges.perturbation}: the combined"
         f" challenge's numbers are {whose}'s; set perturbation_numbers_of="
-        f"{challenges.perturbation} and perturbation_minimum, _maximum, _start and"
-        " _std as well (-1: its own)",
+        f"{challenges.perturbation}, perturbation_minimum, _maximum and what else"
+        f" {challenges.perturbation_scheduler} reads as well (-1: its own)",
     )
     numbers = {}
     for name in Range._fields:

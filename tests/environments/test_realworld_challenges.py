@@ -12,7 +12,7 @@ from configs import control
 from configs import realworld as numbers
 from launch import flags, overrides
 from launch import realworld as command
-from stac.challenges import OWN, Challenges
+from stac.challenges import OWN, SCHEDULERS, Challenges
 from stac.config import Config, ConfigError
 from stac.environments import realworld_schedules
 from tests.environments.realworld_twin import FACTS
@@ -98,6 +98,14 @@ def needed(name: str) -> dict[str, object]:
             "multi_objective": True,
             "multi_objective_observed": True,
         }
+    if name in ("perturbation_start", "perturbation_std"):
+        return {"perturbation": "pole_mass", "perturbation_scheduler": "random_walk"}
+    if name == "safety_observed":
+        return {
+            "safety": True,
+            "multi_objective": True,
+            "multi_objective_coefficient": 0.5,
+        }
     for switch, value in (("safety", True), ("perturbation", "pole_mass")):
         if name.startswith(f"{switch}_"):
             return {switch: value}
@@ -117,6 +125,44 @@ def test_a_number_that_would_change_nothing_is_refused(name: str) -> None:
         value = "false"
     with pytest.raises(ConfigError, match=f"{PREFIX}{name}=.*: does nothing without"):
         parsed("--challenge=none", f"--config.{PREFIX}{name}={value}")
+
+
+RANGE = realworld_schedules.Range(start=1.0, minimum=0.5, maximum=2.0, std=0.5)
+OTHER = {"start": 0.9, "minimum": 1.5, "maximum": 0.9, "std": 0.3}
+
+
+def course(scheduler: str, within: realworld_schedules.Range) -> list[float]:
+    random = np.random.default_rng(0)
+    schedule = realworld_schedules.Schedule(scheduler, within, random)
+    return [schedule.next() for _ in range(50)]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("number", [*OTHER, "period"])
+def test_what_the_scheduler_does_not_read_is_refused(number: str, scheduler: str):
+    if number == "period":
+        read = scheduler != "constant"
+    else:
+        other = RANGE._replace(**{number: OTHER[number]})
+        read = course(scheduler, other) != course(scheduler, RANGE)
+    asked = {
+        "perturbation": "joint_damping",
+        "perturbation_scheduler": scheduler,
+        f"perturbation_{number}": 2,
+    }
+    arguments = [f"--config.{PREFIX}{name}={value}" for name, value in asked.items()]
+    if read:
+        parsed("--challenge=none", *arguments)
+    else:
+        message = rf"_{number}=2.*: does nothing without .* other than {scheduler}$"
+        with pytest.raises(ConfigError, match=message):
+            parsed("--challenge=none", *arguments)
+
+
+def test_a_number_of_the_parameters_own_may_always_be_asked_for():
+    own = [f"--config.{PREFIX}perturbation_{name}=-1" for name in ("start", "std")]
+    found = parsed("--challenge=hard", *own).environment.challenges
+    assert (found.perturbation_start, found.perturbation_std) == (OWN, OWN)
 
 
 def test_what_is_taken_out_of_a_combination_may_leave_its_numbers() -> None:
@@ -267,6 +313,10 @@ def test_every_range_is_checked():
         (
             [f"--config.{PREFIX}multi_objective_coefficient=0.5"],
             f"does nothing without {PREFIX}multi_objective",
+        ),
+        (
+            [f"--config.{PREFIX}safety=true", f"--config.{PREFIX}safety_observed=0"],
+            "safety: constraints that are not observed change nothing: leave",
         ),
         (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
         (["--agent=stax"], "unknown agent 'stax': did you mean"),
