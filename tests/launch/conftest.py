@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import pathlib
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,3 +24,34 @@ def start() -> Iterator[Callable[..., runs.Run]]:
     yield begin
     for run in started:
         run.kill()
+
+
+class Said:
+    """What threads say on stderr, from `listen` on.
+
+    pytest's own captures empty the file that they read, and lose what is said in
+    between; and they take stderr back when a test's fixtures are there.
+    """
+
+    def __init__(self, path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
+        raw = path.open("ab", buffering=0)
+        self.stream = io.TextIOWrapper(raw, write_through=True)  # type: ignore[arg-type]
+        self._path, self._patch, self._taken = path, patch, 0
+
+    def listen(self) -> None:
+        self._patch.setattr(sys, "stderr", self.stream)
+
+    def take(self) -> str:
+        """All that was said since the last time."""
+        new = self._path.read_bytes()[self._taken :]
+        self._taken += len(new)
+        return new.decode()
+
+
+@pytest.fixture
+def said(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Said]:
+    heard = Said(tmp_path_factory.mktemp("said") / "stderr", monkeypatch)
+    with heard.stream:
+        yield heard

@@ -122,23 +122,24 @@ def test_an_actor_that_hangs_is_replaced_and_leaves_when_it_wakes(
     assert not running.is_alive()
 
 
-def test_in_lockstep_an_actor_that_hangs_is_named(tmp_path, monkeypatch, capsys):
+def test_in_lockstep_an_actor_that_hangs_is_named(tmp_path, monkeypatch, said):
     for name in ("hung", "released", "closed"):
         setattr(Hanging, name, threading.Event())
     monkeypatch.setattr(catch, "Catch", Hanging)
     watched = config("lockstep", silence_seconds=2, num_actors=1)
+    said.listen()
+    heard = []
     running = threading.Thread(target=local.run, args=(watched, tmp_path), daemon=True)
     running.start()
     try:
         assert Hanging.hung.wait(60)
-        said = []
-        wait_for(lambda: said.extend(capsys.readouterr().err.splitlines()) or said)
+        wait_for(lambda: heard.append(said.take()) or any(heard))
         time.sleep(3)  # it is told once
     finally:
         Hanging.released.set()
         running.join(60)
     assert not running.is_alive()
-    [line] = said + capsys.readouterr().err.splitlines()
+    [line] = "".join([*heard, said.take()]).splitlines()
     assert line.startswith("actor/0: no sign of life for 2 s in wait (threading")
     assert rows(tmp_path)[-1]["frames"] >= watched.total_frames
 

@@ -25,15 +25,14 @@ LIVES = """
     from launch import child
     from stac.runtime.shutdown import Stop
     stop = Stop()
+    {before}
     child.live(stop, grace_seconds={grace})
     print("at work", file=sys.stderr, flush=True)
 """
-OBEYS = LIVES.format(grace=60) + "    stop.wait(60)\n"
-HANGS = LIVES.format(grace=60) + "    time.sleep(60)\n"
-HANGS_WITH_GRACE = (
-    LIVES.format(grace=0.2)
-    + "    stop.saves(lambda: print('saved', file=sys.stderr)); time.sleep(60)\n"
-)
+SAVES = "stop.saves(lambda: print('saved', file=sys.stderr))"
+OBEYS = LIVES.format(grace=60, before="") + "    stop.wait(60)\n"
+HANGS = LIVES.format(grace=60, before="") + "    time.sleep(60)\n"
+HANGS_WITH_GRACE = LIVES.format(grace=0.2, before=SAVES) + "    time.sleep(60)\n"
 IMPORTS = "import time; time.sleep(60)"
 ENDS = "raise SystemExit(3)"
 
@@ -51,13 +50,12 @@ class Command(NamedTuple):
         return {"PYTHONPATH": str(conftest.ROOT)}
 
 
-def wait_for(capfd: pytest.CaptureFixture[str], times: int) -> None:
-    """Waits until so many children are at work."""
-    deadline, seen = time.monotonic() + SOON, ""
-    while seen.count("at work") < times:
-        assert time.monotonic() < deadline, seen
+def wait_for_work(running: processes.Processes) -> None:
+    """Waits until all children are at work. (capfd loses what is said as it reads.)"""
+    deadline = time.monotonic() + SOON
+    while not all(process.beats for process in running.everyone):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-        seen += capfd.readouterr().err
 
 
 def alive(session: int) -> bool:
@@ -66,9 +64,9 @@ def alive(session: int) -> bool:
     return found.returncode == 0
 
 
-def test_children_that_are_asked_end_well(capfd):
+def test_children_that_are_asked_end_well():
     running = processes.Processes([Command("a/0", OBEYS), Command("a/1", OBEYS)], [])
-    wait_for(capfd, 2)
+    wait_for_work(running)
     running.ask()
     assert running.wait() is None
     assert [process.status for process in running.finish(SOON)] == [0, 0]
@@ -109,23 +107,23 @@ def test_a_child_that_still_imports_ends_at_once():
     assert time.monotonic() - asked < SOON / 2
 
 
-def test_who_does_not_end_in_time_is_killed(capfd):
+def test_who_does_not_end_in_time_is_killed():
     running = processes.Processes([Command("a/0", HANGS)], [])
-    wait_for(capfd, 1)
+    wait_for_work(running)
     assert [process.status for process in running.finish(0.5)] == [-signal.SIGKILL]
 
 
 def test_who_hangs_saves_and_leaves_when_its_grace_is_over(capfd):
     running = processes.Processes([Command("a/0", HANGS_WITH_GRACE)], [])
-    wait_for(capfd, 1)
+    wait_for_work(running)
     assert [process.status for process in running.finish(SOON)] == [0]
     assert "saved" in capfd.readouterr().err
 
 
-def test_who_serves_the_others_is_asked_when_they_are_gone(capfd):
+def test_who_serves_the_others_is_asked_when_they_are_gone():
     commands = [Command("queue/0", OBEYS), Command("actor/0", OBEYS)]
     running = processes.Processes(commands, ["queue"])
-    wait_for(capfd, 2)
+    wait_for_work(running)
     running.ask()
     actor, queue = running.finish(SOON)
     assert (actor.role, actor.status, queue.role, queue.status) == (

@@ -35,11 +35,13 @@ def kill(run: Run, role: str, number: signal.Signals = signal.SIGKILL) -> int:
 
 
 def learns_on(run: Run, workdir: pathlib.Path, since: int) -> None:
-    """Waits for a line of the terminal with more updates than there were."""
-    updates = rows(workdir)[-1]["updates"]
-    while rows(workdir)[-1]["updates"] < updates + 10:
+    """Waits until the new actor is known, and for ten updates more than there were."""
+    before = None
+    while before is None or rows(workdir)[-1]["updates"] < before + 10:
         run.wait_for(" updates", since)
         since = len(run.lines)
+        if before is None and rows(workdir)[-1]["actor_restarts"]:
+            before = rows(workdir)[-1]["updates"]
 
 
 def test_an_actor_that_is_killed_starts_again_and_the_run_goes_on(start, tmp_path):

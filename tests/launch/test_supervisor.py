@@ -16,7 +16,7 @@ from tests.launch.test_processes import IMPORTS, LIVES, SOON, Command
 
 pytestmark = pytest.mark.faults
 
-AT_WORK = LIVES.format(grace=60)
+AT_WORK = LIVES.format(grace=60, before="")
 OBEYS = AT_WORK + "    stop.wait(60)\n"
 TELLS_ITS_PAST = """
     import os
@@ -70,13 +70,14 @@ class Watched:
 
 
 @pytest.fixture(name="watch")
-def _watch(monkeypatch):
-    """Starts a Watched whose children are gone when the test is over."""
+def _watch(monkeypatch, said):
+    """Starts a Watched, heard, whose children are gone when the test is over."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(supervisor, "TICK_SECONDS", 0.05)
     started = []
 
     def start(**arguments):
+        said.listen()
         started.append(Watched(**arguments))
         return started[-1]
 
@@ -87,22 +88,22 @@ def _watch(monkeypatch):
         one.finish()
 
 
-def heard(capfd, words, seen=""):
+def heard(said, words, seen=""):
     """All of stderr, up to some words that must come."""
     deadline = time.monotonic() + SOON
     while words not in seen:
         assert time.monotonic() < deadline, seen
         time.sleep(0.02)
-        seen += capfd.readouterr().err
+        seen += said.take()
     return seen
 
 
-def test_an_actor_that_is_killed_starts_again_and_is_told_of_its_past(watch, capfd):
+def test_an_actor_that_is_killed_starts_again_and_is_told_of_its_past(watch, said):
     watched = watch(actor=AT_WORK + TELLS_ITS_PAST + "    stop.wait(60)\n")
-    heard(capfd, "None\n")
+    heard(said, "None\n")
     before = watched.pid("actor")
     os.kill(before, signal.SIGKILL)
-    seen = heard(capfd, "[1, 0.05, [")
+    seen = heard(said, "[1, 0.05, [")
     assert (
         "actor/0 was killed by SIGKILL; starting it again in 0.05 s (1 of 10 in" in seen
     )
@@ -111,86 +112,84 @@ def test_an_actor_that_is_killed_starts_again_and_is_told_of_its_past(watch, cap
     assert watched.ended() is None
 
 
-def test_an_actor_that_dies_too_often_ends_the_run_with_its_last_words(watch, capfd):
+def test_an_actor_that_dies_too_often_ends_the_run_with_its_last_words(watch, said):
     watched = watch(limit=1, actor=DIES, learner=OBEYS)
     ended = watched.ended()
     assert ended.title == "actor/0"
-    capfd.readouterr()
+    said.take()
     assert watched.supervisor.report(ended) == hosts.FAILED
-    assert capfd.readouterr().err == (
+    assert said.take() == (
         "actor/0 was killed by SIGABRT: the run is stopped\nits last words\n"
     )
 
 
-def test_what_an_actor_lived_through_counts_as_its_deaths_do(watch, capfd):
+def test_what_an_actor_lived_through_counts_as_its_deaths_do(watch, said):
     watched = watch(limit=3, actor=FAILS_THEN_DIES)
     watched.ended()
-    seen = heard(capfd, "too often")
+    seen = heard(said, "too often")
     assert seen.count("actor/0 ended with status 9; starting it again") == 1
     assert "(2 of 3 in 10 min)" in seen
     assert "(4 of 3 in 10 min): the run is stopped" in seen
 
 
-def test_an_actor_that_gives_up_ends_the_run_with_its_own_traceback(watch, capfd):
+def test_an_actor_that_gives_up_ends_the_run_with_its_own_traceback(watch, said):
     watched = watch(actor=GIVES_UP)
     watched.supervisor.report(watched.ended())
-    assert heard(capfd, "stopped").endswith(
+    assert heard(said, "stopped").endswith(
         "actor/0 failed: OSError: x: the run is stopped\nTraceback\nOSError: x\n"
     )
 
 
-def test_an_actor_whose_environment_hangs_starts_again(watch, capfd):
+def test_an_actor_whose_environment_hangs_starts_again(watch, said):
     watched = watch(limit=1, actor=HANGS)
     watched.ended()
-    seen = heard(capfd, "too often")
+    seen = heard(said, "too often")
     assert "actor/0 gives no sign; starting it again in 0.05 s (1 of 1 in" in seen
 
 
-def test_an_actor_that_is_stopped_is_killed_and_starts_again(watch, capfd):
+def test_an_actor_that_is_stopped_is_killed_and_starts_again(watch, said):
     watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
-    heard(capfd, "at work\nat work")
+    heard(said, "at work\nat work")
     before = watched.pid("actor")
     os.kill(before, signal.SIGSTOP)
-    seen = heard(capfd, "at work")
+    seen = heard(said, "at work")
     assert "actor/0 gave no sign of life for 3 s; starting it again" in seen
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
 
 
-def test_a_learner_that_is_stopped_is_woken_to_save_and_the_run_has_failed(
-    watch, capfd
-):
+def test_a_learner_that_is_stopped_is_woken_to_save_and_the_run_has_failed(watch, said):
     watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
-    heard(capfd, "at work\nat work")
+    heard(said, "at work\nat work")
     os.kill(watched.pid("learner"), signal.SIGSTOP)
     ended = watched.ended()
     watched.finish()
     assert (ended.role, ended.status) == ("learner", 0)
     assert watched.supervisor.report(ended) == hosts.FAILED
-    assert heard(capfd, "stopped").endswith(
+    assert heard(said, "stopped").endswith(
         "learner/0 gave no sign of life for 3 s: the run is stopped\n"
     )
 
 
 @pytest.mark.parametrize("role", ["learner", "queue"])
-def test_the_end_of_any_other_is_the_end_of_the_run(role, watch, capfd):
+def test_the_end_of_any_other_is_the_end_of_the_run(role, watch, said):
     watched = watch(actor=OBEYS, **{role: OBEYS})
-    heard(capfd, "at work\nat work")
+    heard(said, "at work\nat work")
     os.kill(watched.pid(role), signal.SIGKILL)
     assert watched.supervisor.report(watched.ended()) == hosts.FAILED
-    said = f"{role}/0 was killed by SIGKILL: the run is stopped\n"
-    assert heard(capfd, "stopped").endswith(said)
+    line = f"{role}/0 was killed by SIGKILL: the run is stopped\n"
+    assert heard(said, "stopped").endswith(line)
 
 
-def test_a_users_mistake_ends_the_run_and_is_told_once(watch, capfd):
+def test_a_users_mistake_ends_the_run_and_is_told_once(watch, said):
     watched = watch(actor=AT_WORK + "    child.leave(2)\n")
     assert watched.supervisor.report(watched.ended()) == hosts.USER_ERROR
-    assert "stopped" not in capfd.readouterr().err
+    assert "stopped" not in said.take()
 
 
-def test_who_still_imports_may_be_silent_for_longer(watch, capfd):
+def test_who_still_imports_may_be_silent_for_longer(watch, said):
     watched = watch(actor=IMPORTS, silence=1.0)
     time.sleep(3)
     watched.running.ask()
     assert watched.ended() is None
-    assert "no sign of life" not in capfd.readouterr().err
+    assert "no sign of life" not in said.take()
