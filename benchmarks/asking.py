@@ -1,19 +1,35 @@
-"""What every script here answers to a wrong command line."""
+"""What every script here answers to a wrong command line, and to Ctrl-C."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from launch.flags import USER_ERROR
+from launch.flags import USER_ERROR, Help
 from stac.config import ConfigError
+
+INTERRUPTED = 130  # as a shell has it
+
+
+def run(main: Callable[[], int | None]) -> int:
+    """Returns an exit status; Ctrl-C ends without a traceback."""
+    try:
+        return main() or 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 @contextlib.contextmanager
 def in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """A mistake of the user's ends with one line and status 2, as the commands do."""
+    """A mistake of the user's ends with one line and status 2, as the commands do.
+
+    What was asked of a command that it lists, such as its tasks, is printed.
+    """
     try:
         yield
+    except Help as text:
+        print(text)
+        parser.exit()
     except (ConfigError, OSError) as error:
         parser.exit(USER_ERROR, f"{parser.prog}: {error}\n")

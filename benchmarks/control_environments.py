@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 import statistics
+import sys
 import time
 
 import numpy as np
@@ -29,7 +30,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tasks", default=TASKS, help="task or task:pixels, …")
-    parser.add_argument("--envs", default="24,32", help="environments, …")
+    parser.add_argument("--envs", type=_counts, default="24,32", help="so many, …")
     parser.add_argument("--threads", type=int, default=make.share_of_cores(1))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
@@ -37,7 +38,7 @@ def main() -> None:
     print(f"{given.threads} threads or processes; steps/s: median (best)")
     print(f"{'task':<24} {'E':>3}" + "".join(f"{way:>18}" for way in WAYS), flush=True)
     for task in given.tasks.split(","):
-        for num_envs in map(int, given.envs.split(",")):
+        for num_envs in given.envs:
             with asking.in_one_line(parser):
                 ways = [built(task, way, num_envs, given.threads) for way in WAYS]
             rounds = [
@@ -51,6 +52,10 @@ def main() -> None:
                 for rates in zip(*rounds, strict=True)
             )
             print(f"{task:<24} {num_envs:>3}" + "".join(cells), flush=True)
+
+
+def _counts(written: str) -> list[int]:
+    return [int(count) for count in written.split(",")]
 
 
 def built(task: str, way: str, num_envs: int, threads: int) -> batched.Batched:
@@ -79,4 +84,4 @@ def steps_per_second(environment: batched.Batched, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import pathlib
+import sys
 from collections.abc import Callable
 
 import matplotlib.figure
@@ -69,11 +70,12 @@ def known(curve: Curve) -> Curve:
 
 
 def colours(labels: list[str]) -> dict[str, str]:
-    """Of <agent> or <agent>_<variant>: the agent's own, but no colour twice."""
+    """Of <agent> or <agent>_<what else>: the agent's own, but no colour twice."""
     others = itertools.cycle(OTHERS)
     chosen: dict[str, str] = {}
     for label in labels:
-        own = AGENTS.get(label) or AGENTS.get(label.rpartition("_")[0])
+        named = [agent for agent in AGENTS if f"{label}_".startswith(f"{agent}_")]
+        own = AGENTS[max(named, key=len)] if named else None
         taken = own is None or own in chosen.values()
         chosen[label] = next(others) if taken else own
     return chosen
@@ -143,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from benchmarks import asking
 from launch import catch, flags
 from stac import config as configuration
 from stac.config import Config
@@ -225,6 +226,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="words of fault or runtime: a, b")
     only = parser.parse_args().only
+    with asking.in_one_line(parser):
+        configuration.check(
+            any(chosen(only)), f"--only={only}: no fault and runtime has these words"
+        )
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # the tests': no user has it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no run outlives this
     failed = 0
@@ -241,4 +246,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(asking.run(main))

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 
 import jax
 import numpy as np
 
+from benchmarks import asking
 from configs import atari as numbers
 from stac.agents import actor_critic, base
 from stac.environments.base import EnvironmentSpec
@@ -58,11 +60,12 @@ def main() -> None:
     print(f"{'network':10} {'agent':12} {'GFLOP':>8} {'ratio':>6}")
     for network in arguments.networks.split(","):
         for pair in PAIRS:
-            flops = [count(agent, network, arguments.batch_size) for agent in pair]
+            with asking.in_one_line(parser):
+                flops = [count(agent, network, arguments.batch_size) for agent in pair]
             for agent, found in zip(pair, flops, strict=True):
                 ratio = found / flops[0]
                 print(f"{network:10} {agent:12} {found / 1e9:8.2f} {ratio:6.3f}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))

@@ -20,8 +20,10 @@ import time
 
 import psutil
 
+from benchmarks import asking
 from stac.runtime import loggers
 
+COMMAND = (sys.executable, "-m", "launch.atari")
 LOOKS = 6  # in equal steps, after one when all has begun
 
 
@@ -53,6 +55,14 @@ def watch(process: subprocess.Popen, minutes: list[float]) -> list[dict[str, flo
     return seen
 
 
+def interrupt(process: subprocess.Popen) -> tuple[int, float]:
+    """Ends its session as a terminal does, if it has not ended; status and seconds."""
+    asked = time.monotonic()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    return process.wait(timeout=60), time.monotonic() - asked
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -61,31 +71,28 @@ def main() -> None:
     lines: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder) / "run"
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "launch.atari", f"--workdir={workdir}"),
-                *arguments.command,
-            ],
+        with subprocess.Popen(
+            [*COMMAND, f"--workdir={workdir}", *arguments.command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-        reader = threading.Thread(target=_copy, args=(process.stdout, lines))
-        reader.start()
-        every = [arguments.minutes * part / LOOKS for part in range(1, LOOKS + 1)]
-        seen = watch(process, [min(2.0, every[0] / 2), *every])
-        asked = time.monotonic()
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        status = process.wait(timeout=60)
-        took = time.monotonic() - asked
-        reader.join(timeout=10)
-        rows = loggers.rows(workdir / "metrics.jsonl")
+        ) as process:
+            copy = threading.Thread(target=_copy, args=(process.stdout, lines))
+            copy.start()
+            every = [arguments.minutes * part / LOOKS for part in range(1, LOOKS + 1)]
+            try:
+                seen = watch(process, [min(2.0, every[0] / 2), *every])
+            finally:
+                status, took = interrupt(process)
+            copy.join(timeout=10)
+        metrics = workdir / "metrics.jsonl"
+        rows = loggers.rows(metrics) if metrics.exists() else []
         files = [path for path in workdir.rglob("*") if path.is_file()]
         written = sum(path.stat().st_size for path in files) / 2**20
     if not rows:
-        sys.exit("the command ended before its first update: give it more minutes")
+        sys.exit(f"no update was made: the command ended {status}; more --minutes?")
     report(lines, seen, rows[-1])
     print(f"files {len(files)}, {written:.1f} MiB")
     print(f"exit status {status}, {took:.1f} s after Ctrl-C")
@@ -126,4 +133,4 @@ def report(lines: list[str], seen: list[dict[str, float]], last: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))

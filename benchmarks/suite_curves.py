@@ -9,7 +9,7 @@ where known, two lines across: A3C after 10^8 steps, and the best policy of
 `benchmarks.trivial_policies`. Beside the figure goes a table of the curves, .csv.
 
 A return, here as in metrics.jsonl, is the mean of the 100 episodes that ended last: on
-the suite what was learned some 100,000 steps before, and later.
+the suite, of policies that are up to 100,000 steps old.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import csv
 import json
 import pathlib
 import re
+import sys
 
 import matplotlib.figure
 import matplotlib.lines
@@ -26,6 +27,7 @@ import numpy as np
 
 from benchmarks import asking, curves
 from benchmarks.curves import Curve
+from configs import control, realworld
 from stac.config import check
 
 # Mean returns after 10^8 steps from features: Tassa et al. (2018), the table of A3C.
@@ -41,6 +43,7 @@ TRIVIAL = {
     "ball_in_cup.catch": 123.8,
     "cartpole.balance": 745.8,
     "cartpole.swingup": 74.8,
+    "cartpole.swingup, realworld easy": 72.6,
     "walker.stand": 167.3,
 }
 POINTS = 100  # of a curve, as a table
@@ -48,7 +51,8 @@ LAST = 0.05  # of a run: what its final return is the mean over
 
 FEATURES = {"domain": "control", "observations": "features"}  # what A3C learned from
 
-_RUN = re.compile(r"(?P<agent>\w+?)_s(eed)?(?P<seed>\d+)")
+_VARIANTS = "|".join((*control.NETWORKS, *realworld.CHALLENGES))
+_RUN = re.compile(rf"(?P<agent>\w+?)(_(?P<variant>{_VARIANTS}))?_s(eed)?(?P<seed>\d+)")
 
 Task = dict[str, dict[int, Curve]]  # agent: seed: mean returns of 100 episodes
 
@@ -68,18 +72,20 @@ def read(folder: pathlib.Path) -> dict[str, Task]:
             continue
         curve = curves.column(curves.read(path.parent), "episode_return")
         if len(curves.known(curve)[0]):
-            task = tasks.setdefault(path.parts[-3] + _setting(path.parent), {})
+            setting = _setting(path.parent, named["variant"])
+            task = tasks.setdefault(path.parts[-3] + setting, {})
             seeds, seed = task.setdefault(named["agent"], {}), int(named["seed"])
             check(seed not in seeds, f"{path.parent}: another run has its seed")
             seeds[seed] = curve
     return tasks
 
 
-def _setting(workdir: pathlib.Path) -> str:
-    """`, realworld`, `, pixels`, or nothing for control from features."""
+def _setting(workdir: pathlib.Path, variant: str | None) -> str:
+    """`, realworld easy`, `, pixels`, or nothing for control from features."""
     environment = json.loads((workdir / "config.json").read_text())["environment"]
-    others = [environment[key] for key in FEATURES if environment[key] != FEATURES[key]]
-    return "".join(f", {other}" for other in others)
+    words = (environment["domain"], variant or environment["observations"])
+    others = [word for word in words if word not in FEATURES.values()]
+    return f", {' '.join(others)}" if others else ""
 
 
 def final(curve: Curve) -> float:
@@ -175,11 +181,16 @@ def write(tasks: dict[str, Task], path: pathlib.Path) -> None:
         for task, agents in tasks.items():
             for agent, seeds in agents.items():
                 for seed, curve in sorted(seeds.items()):
-                    points = np.transpose(curves.known(curve))  # [n, 2]
-                    picked = np.linspace(0, len(points) - 1, POINTS, dtype=int)
-                    for frames, returns in points[np.unique(picked)]:
+                    for frames, returns in _thinned(*curves.known(curve)):
                         at = (f"{frames:.4f}", f"{returns:.1f}")
                         rows.writerow((task, agent, seed, *at))
+
+
+def _thinned(frames: np.ndarray, returns: np.ndarray) -> np.ndarray:
+    """The rows next to `POINTS` that are equally many steps apart: [<= POINTS, 2]."""
+    even = np.linspace(frames[0], frames[-1], POINTS)
+    picked = np.unique(np.abs(frames - even[:, None]).argmin(axis=1))
+    return np.transpose([frames[picked], returns[picked]])
 
 
 def main() -> None:
@@ -202,4 +213,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))

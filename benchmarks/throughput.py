@@ -189,4 +189,4 @@ def show(rate: Rate) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))

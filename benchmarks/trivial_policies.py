@@ -1,17 +1,20 @@
 """Mean returns of policies that learn nothing: a learned return means little without.
 
     python -m benchmarks.trivial_policies cartpole.balance walker.stand --episodes=100
+    python -m benchmarks.trivial_policies cartpole.swingup:easy
 
-For each control task: actions that are constantly 0, -1 or 1 times the bounds, uniform
-ones, standard normal noise before the tanh, which is what the regulariser pulls
-policies to, and the network before its first update. With each mean goes its standard
-error; returns of one policy differ much by the pose an episode begins in.
+For each task of control, or of the real world with its challenge: actions that are
+constantly 0, -1 or 1 times the bounds, uniform ones, standard normal noise before the
+tanh, which is what the regulariser pulls policies to, and the network before its first
+update. With each mean goes its standard error; returns of one policy differ much by the
+pose an episode begins in.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,7 +22,7 @@ import jax
 import numpy as np
 
 from benchmarks import asking
-from configs import control as numbers
+from configs import control, realworld
 from stac.agents import actor_critic
 from stac.config import Config
 from stac.environments import make
@@ -94,9 +97,13 @@ def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Pol
     return policy
 
 
-def row(task: str, episodes: int) -> dict[str, Returns]:
-    """By policy; the untrained one's over the means of 5 networks."""
-    config = numbers.config(task=task, agent="impala")
+def row(what: str, episodes: int) -> dict[str, Returns]:
+    """By policy, of task or task:challenge; untrained: the means of 5 networks."""
+    task, _, challenge = what.partition(":")
+    if challenge:
+        config = realworld.config(task, "impala", challenge)
+    else:
+        config = control.config(task, "impala")
     config = dataclasses.replace(
         config, environment=dataclasses.replace(config.environment, stagger=False)
     )
@@ -122,7 +129,7 @@ def row(task: str, episodes: int) -> dict[str, Returns]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tasks", nargs="+")
+    parser.add_argument("tasks", nargs="+", help="task or task:challenge")
     parser.add_argument("--episodes", type=int, default=100, help="(default 100)")
     arguments = parser.parse_args()
     if arguments.episodes < 2:
@@ -135,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import types
+
 import numpy as np
 import pytest
 
-from benchmarks import throughput, trivial_policies
+import benchmarks
+from benchmarks import (
+    asking,
+    control_environments,
+    faults,
+    flops,
+    soak,
+    throughput,
+    trivial_policies,
+)
 from stac.environments.base import EnvironmentSpec
 from stac.types import Timestep
 from tests import refusals
@@ -44,6 +61,82 @@ def test_what_commands_would_refuse_is_told_before_anything_is_measured(
     monkeypatch.setattr(throughput, "alone", measured)
     monkeypatch.setattr(throughput, "runtime", measured)
     assert said in refusals.of(throughput.main, arguments, monkeypatch, capsys)
+
+
+FILES = pathlib.Path(benchmarks.__path__[0]).glob("*.py")
+SCRIPTS = [path for path in FILES if "__main__" in path.read_text()]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_ctrl_c_ends_a_script_without_a_traceback(
+    script: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 130
+
+
+def test_what_a_command_lists_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "control:list:features"])
+    with pytest.raises(SystemExit) as ended:
+        throughput.main()
+    assert ended.value.code == 0
+    assert "walker.walk" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        (faults, ["--only=nonsense"], "--only=nonsense: no fault and runtime has"),
+        (flops, ["--networks=deap"], "deap"),
+        (
+            trivial_policies,
+            ["walker.walk:esay"],
+            "challenge 'esay': did you mean easy?",
+        ),
+        (control_environments, ["--tasks=walker.wolk"], "did you mean walker.walk?"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    script: types.ModuleType,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert said in refusals.of(script.main, arguments, monkeypatch, capsys)
+
+
+def test_a_soak_that_is_interrupted_ends_its_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = []
+
+    def interrupted(process: subprocess.Popen, minutes: list[float]) -> None:
+        watched.append(process)
+        raise KeyboardInterrupt
+
+    # Not Python: one that is interrupted as it begins may end in another way.
+    monkeypatch.setattr(soak, "COMMAND", ("sh", "-c", "exec sleep 60"))
+    monkeypatch.setattr(soak, "watch", interrupted)
+    monkeypatch.setattr(sys, "argv", ["x"])
+    assert asking.run(soak.main) == 130
+    assert watched[0].poll() == -signal.SIGINT
+
+
+def test_a_soak_of_a_command_that_ends_at_once_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(soak, "COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
+    monkeypatch.setattr(sys, "argv", ["x", "--minutes=0.1"])
+    with pytest.raises(SystemExit, match="no update was made: the command ended 2;"):
+        soak.main()
 
 
 class Counting:

@@ -40,7 +40,7 @@ def run(
     (place / "metrics.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def test_a_continued_run_has_a_gap_and_only_its_last_course(
+def test_of_a_run_that_was_killed_and_continued_the_last_course_counts(
     tmp_path: pathlib.Path,
 ) -> None:
     run(tmp_path, "stac_s1", ROWS)
@@ -60,9 +60,7 @@ def test_runs_are_read_under_their_default_names_and_others_left_out(
     run(tmp_path, "impala_s1", ROWS[:1])  # no episode yet
     run(tmp_path, "notes", ROWS)
     (found,) = suite_curves.read(tmp_path).values()
-    assert {agent: list(seeds) for agent, seeds in found.items()} == {
-        "stacx_features": [12]
-    }
+    assert {agent: list(seeds) for agent, seeds in found.items()} == {"stacx": [12]}
 
 
 def test_references_are_for_control_from_features_alone(tmp_path: pathlib.Path) -> None:
@@ -70,9 +68,10 @@ def test_references_are_for_control_from_features_alone(tmp_path: pathlib.Path) 
     run(tmp_path, "stac_pixels_seed1", ROWS, observations="pixels")
     run(tmp_path, "stac_easy_seed1", ROWS, domain="realworld")
     tasks = suite_curves.read(tmp_path)
-    assert list(tasks) == [f"{TASK}, realworld", f"{TASK}, pixels", TASK]
+    assert list(tasks) == [f"{TASK}, realworld easy", f"{TASK}, pixels", TASK]
     lines = suite_curves.table(tasks).splitlines()[2:]
     assert [line.endswith("|  |  |") for line in lines] == [True, True, False]
+    assert set(suite_curves.A3C) < set(suite_curves.TRIVIAL)
     lines_across = [
         [line.get_label() for line in panel.lines if len(set(line.get_ydata())) == 1]
         for panel in suite_curves.draw(tasks, "").axes[:3]
@@ -88,12 +87,13 @@ def test_two_runs_of_one_seed_are_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_an_agent_has_its_colour_whatever_its_runs_are_called() -> None:
-    labels = ["impala_aux", "impala", "stac_easy", "stac_hard", "stacx_features", "x"]
+    labels = ["impala_aux_s1", "impala", "stac_easy_s1", "stac_hard", "stacx_pixels"]
+    labels.append("x")
     colours = curves.colours(labels)
     own = curves.AGENTS
-    assert colours["impala_aux"] == own["impala_aux"]
+    assert colours["impala_aux_s1"] == own["impala_aux"]
     assert colours["impala"] == own["impala"]
-    assert (colours["stac_easy"], colours["stacx_features"]) == (
+    assert (colours["stac_easy_s1"], colours["stacx_pixels"]) == (
         *(own["stac"], own["stacx"]),
     )
     assert len(set(colours.values())) == len(labels)
@@ -121,6 +121,17 @@ def test_the_command_prints_a_table_and_writes_a_figure_and_numbers(
         f"{TASK},impala,1,1.0000,300.0",
     ]
     assert len(written) == 1 + 2 + 4
+
+
+def test_the_table_of_a_curve_is_thinned_by_steps_not_by_rows(
+    tmp_path: pathlib.Path,
+) -> None:
+    slow = [(10_000 + step, 1.0) for step in range(1000)]  # many rows, few steps
+    run(tmp_path, "stac_s1", [*slow, *((at * 10_000, 2.0) for at in range(2, 301))])
+    suite_curves.write(suite_curves.read(tmp_path), tmp_path / "x.csv")
+    lines = (tmp_path / "x.csv").read_text().splitlines()[1:]
+    assert len(lines) == suite_curves.POINTS
+    assert sum(line.endswith(",1.0") for line in lines) == 1
 
 
 def test_the_mean_over_seeds_begins_and_ends_where_all_have_returns() -> None:
