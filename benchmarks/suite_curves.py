@@ -8,6 +8,10 @@ thick ones their mean; a gap is where no return was known. For control from feat
 where known, two lines across: A3C after 10^8 steps, and the best policy of
 `benchmarks.trivial_policies`. Beside the figure goes a table of the curves, .csv.
 
+`--beside=docs/control.csv` draws the curves of an earlier figure, too: your runs beside
+ours, or a new seed beside runs that are on no disk any more. Of a task, agent and seed
+that are in both, the run in <folder> counts.
+
 A return, here as in metrics.jsonl, is the mean of the 100 episodes that ended last: on
 the suite, of policies that are up to 100,000 steps old.
 """
@@ -28,7 +32,7 @@ import numpy as np
 from benchmarks import asking, curves
 from benchmarks.curves import Curve
 from configs import control, realworld
-from stac.config import check
+from stac.config import ConfigError, check
 
 # Mean returns after 10^8 steps from features: Tassa et al. (2018), the table of A3C.
 A3C = {
@@ -46,13 +50,15 @@ TRIVIAL = {
     "cartpole.swingup, realworld easy": 72.6,
     "walker.stand": 167.3,
 }
-POINTS = 100  # of a curve, as a table
+POINTS = 200  # of a curve, as a table
 LAST = 0.05  # of a run: what its final return is the mean over
 
 FEATURES = {"domain": "control", "observations": "features"}  # what A3C learned from
 
 _VARIANTS = "|".join((*control.NETWORKS, *realworld.CHALLENGES))
 _RUN = re.compile(rf"(?P<agent>\w+?)(_(?P<variant>{_VARIANTS}))?_s(eed)?(?P<seed>\d+)")
+
+_COLUMNS = ("task", "agent", "seed", "million_steps", "mean_return")
 
 Task = dict[str, dict[int, Curve]]  # agent: seed: mean returns of 100 episodes
 
@@ -86,6 +92,44 @@ def _setting(workdir: pathlib.Path, variant: str | None) -> str:
     words = (environment["domain"], variant or environment["observations"])
     others = [word for word in words if word not in FEATURES.values()]
     return f", {' '.join(others)}" if others else ""
+
+
+def written(path: pathlib.Path) -> dict[str, Task]:
+    """The curves of a .csv that `write` made.
+
+    Raises:
+      ConfigError: it is no such table.
+    """
+    with path.open(newline="") as file:
+        rows = csv.reader(file)
+        columns = ",".join(_COLUMNS)
+        check(
+            next(rows, None) == [*_COLUMNS], f"{path}: its first line is not {columns}"
+        )
+        points: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
+        for row in rows:
+            try:
+                task, agent, seed, at, mean_return = row
+                point = (float(at), float(mean_return))
+                points.setdefault((task, agent, int(seed)), []).append(point)
+            except ValueError as error:
+                where = f"{path}:{rows.line_num}"
+                raise ConfigError(f"{where}: is no row of {columns}") from error
+    tasks: dict[str, Task] = {}
+    for (task, agent, seed), curve in points.items():
+        frames, returns = np.transpose(curve)
+        tasks.setdefault(task, {}).setdefault(agent, {})[seed] = (frames, returns)
+    return tasks
+
+
+def merged(tasks: dict[str, Task], others: dict[str, Task]) -> dict[str, Task]:
+    """All curves, by tasks and agents in order; of one that both have, `tasks`'."""
+    both = {task: dict(agents) for task, agents in others.items()}
+    for task, agents in tasks.items():
+        known = both.setdefault(task, {})
+        for agent, seeds in agents.items():
+            known[agent] = known.get(agent, {}) | seeds
+    return {task: dict(sorted(both[task].items())) for task in sorted(both)}
 
 
 def final(curve: Curve) -> float:
@@ -177,7 +221,7 @@ def write(tasks: dict[str, Task], path: pathlib.Path) -> None:
     """The curves as a table beside the figure, thinned to `POINTS` rows a run."""
     with path.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("task", "agent", "seed", "million_steps", "mean_return"))
+        rows.writerow(_COLUMNS)
         for task, agents in tasks.items():
             for agent, seeds in agents.items():
                 for seed, curve in sorted(seeds.items()):
@@ -199,6 +243,8 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path, help=of_runs)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--title", default="")
+    of_others = "the .csv of an earlier figure, whose curves are drawn, too"
+    parser.add_argument("--beside", type=pathlib.Path, help=of_others)
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
         folder = arguments.folder
@@ -207,6 +253,8 @@ def main() -> None:
         check(there, f"{folder}: no <task>/<agent>_s<seed>/metrics.jsonl is in it")
         tasks = read(folder)
         check(bool(tasks), f"{folder}: no run in it has ended an episode yet")
+        if arguments.beside:
+            tasks = merged(tasks, written(arguments.beside))
         print(table(tasks))
         draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
         write(tasks, arguments.output.with_suffix(".csv"))

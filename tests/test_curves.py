@@ -134,6 +134,34 @@ def test_the_table_of_a_curve_is_thinned_by_steps_not_by_rows(
     assert sum(line.endswith(",1.0") for line in lines) == 1
 
 
+def test_an_earlier_figures_curves_go_beside_the_runs_which_win(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, now = tmp_path / "earlier", tmp_path / "now"
+    for name in ("stac_s1", "stac_s2", "impala_s1", "stac_easy_seed1"):
+        domain = "realworld" if "easy" in name else "control"
+        run(earlier, name, ROWS, domain=domain)
+    figure = f"--output={tmp_path / 'x.png'}"
+    monkeypatch.setattr(sys, "argv", ["x", str(earlier), figure])
+    suite_curves.main()
+    run(now, "stac_s2", [(at, 7.0) for at, _ in ROWS])
+    run(now, "stacx_s1", ROWS)
+    beside = f"--beside={tmp_path / 'x.csv'}"
+    monkeypatch.setattr(sys, "argv", ["x", str(now), figure, beside])
+    suite_curves.main()  # and its own table replaces the earlier one
+
+    tasks = suite_curves.written(tmp_path / "x.csv")
+    assert list(tasks) == [TASK, f"{TASK}, realworld easy"]
+    assert {agent: list(seeds) for agent, seeds in tasks[TASK].items()} == {
+        "impala": [1],
+        "stac": [1, 2],
+        "stacx": [1],
+    }
+    for agent, seed, last in (("stac", 1, 1000), ("stac", 2, 7), ("stacx", 1, 1000)):
+        assert tasks[TASK][agent][seed][1][-1] == last
+    assert list(tasks[f"{TASK}, realworld easy"]["stac"]) == [1]
+
+
 def test_the_mean_over_seeds_begins_and_ends_where_all_have_returns() -> None:
     longer = (np.array([0.1, 1.0, 2.0]), np.array([np.nan, 10.0, 20.0]))
     shorter = (np.array([0.5, 1.5]), np.array([0.0, 10.0]))
@@ -165,6 +193,9 @@ def test_every_head_is_drawn() -> None:
         ),
         (suite_curves, ["empty"], "empty: no run in it has ended an episode yet"),
         (suite_curves, ["runs", "--output=no/x.png"], "No such file or directory: 'no"),
+        (suite_curves, ["runs", "--beside=no.csv"], "No such file or directory: 'no."),
+        (suite_curves, ["runs", "--beside=runs/a.csv"], "a.csv: its first line is not"),
+        (suite_curves, ["runs", "--beside=runs/b.csv"], "b.csv:2: is no row of task,"),
     ],
 )
 def test_what_is_not_there_is_one_line(
@@ -177,6 +208,9 @@ def test_what_is_not_there_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run(tmp_path / "runs", "stac_s1", ROWS)
+    (tmp_path / "runs" / "a.csv").write_text("task\n")
+    header = "task,agent,seed,million_steps,mean_return\n"
+    (tmp_path / "runs" / "b.csv").write_text(f"{header}{TASK},stac,one,0.1,1.0\n")
     (tmp_path / "empty" / "x" / "stac_s1").mkdir(parents=True)
     (tmp_path / "empty" / "x" / "stac_s1" / "metrics.jsonl").touch()
     arguments = [argument.format(TASK=TASK) for argument in arguments]
