@@ -10,8 +10,8 @@ import dataclasses
 from typing import NamedTuple
 
 from configs import control
-from stac.challenges import Challenges, needs
-from stac.config import Config, EnvironmentConfig, check, choose
+from stac.challenges import Challenges, alone
+from stac.config import Config, ConfigError, EnvironmentConfig, choose
 
 
 def config(
@@ -49,7 +49,8 @@ def challenges(domain: str, challenge: str) -> Challenges:
     Raises:
       ConfigError: there is no such challenge.
     """
-    check(challenge not in vars(Challenges()), _alone(challenge))
+    if challenge in vars(Challenges()):
+        raise ConfigError(_alone(challenge))
     row = CHALLENGES[choose("challenge", challenge, CHALLENGES)]
     if challenge == "none":
         return row
@@ -58,7 +59,6 @@ def challenges(domain: str, challenge: str) -> Challenges:
     return dataclasses.replace(
         row,
         perturbation=perturbed.parameter,
-        perturbation_numbers_of=perturbed.parameter,
         perturbation_start=perturbed.start,
         perturbation_minimum=within.minimum,
         perturbation_maximum=within.maximum,
@@ -68,11 +68,9 @@ def challenges(domain: str, challenge: str) -> Challenges:
 
 def _alone(number: str) -> str:
     """How a number of `Challenges` is set without any combination, in one line."""
-    needed = [*needs(number), number]
-    if number == "action_repetition":
-        needed.append("action_repetition_steps")  # 1 by default: once, as without
     told = " ".join(
-        f"--config.environment.challenges.{name}=<value>" for name in needed
+        f"--config.environment.challenges.{name}={value}"
+        for name, value in alone(number).items()
     )
     return (
         f"challenge {number}: is one number, not a combination: write --challenge=none"

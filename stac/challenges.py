@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from stac.checks import ConfigError, check, choose
+from stac.checks import check, choose
 
 BUFFERS = ("faithful", "reset")
 SCHEDULERS = (
@@ -51,7 +51,6 @@ class Challenges:
 
     # A parameter of the model that changes between episodes.
     perturbation: str = ""  # of stac.environments.realworld_models.PARAMETERS; "": none
-    perturbation_numbers_of: str = ""  # whose start, minimum, … these are; "": anyone's
     # The original's default is constant. What a scheduler does without is refused.
     perturbation_scheduler: str = "uniform"
     perturbation_period: int = 1  # episodes between changes; the first begins with one
@@ -105,32 +104,42 @@ class Challenges:
         )
 
 
-def needs(number: str) -> list[str]:
+def alone(number: str) -> dict[str, str]:
+    """What is to be set for a number, and only it, to have an effect, and to what."""
+    told = [*_owners(number), number, *_ALSO.get(number, ())]
+    return {name: _told(name) for name in told}
+
+
+def _owners(number: str) -> list[str]:
     """What a number belongs to, such as `perturbation`: nothing reads it without."""
     names = [field.name for field in dataclasses.fields(Challenges)]
     return [name for name in names if number.startswith(f"{name}_")]
+
+
+def _told(name: str) -> str:
+    default = getattr(Challenges(), name)
+    if isinstance(default, bool):
+        return str(not default).lower()
+    return "random_walk" if name == "perturbation_scheduler" else "<value>"
 
 
 def check_changes(plain: Challenges, changed: Challenges) -> None:
     """Refuses what differs from `plain` and does nothing in `changed`.
 
     What `plain` says and nothing reads any more is left alone: whoever takes one effect
-    out of a combination need not take its numbers out as well.
+    out of a combination need not take its numbers out as well. And refuses the range of
+    a combination's parameter for another one.
 
     Raises:
-      ConfigError: it does nothing.
+      ConfigError: it does nothing, or the range is another parameter's.
     """
-    scheduler = changed.perturbation_scheduler
-    unread = _UNREAD.get(scheduler, ())
     for field in dataclasses.fields(Challenges):
         value = getattr(changed, field.name)
         if value == getattr(plain, field.name):
             continue
         said = f"{_PREFIX}.{field.name}={value}: does nothing without {_PREFIX}"
-        for owner in needs(field.name):
+        for owner in _owners(field.name):
             check(bool(getattr(changed, owner)), f"{said}.{owner}")
-        if field.name in unread and value != OWN:
-            raise ConfigError(f"{said}.perturbation_scheduler other than {scheduler}")
         if field.name == "action_repetition" and value:
             once = changed.action_repetition_steps == 1
             check(not once, f"{said}.action_repetition_steps=<2 or more>")
@@ -138,6 +147,35 @@ def check_changes(plain: Challenges, changed: Challenges) -> None:
         not changed.safety or changed.safety_observed or changed.multi_objective,
         f"{_PREFIX}.safety: constraints that are not observed change nothing: leave"
         f" safety_observed or set {_PREFIX}.multi_objective",
+    )
+    if changed.perturbation:
+        _check_perturbation(plain, changed)
+
+
+def _check_perturbation(plain: Challenges, changed: Challenges) -> None:
+    scheduler = changed.perturbation_scheduler
+    still = []  # numbers of the plain one's parameter
+    for name in (*_PERTURBATION, "perturbation_period"):
+        value, before = getattr(changed, name), getattr(plain, name)
+        unread = _UNREAD.get(name, ())
+        readers = ", ".join(one for one in SCHEDULERS if one not in unread)
+        check(
+            value in (before, OWN) or scheduler not in unread,
+            f"{_PREFIX}.{name}={value}: does nothing with perturbation_scheduler="
+            f"{scheduler}: it is for {readers}",
+        )
+        if name in _PERTURBATION and value == before != OWN and scheduler not in unread:
+            still.append(name)
+    check(
+        changed.perturbation == plain.perturbation or not still,
+        f"{_PREFIX}.perturbation={changed.perturbation}: {', '.join(still)} would still"
+        f" be of {plain.perturbation}: set them as well (-1: the parameter's own)",
+    )
+    range_ = _PERTURBATION[:3]
+    check(
+        scheduler != "constant" or any(getattr(changed, n) != OWN for n in range_),
+        f"{_PREFIX}.perturbation_scheduler=constant: changes nothing without"
+        f" {_PREFIX}.perturbation_start",
     )
 
 
@@ -172,11 +210,21 @@ _RANGES = (  # (fields, lowest, highest, what is said)
         *(0, 1, "must be in [0, 1]"),
     ),
 )
-# What rules of stac.environments.realworld_schedules do without.
+# What a number needs beside those that its own name begins with.
+_ALSO = {
+    "action_repetition": ("action_repetition_steps",),  # 1 by default: once, as without
+    "perturbation_start": ("perturbation_scheduler",),
+    "perturbation_std": ("perturbation_scheduler",),
+    "safety_observed": ("multi_objective", "multi_objective_coefficient"),
+    "multi_objective": ("safety", "multi_objective_coefficient"),
+    "multi_objective_coefficient": ("safety",),
+    "multi_objective_observed": ("safety",),
+}
+# Rules of stac.environments.realworld_schedules that do without.
 _UNREAD = {
-    "constant": ("perturbation_std", "perturbation_period"),
-    "uniform": ("perturbation_start", "perturbation_std"),
-    "saw_wave": ("perturbation_start",),
+    "perturbation_start": ("uniform", "saw_wave"),
+    "perturbation_std": ("constant", "uniform"),
+    "perturbation_period": ("constant",),
 }
 _PERTURBATION = (
     *("perturbation_start", "perturbation_minimum"),

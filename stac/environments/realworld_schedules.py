@@ -58,18 +58,9 @@ def schedule(
     """The schedule that was asked for; -1 means the parameter's own number.
 
     Raises:
-      ConfigError: the domain has no such parameter, its range is empty, or the numbers
-        are another parameter's.
+      ConfigError: the domain has no such parameter, or its range is empty.
     """
     own = models.parameter(domain, challenges.perturbation)
-    whose = challenges.perturbation_numbers_of
-    config.check(
-        whose in ("", challenges.perturbation),
-        f"environment.challenges.perturbation={challenges.perturbation}: the combined"
-        f" challenge's numbers are {whose}'s; set perturbation_numbers_of="
-        f"{challenges.perturbation}, perturbation_minimum, _maximum and what else"
-        f" {challenges.perturbation_scheduler} reads as well (-1: its own)",
-    )
     numbers = {}
     for name in Range._fields:
         asked = getattr(challenges, f"perturbation_{name}")

@@ -50,7 +50,6 @@ def test_combined_challenges_are_the_suites_to_the_last_number(domain, level):
         action_repetition=noise["repetition"]["actions_prob"],
         action_repetition_steps=noise["repetition"]["actions_steps"],
         perturbation=parameter["param"],
-        perturbation_numbers_of=parameter["param"],
         perturbation_scheduler=perturb["scheduler"],
         perturbation_period=perturb["period_episodes"],
         perturbation_start=parameter["start"],
@@ -150,11 +149,14 @@ def test_what_the_scheduler_does_not_read_is_refused(number: str, scheduler: str
         "perturbation_scheduler": scheduler,
         f"perturbation_{number}": 2,
     }
+    if scheduler == "constant" and number != "start":
+        asked["perturbation_start"] = 0.5  # what it changes
     arguments = [f"--config.{PREFIX}{name}={value}" for name, value in asked.items()]
     if read:
         parsed("--challenge=none", *arguments)
     else:
-        message = rf"_{number}=2.*: does nothing without .* other than {scheduler}$"
+        said = rf"_{number}=2.*: does nothing with .*={scheduler}: it is for "
+        message = rf"{said}(?!.*{scheduler})"
         with pytest.raises(ConfigError, match=message):
             parsed("--challenge=none", *arguments)
 
@@ -183,7 +185,6 @@ def test_each_number_is_set_alone_from_the_command_line(field):
         "buffers": "reset",
         "perturbation": "pole_mass",
         "perturbation_scheduler": "saw_wave",
-        "perturbation_numbers_of": "pole_mass",
     }
     if isinstance(default, bool):
         value: object = not default
@@ -269,19 +270,53 @@ def test_a_challenge_that_cannot_be_is_refused_in_one_line(changes, message):
     assert "environment.challenges." in str(refusal.value)
 
 
-def test_a_combined_challenges_range_is_not_taken_for_another_parameter():
-    hard, random = numbers.challenges("cartpole", "hard"), np.random.default_rng(0)
-    other = dataclasses.replace(hard, perturbation="joint_damping")
-    with pytest.raises(ConfigError, match="numbers are pole_length's; set pertur"):
-        realworld_schedules.schedule("cartpole", other, random)
-    own = dataclasses.replace(other, perturbation_numbers_of="joint_damping")
-    realworld_schedules.schedule("cartpole", own, random)
-    realworld_schedules.schedule("cartpole", hard, random)
+def test_a_combined_challenges_range_is_not_taken_for_another_parameter() -> None:
+    other = ["--challenge=hard", f"--config.{PREFIX}perturbation=joint_damping"]
+    said = "perturbation_minimum, perturbation_maximum would still be of pole_length"
+    with pytest.raises(ConfigError, match=said):
+        parsed(*other)
+    minimum = f"--config.{PREFIX}perturbation_minimum=-1"
+    with pytest.raises(ConfigError, match=r"damping: perturbation_maximum would still"):
+        parsed(*other, minimum)
+    found = parsed(*other, minimum, f"--config.{PREFIX}perturbation_maximum=2")
+    assert found.environment.challenges.perturbation_maximum == 2
+    walk = f"--config.{PREFIX}perturbation_scheduler=random_walk"
+    said = "_start, perturbation_minimum, perturbation_maximum, perturbation_std would"
+    with pytest.raises(ConfigError, match=said):
+        parsed(*other, walk)
+
+
+def test_a_constant_that_is_the_models_own_is_refused() -> None:
+    constant = [
+        f"--config.{PREFIX}perturbation=pole_mass",
+        f"--config.{PREFIX}perturbation_scheduler=constant",
+    ]
+    with pytest.raises(ConfigError, match=r"nothing without .*perturbation_start$"):
+        parsed("--challenge=none", *constant)
+    parsed("--challenge=none", *constant, f"--config.{PREFIX}perturbation_start=0.5")
+
+
+@pytest.mark.parametrize("number", [field.name for field in FIELDS])
+def test_the_cure_for_a_number_that_is_no_challenge_is_taken(number: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^challenge {number}: is one") as refusal:
+        parsed(f"--challenge={number}")
+    values = {int: "2", float: "0.5", str: "reset"}
+    names = {"perturbation": "pole_mass", "perturbation_scheduler": "random_walk"}
+    _, cure = str(refusal.value).split(": write ")
+    arguments = []
+    for told in cure.split():
+        flag, value = told.split("=")
+        name = flag.split(".")[-1]
+        default = getattr(Challenges(), name, None)
+        filled = names.get(name) or values.get(type(default), "true")
+        arguments.append(f"{flag}={filled}" if value == "<value>" else told)
+    found = parsed(*arguments).environment.challenges
+    assert getattr(found, number) != getattr(Challenges(), number)
 
 
 def test_every_range_is_checked():
     free = {"safety", "safety_observed", "safety_action_change", "perturbation"}
-    free |= {"multi_objective", "multi_objective_observed", "perturbation_numbers_of"}
+    free |= {"multi_objective", "multi_objective_observed"}
     for field in FIELDS:
         if field.name not in free:
             worst = "nonsense" if isinstance(field.default, str) else -7
@@ -295,11 +330,12 @@ def test_every_range_is_checked():
     [
         (["--challenge=hrad"], "unknown challenge 'hrad': did you mean hard?"),
         (["--challenge=HARD"], "unknown challenge 'HARD': did you mean hard?"),
-        (["--challenge=safety"], f"--challenge=none --config.{PREFIX}safety=<value>"),
+        (["--challenge=safety"], f"--challenge=none --config.{PREFIX}safety=true"),
         (
-            ["--challenge=perturbation_numbers_of"],
+            ["--challenge=perturbation_std"],
             f"none --config.{PREFIX}perturbation=<value>"
-            f" --config.{PREFIX}perturbation_numbers_of=<value>",
+            f" --config.{PREFIX}perturbation_std=<value>"
+            f" --config.{PREFIX}perturbation_scheduler=random_walk",
         ),
         (
             ["--challenge=action_repetition"],
@@ -323,7 +359,10 @@ def test_every_range_is_checked():
         ([f"--config.{PREFIX}action_dely=3"], "action_dely': did you mean"),
         ([f"--config.{PREFIX}action_delay=soon"], "must be a whole number"),
         (
-            ["--task=walker.walk", f"--config.{PREFIX}perturbation=shin_length"],
+            [
+                *("--task=walker.walk", "--challenge=none"),
+                f"--config.{PREFIX}perturbation=shin_length",
+            ],
             "of the walker 'shin_length': did you mean thigh_length",
         ),
         (
