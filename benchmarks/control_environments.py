@@ -18,6 +18,7 @@ import time
 import numpy as np
 
 from benchmarks import asking
+from stac.config import check
 from stac.environments import batched, control, make
 
 TASKS = "cartpole.balance,walker.walk,humanoid.walk,walker.walk:pixels"
@@ -30,15 +31,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tasks", default=TASKS, help="task or task:pixels, …")
-    parser.add_argument("--envs", type=_counts, default="24,32", help="so many, …")
+    parser.add_argument("--envs", default="24,32", help="so many, …")
     parser.add_argument("--threads", type=int, default=make.share_of_cores(1))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
     given = parser.parse_args()
+    with asking.in_one_line(parser):
+        counts = _counts(given.envs)
     print(f"{given.threads} threads or processes; steps/s: median (best)")
     print(f"{'task':<24} {'E':>3}" + "".join(f"{way:>18}" for way in WAYS), flush=True)
     for task in given.tasks.split(","):
-        for num_envs in given.envs:
+        for num_envs in counts:
             with asking.in_one_line(parser):
                 ways = [built(task, way, num_envs, given.threads) for way in WAYS]
             rounds = [
@@ -55,7 +58,10 @@ def main() -> None:
 
 
 def _counts(written: str) -> list[int]:
-    return [int(count) for count in written.split(",")]
+    counts = written.split(",")
+    whole = all(count.isdecimal() and int(count) for count in counts)
+    check(whole, f"--envs={written}: write whole numbers, as in --envs=24,32")
+    return [int(count) for count in counts]
 
 
 def built(task: str, way: str, num_envs: int, threads: int) -> batched.Batched:

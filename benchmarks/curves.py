@@ -70,7 +70,7 @@ def known(curve: Curve) -> Curve:
 
 
 def colours(labels: list[str]) -> dict[str, str]:
-    """Of <agent> or <agent>_<what else>: the agent's own, but no colour twice."""
+    """Of <agent> or <agent>_<what else>: the agent's own, once, else others in turn."""
     others = itertools.cycle(OTHERS)
     chosen: dict[str, str] = {}
     for label in labels:
@@ -131,6 +131,13 @@ def _said(returns: np.ndarray, of: Callable[[np.ndarray], float]) -> str:
     return f"{of(returns):.2f}" if len(returns) else "none"
 
 
+def check_figure(path: pathlib.Path) -> None:
+    """Raises a ConfigError unless a figure can be written under this name."""
+    kinds = matplotlib.figure.Figure().canvas.get_supported_filetypes()
+    said = f"--output={path}: is no figure: end it with .png, .pdf or .svg"
+    check(path.suffix.removeprefix(".") in kinds, said)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workdirs", type=pathlib.Path, nargs="+")
@@ -138,6 +145,7 @@ def main() -> None:
     parser.add_argument("--title", default="")
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
+        check_figure(arguments.output)
         runs = {path.name: read(path) for path in arguments.workdirs}
         for label, rows in runs.items():
             print(describe(label, rows))

@@ -25,6 +25,7 @@ from stac.runtime import loggers
 
 COMMAND = (sys.executable, "-m", "launch.atari")
 LOOKS = 6  # in equal steps, after one when all has begun
+END_SECONDS = 60.0  # that it may take after Ctrl-C
 
 
 def memory(root: psutil.Process) -> dict[str, float]:
@@ -55,12 +56,18 @@ def watch(process: subprocess.Popen, minutes: list[float]) -> list[dict[str, flo
     return seen
 
 
-def interrupt(process: subprocess.Popen) -> tuple[int, float]:
-    """Ends its session as a terminal does, if it has not ended; status and seconds."""
+def interrupt(process: subprocess.Popen) -> str:
+    """Ends its session as a terminal does, if it has not ended; how that went."""
+    if process.poll() is not None:
+        return f"ended by itself, exit status {process.returncode}"
     asked = time.monotonic()
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
-    return process.wait(timeout=60), time.monotonic() - asked
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        status = process.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return f"did not end within {END_SECONDS:.0f} s of Ctrl-C, and was killed"
+    return f"exit status {status}, {time.monotonic() - asked:.1f} s after Ctrl-C"
 
 
 def main() -> None:
@@ -85,17 +92,17 @@ def main() -> None:
             try:
                 seen = watch(process, [min(2.0, every[0] / 2), *every])
             finally:
-                status, took = interrupt(process)
+                ended = interrupt(process)
             copy.join(timeout=10)
         metrics = workdir / "metrics.jsonl"
         rows = loggers.rows(metrics) if metrics.exists() else []
         files = [path for path in workdir.rglob("*") if path.is_file()]
         written = sum(path.stat().st_size for path in files) / 2**20
     if not rows:
-        sys.exit(f"no update was made: the command ended {status}; more --minutes?")
+        sys.exit(f"no update was made; more --minutes? The command {ended}")
     report(lines, seen, rows[-1])
     print(f"files {len(files)}, {written:.1f} MiB")
-    print(f"exit status {status}, {took:.1f} s after Ctrl-C")
+    print(ended)
     print(f"processes left: {_left(process.pid)}")
 
 
@@ -120,7 +127,9 @@ def _left(session: int) -> list[str]:
 def report(lines: list[str], seen: list[dict[str, float]], last: dict) -> None:
     """The table, the updates, and every printed line that warns."""
     print("\nmemory, MiB (unique to the process)")
-    for name in seen[-1]:
+    if not seen:
+        print("  it ended before the first look")
+    for name in seen[-1] if seen else ():
         values = "  ".join(f"{at.get(name, float('nan')):8.0f}" for at in seen)
         print(f"  {values}  {name}")
     print(

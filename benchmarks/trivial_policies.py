@@ -7,7 +7,8 @@ For each task of control, or of the real world with its challenge: actions that 
 constantly 0, -1 or 1 times the bounds, uniform ones, standard normal noise before the
 tanh, which is what the regulariser pulls policies to, and the network before its first
 update. With each mean goes its standard error; returns of one policy differ much by the
-pose an episode begins in.
+pose an episode begins in. Delays begin anew with each episode, so that no policy gets
+what another one earned; so the last late rewards are lost.
 """
 
 from __future__ import annotations
@@ -104,9 +105,10 @@ def row(what: str, episodes: int) -> dict[str, Returns]:
         config = realworld.config(task, "impala", challenge)
     else:
         config = control.config(task, "impala")
-    config = dataclasses.replace(
-        config, environment=dataclasses.replace(config.environment, stagger=False)
-    )
+    played = config.environment
+    challenges = dataclasses.replace(played.challenges, buffers="reset")
+    played = dataclasses.replace(played, stagger=False, challenges=challenges)
+    config = dataclasses.replace(config, environment=played)
     environment = make.factory(config)(0, episodes)
     try:
         policies = {

@@ -17,6 +17,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from stac.checks import nearest
 from stac.config import Config, ConfigError, check, choose, flat
 
 T = TypeVar("T")
@@ -28,7 +29,9 @@ ELSEWHERE = {
     "environment.task": "--game or --task",
     "environment.observations": "--observations of launch.control",
 }
-_OVERRIDE = re.compile(r"--?(?:no)?config(?:\.(?P<name>[^=]*))?(?P<rest>=.*)?$", re.S)
+_OVERRIDE = re.compile(
+    r"--?(?P<no>no)?config(?:\.(?P<name>[^=]*))?(?P<rest>=.*)?$", re.S
+)
 
 
 def spell(argv: Sequence[str]) -> list[str]:
@@ -105,13 +108,20 @@ def _spell(argument: str) -> str:
         raise ConfigError(f"{argument}: use {ELSEWHERE[match['name']]}")
     plain = flat(dataclasses.asdict(Config()))
     fields = {_spoken(name): name for name in plain}
-    name = choose("configuration key", _spoken(match["name"]), fields)
+    asked = _spoken(match["name"])
+    if asked not in fields and not nearest(asked, fields):
+        raise ConfigError(f"unknown configuration key {asked!r}: --help lists all")
+    name = choose("configuration key", asked, fields)
     if match["rest"] is None:
         raise ConfigError(f"{argument}: write --config.{name}=<value>")
+    if match["no"]:
+        raise ConfigError(f"{argument}: write --config.{name}=<value>, such as false")
     value = match["rest"].removeprefix("=")
     if type(plain[fields[name]]) is int:
-        with contextlib.suppress(ValueError):  # what is none is refused when it is read
+        try:
             value = str(whole(value))
+        except ValueError as error:
+            raise ConfigError(f"{argument}: {error}") from error
     return f"--config.{fields[name]}={value}"
 
 

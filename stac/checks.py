@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _FARTHEST = 0.45  # share of two names' letters that they do not have in common
@@ -31,21 +32,23 @@ def choose(what: str, value: str, choices: Iterable[str]) -> str:
 
 
 def nearest(value: str, choices: Iterable[str]) -> list[str]:
-    """Returns what `value` may have meant: up to three choices, the likeliest first.
+    """Returns what `value` may have meant: up to four choices, the likeliest first.
 
-    Those that contain it; else those spelled like it, and none of them more than
-    three times as far from it as the nearest.
+    Those that contain it, as a word (`walk`: `dog.walk` before `walker.run`) or as two
+    letters at least; else those spelled like it, and none of them more than three times
+    as far from it as the nearest.
     """
     asked = value.lower()
     far = {
         choice: 1 - difflib.SequenceMatcher(a=choice.lower(), b=asked).ratio()
         for choice in choices
     }
-    near = [choice for choice in far if asked and asked in choice.lower()]
+    near = [choice for choice in far if len(asked) > 1 and asked in choice.lower()]
     if not near:
         limit = min(_FARTHEST, 3 * min(far.values(), default=0))
         near = [choice for choice in far if far[choice] <= limit]
-    return sorted(near, key=lambda choice: far[choice])[:3]
+    parts = {choice: re.split(r"[._]", choice.lower()) for choice in near}
+    return sorted(near, key=lambda one: (asked not in parts[one], far[one]))[:4]
 
 
 def check(condition: bool, message: str) -> None:

@@ -23,7 +23,7 @@ from benchmarks import (
     throughput,
     trivial_policies,
 )
-from stac.environments.base import EnvironmentSpec
+from stac.environments.base import BatchedEnvironment, EnvironmentSpec
 from stac.types import Timestep
 from tests import refusals
 
@@ -101,6 +101,8 @@ def test_what_a_command_lists_is_listed(
             "challenge 'esay': did you mean easy?",
         ),
         (control_environments, ["--tasks=walker.wolk"], "did you mean walker.walk?"),
+        (control_environments, ["--envs=0"], "--envs=0: write whole numbers, as"),
+        (control_environments, ["--envs=1,x"], "--envs=1,x: write whole"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(
@@ -135,8 +137,54 @@ def test_a_soak_of_a_command_that_ends_at_once_says_so(
 ) -> None:
     monkeypatch.setattr(soak, "COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
     monkeypatch.setattr(sys, "argv", ["x", "--minutes=0.1"])
-    with pytest.raises(SystemExit, match="no update was made: the command ended 2;"):
+    said = r"no update was made; more --minutes\? The command ended by itself, exit st"
+    with pytest.raises(SystemExit, match=rf"{said}atus 2"):
         soak.main()
+
+
+def test_a_soak_kills_what_does_not_end_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(soak, "END_SECONDS", 0.5)
+    stubborn = "trap '' INT; echo; while :; do sleep 60; done"
+    with subprocess.Popen(
+        ["sh", "-c", stubborn], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        process.stdout.readline()  # now it hears no more
+        said = soak.interrupt(process)
+    assert said == "did not end within 0 s of Ctrl-C, and was killed"
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_soak_that_ends_before_the_first_look_is_reported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    soak.report(["a warning\n"], [], {"updates": 1, "frames": 2, "seconds": 3})
+    said = capsys.readouterr().out
+    assert "it ended before the first look" in said
+    assert "lines printed 1, of them warnings or errors 1" in said
+
+
+def test_policies_of_a_challenge_get_nothing_of_one_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def returns(
+        environment: BatchedEnvironment, policy: trivial_policies.Policy
+    ) -> np.ndarray:
+        timestep, rewards = environment.reset(), []
+        for step in range(60):
+            timestep = environment.step(policy(timestep, step))
+            rewards.append(timestep.reward)
+        seen.append(np.array(rewards[:40]))
+        return np.zeros(2)
+
+    monkeypatch.setattr(trivial_policies, "returns", returns)
+    trivial_policies.row("cartpole.swingup:hard", 2)
+    assert len(seen) == 5 + 5
+    for rewards in seen:  # they come 40 steps late: as the first until then
+        np.testing.assert_array_equal(rewards, np.broadcast_to(rewards[0], (40, 2)))
 
 
 class Counting:

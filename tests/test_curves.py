@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import sys
 import types
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks import curves, suite_curves
+from configs import realworld
 from stac.config import ConfigError
 from tests import refusals
 
@@ -23,17 +26,18 @@ ROWS = [
 
 
 FEATURES = {"domain": "control", "observations": "features"}
+EASY = dataclasses.asdict(realworld.challenges("cartpole", "easy"))
 
 
 def run(
     folder: pathlib.Path,
     name: str,
     rows: list[tuple[int, float | None]],
-    **environment: str,
+    **environment: Any,
 ) -> None:
     place = folder / TASK / name
     place.mkdir(parents=True)
-    config = {"environment": FEATURES | environment}
+    config = {"environment": FEATURES | {"task": TASK} | environment}
     (place / "config.json").write_text(json.dumps(config))
     counts = {"episodes": 1, "seconds": 1.0}
     lines = [json.dumps(counts | {"frames": at, "episode_return": r}) for at, r in rows]
@@ -66,17 +70,32 @@ def test_runs_are_read_under_their_default_names_and_others_left_out(
 def test_references_are_for_control_from_features_alone(tmp_path: pathlib.Path) -> None:
     run(tmp_path, "stac_s1", ROWS)
     run(tmp_path, "stac_pixels_seed1", ROWS, observations="pixels")
-    run(tmp_path, "stac_easy_seed1", ROWS, domain="realworld")
+    run(tmp_path, "stac_s2", ROWS, domain="realworld", challenges=EASY)
     tasks = suite_curves.read(tmp_path)
-    assert list(tasks) == [f"{TASK}, realworld easy", f"{TASK}, pixels", TASK]
+    assert list(tasks) == [f"{TASK}, pixels", TASK, f"{TASK}, realworld easy"]
     lines = suite_curves.table(tasks).splitlines()[2:]
-    assert [line.endswith("|  |  |") for line in lines] == [True, True, False]
+    assert [line.endswith("|  |  |") for line in lines] == [True, False, True]
     assert set(suite_curves.A3C) < set(suite_curves.TRIVIAL)
     lines_across = [
         [line.get_label() for line in panel.lines if len(set(line.get_ydata())) == 1]
         for panel in suite_curves.draw(tasks, "").axes[:3]
     ]
-    assert [len(labels) for labels in lines_across] == [0, 0, 2]
+    assert [len(labels) for labels in lines_across] == [0, 2, 0]
+
+
+def test_a_challenge_is_what_the_run_had_whatever_its_name(
+    tmp_path: pathlib.Path,
+) -> None:
+    own = {**EASY, "action_delay": 9}
+    run(tmp_path, "stac_easy_seed1", ROWS, domain="realworld", challenges=own)
+    run(tmp_path, "stac_hard_seed2", ROWS, domain="realworld", challenges=EASY)
+    run(tmp_path, "stac_easy_seed3", ROWS)
+    found = suite_curves.read(tmp_path)
+    assert {task: list(agents["stac"]) for task, agents in found.items()} == {
+        f"{TASK}, realworld changed": [1],
+        TASK: [3],
+        f"{TASK}, realworld easy": [2],
+    }
 
 
 def test_two_runs_of_one_seed_are_refused(tmp_path: pathlib.Path) -> None:
@@ -138,9 +157,9 @@ def test_an_earlier_figures_curves_go_beside_the_runs_which_win(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier, now = tmp_path / "earlier", tmp_path / "now"
-    for name in ("stac_s1", "stac_s2", "impala_s1", "stac_easy_seed1"):
-        domain = "realworld" if "easy" in name else "control"
-        run(earlier, name, ROWS, domain=domain)
+    for name in ("stac_s1", "stac_s2", "impala_s1"):
+        run(earlier, name, ROWS)
+    run(earlier, "stac_easy_seed1", ROWS, domain="realworld", challenges=EASY)
     figure = f"--output={tmp_path / 'x.png'}"
     monkeypatch.setattr(sys, "argv", ["x", str(earlier), figure])
     suite_curves.main()
@@ -196,6 +215,9 @@ def test_every_head_is_drawn() -> None:
         (suite_curves, ["runs", "--beside=no.csv"], "No such file or directory: 'no."),
         (suite_curves, ["runs", "--beside=runs/a.csv"], "a.csv: its first line is not"),
         (suite_curves, ["runs", "--beside=runs/b.csv"], "b.csv:2: is no row of task,"),
+        (suite_curves, ["runs", "--beside=runs/c.png"], "c.png: its first line is not"),
+        (suite_curves, ["runs", "--output=x.txt"], "x.txt: is no figure: end it with"),
+        (curves, ["runs/{TASK}/stac_s1", "--output=x"], "--output=x: is no figure"),
     ],
 )
 def test_what_is_not_there_is_one_line(
@@ -209,6 +231,7 @@ def test_what_is_not_there_is_one_line(
     monkeypatch.chdir(tmp_path)
     run(tmp_path / "runs", "stac_s1", ROWS)
     (tmp_path / "runs" / "a.csv").write_text("task\n")
+    (tmp_path / "runs" / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\n")
     header = "task,agent,seed,million_steps,mean_return\n"
     (tmp_path / "runs" / "b.csv").write_text(f"{header}{TASK},stac,one,0.1,1.0\n")
     (tmp_path / "empty" / "x" / "stac_s1").mkdir(parents=True)

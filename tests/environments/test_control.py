@@ -128,6 +128,12 @@ def test_no_two_tasks_have_the_same_letters():
     assert len({control.letters(name) for name in names}) == len(names) == 49
 
 
+def test_a_word_names_the_tasks_that_have_it():
+    walks = "dog.walk or walker.walk or humanoid.walk or quadruped.walk"
+    with pytest.raises(config.ConfigError, match=f"'walk': did you mean {walks}\\?$"):
+        control.task("walk")
+
+
 def test_an_unknown_task_is_refused_with_the_nearest():
     expected = r"^unknown control task 'walker.wolk': did you mean walker.walk\?"
     for refuse in (control.task, built):

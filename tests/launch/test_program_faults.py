@@ -34,13 +34,13 @@ def kill(run: Run, role: str, number: signal.Signals = signal.SIGKILL) -> int:
     return said
 
 
-def learns_on(run: Run, workdir: pathlib.Path, since: int) -> None:
-    """Waits until the new actor is known, and for ten updates more than there were."""
+def learns_on(run: Run, workdir: pathlib.Path, since: int, restarts: int = 1) -> None:
+    """Waits until so many restarts are known, and for ten more updates."""
     before = None
     while before is None or rows(workdir)[-1]["updates"] < before + 10:
         run.wait_for(" updates", since)
         since = len(run.lines)
-        if before is None and rows(workdir)[-1]["actor_restarts"]:
+        if before is None and rows(workdir)[-1]["actor_restarts"] >= restarts:
             before = rows(workdir)[-1]["updates"]
 
 
@@ -153,7 +153,7 @@ def test_an_actor_that_fails_begins_again_with_a_writer_of_its_own(
     run = start(tmp_path / "run", FOREVER, *flags, path=broken)
     failed = "actor/0 failed: OSError: the game crashed (sitecustomize.py:7)"
     run.wait_for(f"{failed}; starting it again in 2 s (2 of 10 in 10 min)")
-    learns_on(run, tmp_path / "run", len(run.lines))
+    learns_on(run, tmp_path / "run", len(run.lines), restarts=2)
     run.terminate()
     assert run.status(FAIL_SECONDS) == 0
     assert run.processes() == []
