@@ -121,9 +121,12 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
         launch_type(values)
     words = {name: str(values[name].value) for name in domain.flags}
     plain = domain.config(agent=values["agent"].value, **words)
-    config = overrides.apply(plain, _common(values))
+    changes = _common(values)
+    config = overrides.apply(plain, changes)
     challenges.check_changes(
-        plain.environment.challenges, config.environment.challenges
+        plain.environment.challenges,
+        config.environment.challenges,
+        [name.removeprefix("environment.challenges.") for name in changes],
     )
     place = values["workdir"].value
     if place == "":

@@ -75,9 +75,9 @@ def apply(config: Config, changes: Mapping[str, Any]) -> Config:
 
 
 def values(config: Config) -> dict[str, Any]:
-    """What can be overridden, by its name as users spell it, and what it is."""
+    """What can be overridden, by its name and with its value as users spell them."""
     return {
-        _spoken(name): value
+        _spoken(name): ",".join(map(str, value)) if isinstance(value, tuple) else value
         for name, value in flat(dataclasses.asdict(config)).items()
         if name not in ELSEWHERE
     }

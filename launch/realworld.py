@@ -16,7 +16,7 @@ DOMAIN = flags.Domain(
     summary="trains STAC, STACX or IMPALA on a task of the Real-World RL suite.",
     flags={
         "task": ("cartpole.swingup", f"one of {', '.join(realworld.TASKS)}"),
-        "challenge": ("easy", "none, easy, medium or hard: all of them together"),
+        "challenge": ("easy", "none, or all of them together: easy, medium or hard"),
     },
     config=lambda task, **rest: numbers.config(task=realworld.task(task), **rest),
     played=lambda: realworld.TASKS,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 
 from stac.checks import check, choose
 
@@ -120,15 +121,22 @@ def _told(name: str) -> str:
     default = getattr(Challenges(), name)
     if isinstance(default, bool):
         return str(not default).lower()
-    return "random_walk" if name == "perturbation_scheduler" else "<value>"
+    return _WORDS.get(name, "<value>")
 
 
-def check_changes(plain: Challenges, changed: Challenges) -> None:
-    """Refuses what differs from `plain` and does nothing in `changed`.
+def check_changes(
+    plain: Challenges, changed: Challenges, asked: Collection[str]
+) -> None:
+    """Refuses what was asked for and does nothing in `changed`.
 
     What `plain` says and nothing reads any more is left alone: whoever takes one effect
     out of a combination need not take its numbers out as well. And refuses the range of
     a combination's parameter for another one.
+
+    Args:
+      plain: the combination that was begun with.
+      changed: what came of it.
+      asked: names of the numbers that were set, to whatever.
 
     Raises:
       ConfigError: it does nothing, or the range is another parameter's.
@@ -143,37 +151,44 @@ def check_changes(plain: Challenges, changed: Challenges) -> None:
         if field.name == "action_repetition" and value:
             once = changed.action_repetition_steps == 1
             check(not once, f"{said}.action_repetition_steps=<2 or more>")
+        if field.name == "buffers":
+            held = any(getattr(changed, name) for name in _HELD)
+            check(held, f"{said}.action_delay=<1 or more>, say: nothing is held")
     check(
         not changed.safety or changed.safety_observed or changed.multi_objective,
         f"{_PREFIX}.safety: constraints that are not observed change nothing: leave"
-        f" safety_observed or set {_PREFIX}.multi_objective",
+        " safety_observed or set multi_objective and multi_objective_coefficient",
     )
     if changed.perturbation:
-        _check_perturbation(plain, changed)
+        _check_perturbation(plain, changed, asked)
 
 
-def _check_perturbation(plain: Challenges, changed: Challenges) -> None:
+def _check_perturbation(
+    plain: Challenges, changed: Challenges, asked: Collection[str]
+) -> None:
     scheduler = changed.perturbation_scheduler
-    still = []  # numbers of the plain one's parameter
-    for name in (*_PERTURBATION, "perturbation_period"):
-        value, before = getattr(changed, name), getattr(plain, name)
-        unread = _UNREAD.get(name, ())
+    for name, unread in _UNREAD.items():
+        value = getattr(changed, name)
         readers = ", ".join(one for one in SCHEDULERS if one not in unread)
         check(
-            value in (before, OWN) or scheduler not in unread,
+            value in (getattr(plain, name), OWN) or scheduler not in unread,
             f"{_PREFIX}.{name}={value}: does nothing with perturbation_scheduler="
             f"{scheduler}: it is for {readers}",
         )
-        if name in _PERTURBATION and value == before != OWN and scheduler not in unread:
-            still.append(name)
+    others = [  # numbers of the plain one's parameter
+        name
+        for name in _PERTURBATION
+        if scheduler not in _UNREAD.get(name, ()) and name not in asked
+        if getattr(changed, name) != OWN
+    ]
     check(
-        changed.perturbation == plain.perturbation or not still,
-        f"{_PREFIX}.perturbation={changed.perturbation}: {', '.join(still)} would still"
-        f" be of {plain.perturbation}: set them as well (-1: the parameter's own)",
+        changed.perturbation == plain.perturbation or not others,
+        f"{_PREFIX}.perturbation={changed.perturbation}: {', '.join(others)} would"
+        f" still be of {plain.perturbation}: set them as well (-1: its own)",
     )
-    range_ = _PERTURBATION[:3]
+    moves = [name for name in asked if name in _PERTURBATION]
     check(
-        scheduler != "constant" or any(getattr(changed, n) != OWN for n in range_),
+        scheduler != "constant" or any(getattr(changed, name) != OWN for name in moves),
         f"{_PREFIX}.perturbation_scheduler=constant: changes nothing without"
         f" {_PREFIX}.perturbation_start",
     )
@@ -210,9 +225,16 @@ _RANGES = (  # (fields, lowest, highest, what is said)
         *(0, 1, "must be in [0, 1]"),
     ),
 )
+# What runs on over episodes, or begins anew: `buffers` is about it.
+_HELD = (
+    *("action_delay", "observation_delay", "reward_delay"),
+    *("observation_dropped", "observation_stuck"),
+    *("action_dropped", "action_stuck", "action_repetition"),
+)
 # What a number needs beside those that its own name begins with.
 _ALSO = {
     "action_repetition": ("action_repetition_steps",),  # 1 by default: once, as without
+    "buffers": ("action_delay",),
     "perturbation_start": ("perturbation_scheduler",),
     "perturbation_std": ("perturbation_scheduler",),
     "safety_observed": ("multi_objective", "multi_objective_coefficient"),
@@ -220,6 +242,7 @@ _ALSO = {
     "multi_objective_coefficient": ("safety",),
     "multi_objective_observed": ("safety",),
 }
+_WORDS = {"buffers": "reset", "perturbation_scheduler": "random_walk"}
 # Rules of stac.environments.realworld_schedules that do without.
 _UNREAD = {
     "perturbation_start": ("uniform", "saw_wave"),

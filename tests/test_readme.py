@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests import test_curves
+
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTINUOUS = "continuous actions only"  # how the README marks such metrics
@@ -25,11 +27,11 @@ SHORT = (
 )
 
 
-def commands() -> list[list[str]]:
-    """The README's, without where they write."""
+def commands(of: str = " -m launch.") -> list[list[str]]:
+    """The README's of such a program, without where they write."""
     blocks = re.findall(r"(?:^    .*\n)+", README, re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", "").split("\n")]
-    found = [shlex.split(line) for line in lines if " -m launch." in line]
+    found = [shlex.split(line) for line in lines if of in line]
     assert all(words[:2] == [".venv/bin/python", "-m"] for words in found)
     return [[word for word in words if "--workdir" not in word] for words in found]
 
@@ -68,6 +70,21 @@ def test_the_lockstep_command_runs_and_writes_what_is_documented(
     assert rows[-1]["frames"] >= 20_000
     written = set().union(*rows)
     assert not [name for name in documented(CONTINUOUS, False) if name not in written]
+
+
+def test_the_command_for_curves_draws_runs_beside_ours(tmp_path: pathlib.Path) -> None:
+    (words,) = commands(" -m benchmarks.")
+    test_curves.run(tmp_path / "runs", "impala_features_seed9", test_curves.ROWS)
+    output = f"--output={tmp_path / 'control.png'}"
+    places = {"runs/control": tmp_path / "runs", "--output=control.png": output}
+    command = [sys.executable, *(str(places.pop(word, word)) for word in words[1:])]
+    assert not places, "the README names other places"
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=True
+    )
+    assert done.stderr == ""
+    assert "(seed 1, 3.00M); 846, 431 (seed 9, 2.00M) |" in done.stdout
+    assert (tmp_path / "control.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def task(name: str) -> str:
     config.check(
         not letters(name).startswith("lqr"),
         f"control task {name}: its actions have no bounds to which ours could be"
-        " scaled; choose another task",
+        " scaled; --task=list names the others",
     )
     known = {letters(one): one for one in tasks()}
     found = known.get(letters(name))

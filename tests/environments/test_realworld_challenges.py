@@ -89,6 +89,8 @@ def needed(name: str) -> dict[str, object]:
     """Numbers without which one would change nothing."""
     if name == "action_repetition":
         return {"action_repetition_steps": 3}
+    if name == "buffers":
+        return {"reward_delay": 3}
     if name.endswith("_steps"):
         return {name.removesuffix("_steps"): 0.5}
     if name.startswith("multi_objective"):
@@ -122,6 +124,8 @@ def test_a_number_that_would_change_nothing_is_refused(name: str) -> None:
         value = "saw_wave"
     elif name == "safety_observed":
         value = "false"
+    elif name == "buffers":
+        value = "reset"
     with pytest.raises(ConfigError, match=f"{PREFIX}{name}=.*: does nothing without"):
         parsed("--challenge=none", f"--config.{PREFIX}{name}={value}")
 
@@ -278,8 +282,9 @@ def test_a_combined_challenges_range_is_not_taken_for_another_parameter() -> Non
     minimum = f"--config.{PREFIX}perturbation_minimum=-1"
     with pytest.raises(ConfigError, match=r"damping: perturbation_maximum would still"):
         parsed(*other, minimum)
-    found = parsed(*other, minimum, f"--config.{PREFIX}perturbation_maximum=2")
-    assert found.environment.challenges.perturbation_maximum == 2
+    same = f"--config.{PREFIX}perturbation_maximum=2.3"  # as hard has it
+    found = parsed(*other, minimum, same)
+    assert found.environment.challenges.perturbation_maximum == 2.3
     walk = f"--config.{PREFIX}perturbation_scheduler=random_walk"
     said = "_start, perturbation_minimum, perturbation_maximum, perturbation_std would"
     with pytest.raises(ConfigError, match=said):
@@ -294,6 +299,9 @@ def test_a_constant_that_is_the_models_own_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"nothing without .*perturbation_start$"):
         parsed("--challenge=none", *constant)
     parsed("--challenge=none", *constant, f"--config.{PREFIX}perturbation_start=0.5")
+    with pytest.raises(ConfigError, match=r"nothing without .*perturbation_start$"):
+        parsed("--challenge=easy", constant[1])  # the row's start is the model's own
+    parsed("--challenge=easy", constant[1], f"--config.{PREFIX}perturbation_start=0.9")
 
 
 @pytest.mark.parametrize("number", [field.name for field in FIELDS])
@@ -352,7 +360,7 @@ def test_every_range_is_checked():
         ),
         (
             [f"--config.{PREFIX}safety=true", f"--config.{PREFIX}safety_observed=0"],
-            "safety: constraints that are not observed change nothing: leave",
+            "leave safety_observed or set multi_objective and multi_objective_coeff",
         ),
         (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
         (["--agent=stax"], "unknown agent 'stax': did you mean"),
