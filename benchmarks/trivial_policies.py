@@ -16,47 +16,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from benchmarks import asking
+from benchmarks import asking, episodes
+from benchmarks.episodes import Policy, Returns, returns
 from configs import control, realworld
 from stac.agents import actor_critic
 from stac.config import Config
 from stac.environments import make
 from stac.environments.base import BatchedEnvironment
-from stac.types import Timestep
 
-STEPS = 1000  # of an episode
 FAR = 20.0  # its tanh is 1 in double precision
-
-# From (row, number of the step) to samples before the tanh, [E, A].
-Policy = Callable[[Timestep, int], np.ndarray]
-
-
-class Returns(NamedTuple):
-    """Of some episodes."""
-
-    mean: float
-    error: float  # standard, of the mean
-
-    @classmethod
-    def of(cls, returns: np.ndarray) -> Returns:
-        error = returns.std(ddof=1) / np.sqrt(len(returns))
-        return cls(float(returns.mean()), float(error))
-
-
-def returns(environment: BatchedEnvironment, policy: Policy) -> np.ndarray:
-    """[E], of one episode of each environment."""
-    timestep, total = environment.reset(), np.zeros(environment.num_envs)
-    for step in range(STEPS):
-        timestep = environment.step(policy(timestep, step))
-        total += timestep.reward
-    assert timestep.last.all()
-    return total
 
 
 def constant(environment: BatchedEnvironment, sample: float) -> Policy:
@@ -81,24 +53,10 @@ def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Pol
     agent = actor_critic.build(config, environment.spec)
     key = jax.random.PRNGKey(seed)
     params = agent.actor_params(agent.init(key))
-    act = jax.jit(agent.act)
-    core = agent.initial_core_state(environment.num_envs)
-
-    def policy(timestep: Timestep, step: int) -> np.ndarray:
-        nonlocal core
-        output, core = act(
-            params,
-            jax.random.fold_in(key, step),
-            timestep.observation,
-            timestep.first,
-            core,
-        )
-        return np.asarray(output.action)
-
-    return policy
+    return episodes.acting(agent, params, environment.num_envs, key)
 
 
-def row(what: str, episodes: int) -> dict[str, Returns]:
+def row(what: str, num_episodes: int) -> dict[str, Returns]:
     """By policy, of task or task:challenge; untrained: the means of 5 networks."""
     task, _, challenge = what.partition(":")
     if challenge:
@@ -109,7 +67,7 @@ def row(what: str, episodes: int) -> dict[str, Returns]:
     challenges = dataclasses.replace(played.challenges, buffers="reset")
     played = dataclasses.replace(played, stagger=False, challenges=challenges)
     config = dataclasses.replace(config, environment=played)
-    environment = make.factory(config)(0, episodes)
+    environment = make.factory(config)(0, num_episodes)
     try:
         policies = {
             "zero": constant(environment, 0.0),
@@ -139,8 +97,7 @@ def main() -> None:
     for task in arguments.tasks:
         with asking.in_one_line(parser):
             found = row(task, arguments.episodes)
-        means = [f"{name} {of.mean:.1f} ± {of.error:.1f}" for name, of in found.items()]
-        print(task, *means, sep="  ")
+        print(task, *(f"{name} {of}" for name, of in found.items()), sep="  ")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import benchmarks
 from benchmarks import (
     asking,
     control_environments,
+    episodes,
     faults,
     flops,
     soak,
@@ -170,9 +171,7 @@ def test_policies_of_a_challenge_get_nothing_of_one_another(
 ) -> None:
     seen = []
 
-    def returns(
-        environment: BatchedEnvironment, policy: trivial_policies.Policy
-    ) -> np.ndarray:
+    def returns(environment: BatchedEnvironment, policy: episodes.Policy) -> np.ndarray:
         timestep, rewards = environment.reset(), []
         for step in range(60):
             timestep = environment.step(policy(timestep, step))
@@ -204,7 +203,7 @@ class Counting:
         return self._row(np.arange(1, 4) * action[:, 0], first=False)
 
     def _row(self, reward: np.ndarray, first: bool) -> Timestep:
-        last = np.full(3, self._steps == trivial_policies.STEPS)
+        last = np.full(3, self._steps == episodes.STEPS)
         observation = np.zeros((3, 1), np.float32)
         return Timestep(observation, reward, np.ones(3), np.full(3, first), last)
 
@@ -212,7 +211,7 @@ class Counting:
 def test_a_policys_returns_are_one_episodes_each() -> None:
     environment = Counting()
     policy = trivial_policies.constant(environment, 0.5)
-    returns = trivial_policies.returns(environment, policy)
+    returns = episodes.returns(environment, policy)
     np.testing.assert_allclose(returns, [500, 1000, 1500])
-    mean, error = trivial_policies.Returns.of(returns)
+    mean, error = episodes.Returns.of(returns)
     assert (mean, error) == pytest.approx((1000, 500 / np.sqrt(3)))

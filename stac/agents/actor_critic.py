@@ -15,18 +15,34 @@ from stac.networks import actor_critic
 from stac.types import ActorOutput, Array, CoreState, LearnerState, Params, Trajectory
 
 
-def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
+def own_distribution(
+    config: Config, spec: EnvironmentSpec
+) -> distributions.Distribution:
+    """Of the policies over the environment's actions."""
+    if spec.continuous:
+        std = config.network.initial_std or None
+        return distributions.tanh_normal(spec.num_actions, std)
+    return distributions.categorical(spec.num_actions)
+
+
+def build(
+    config: Config,
+    spec: EnvironmentSpec,
+    distribution: distributions.Distribution | None = None,
+) -> base.Agent:
     """The agent that `config` describes, for environments like `spec`.
+
+    Args:
+      config: the run.
+      spec: of the environments.
+      distribution: in the place of `own_distribution(config, spec)`, such as one that
+        samples with less noise.
 
     Raises:
       ConfigError: where network and observations do not fit.
     """
     _check(config, spec)
-    distribution = (
-        distributions.tanh_normal(spec.num_actions, config.network.initial_std or None)
-        if spec.continuous
-        else distributions.categorical(spec.num_actions)
-    )
+    distribution = distribution or own_distribution(config, spec)
     network = actor_critic.make(
         config.network,
         _shape(config.agent, distribution),

@@ -1,0 +1,99 @@
+"""What runs have learned is played as it was saved, with as much noise as asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import saved_policies, trivial_policies
+from configs import catch, control
+from stac import distributions
+from stac.agents import actor_critic
+from stac.config import Config, ConfigError
+from stac.environments import make
+from stac.runtime import checkpoints, workdir
+from tests import refusals
+
+TASK = "cartpole.balance"
+
+
+def saved(place: pathlib.Path, config: Config, seed: int) -> None:
+    """A run's workdir with the network before its first update."""
+    workdir.prepare(place, config)
+    agent = actor_critic.build(config, make.spec(config))
+    kept = checkpoints.Checkpoints(place / workdir.CHECKPOINTS, keep=1)
+    kept.save(7, agent.init(jax.random.PRNGKey(seed)), {})
+    kept.close()
+
+
+def test_a_saved_policy_earns_what_it_earned_before_it_was_saved(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = control.config(TASK, "stacx", "features")
+    saved(tmp_path / "run", config, seed=0)
+    arguments = ["x", str(tmp_path / "run"), "--noise=1,0", "--episodes=2"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    saved_policies.main()
+    path, noisy, still = capsys.readouterr().out.strip().split("  ")
+    assert path == str(tmp_path / "run")
+
+    config = dataclasses.replace(
+        config, environment=dataclasses.replace(config.environment, stagger=False)
+    )
+    environment = make.factory(config)(0, 2)
+    policy = trivial_policies.untrained(config, environment, seed=0)
+    earned = trivial_policies.returns(environment, policy)
+    environment.close()
+    assert noisy == f"x1 {trivial_policies.Returns.of(earned)}"
+    assert still.startswith("x0 ")
+    assert still.split()[1] != noisy.split()[1]
+
+
+def test_noise_is_how_far_samples_lie_from_the_mean() -> None:
+    own, key = distributions.tanh_normal(3, 0.5), jax.random.PRNGKey(1)
+    outputs = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
+    mean, _ = distributions.mean_and_log_std(outputs)
+    far = own.sample(key, outputs) - mean
+    for factor in (0.0, 0.5, 1.0):
+        samples = saved_policies.with_noise(own, factor).sample(key, outputs)
+        np.testing.assert_allclose(samples, mean + factor * far, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "nowhere: is no run's workdir: it has no config.json"),
+        (["begun"], "begun: nothing is saved there yet"),
+        (["begun", "--noise=loud"], "--noise=loud: write factors, as in --noise=1,0"),
+        (["begun", "--noise=-1"], "--noise=-1: write factors, as in --noise=1,0"),
+        (["begun", "--episodes=1"], "--episodes: must be at least 2, for a standard"),
+        (["older"], "older/config.json: is another version's: agent.age"),
+    ],
+)
+def test_what_cannot_be_played_is_one_line(
+    arguments: list[str],
+    said: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    workdir.prepare(tmp_path / "begun", Config())
+    workdir.prepare(tmp_path / "older", Config())
+    text = (tmp_path / "older" / workdir.CONFIG).read_text()
+    text = text.replace('"agent": {', '"agent": {"age": 7,')
+    (tmp_path / "older" / workdir.CONFIG).write_text(text)
+    assert said in refusals.of(saved_policies.main, arguments, monkeypatch, capsys)
+
+
+def test_discrete_actions_have_no_noise(tmp_path: pathlib.Path) -> None:
+    saved(tmp_path / "run", catch.config(agent="impala"), seed=0)
+    with pytest.raises(ConfigError, match=r"run: catch has no noise"):
+        saved_policies.played(tmp_path / "run", 1.0, 2)
