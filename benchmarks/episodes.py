@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from stac.agents.base import Agent
+from stac.config import Config
 from stac.environments.base import BatchedEnvironment
 from stac.types import Params, Timestep
 
@@ -31,6 +33,12 @@ class Returns(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} ± {self.error:.1f}"
+
+
+def whole(config: Config) -> Config:
+    """The same, with first episodes that are as long as all others."""
+    played = dataclasses.replace(config.environment, stagger=False)
+    return dataclasses.replace(config, environment=played)
 
 
 def returns(environment: BatchedEnvironment, policy: Policy) -> np.ndarray:

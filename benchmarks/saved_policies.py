@@ -16,18 +16,21 @@ import dataclasses
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import jax
 
 from benchmarks import asking, episodes
+from benchmarks.episodes import Returns
 from launch import overrides
 from stac import distributions
 from stac.agents import actor_critic
+from stac.agents.base import Agent
 from stac.config import Config, ConfigError, check, flat
 from stac.distributions import Distribution
 from stac.environments import make
 from stac.runtime import checkpoints, workdir
-from stac.types import Array
+from stac.types import Array, Params
 
 
 def configuration(path: pathlib.Path) -> Config:
@@ -48,32 +51,39 @@ def configuration(path: pathlib.Path) -> Config:
     return overrides.apply(Config(), values)
 
 
-def played(path: pathlib.Path, noise: float, num_episodes: int) -> episodes.Returns:
-    """Of the newest checkpoint in this workdir.
+def played(
+    path: pathlib.Path, factors: Sequence[float], num_episodes: int
+) -> list[Returns]:
+    """Of the newest checkpoint in this workdir, for each factor on its noise.
 
     Raises:
       ConfigError: there is none, or its actions are not continuous.
     """
     config = configuration(path)
-    steps = path / workdir.CHECKPOINTS
-    check(steps.is_dir(), f"{path}: nothing is saved there yet")
+    check((path / workdir.CHECKPOINTS).is_dir(), f"{path}: nothing is saved there yet")
     spec = make.spec(config)
     check(spec.continuous, f"{path}: {config.environment.domain} has no noise")
-    still = dataclasses.replace(config.environment, stagger=False)
-    config = dataclasses.replace(config, environment=still)
-    with contextlib.ExitStack() as stack:
-        environment = make.factory(config)(0, num_episodes)
-        stack.callback(environment.close)
-        own = actor_critic.own_distribution(config, spec)
-        agent = actor_critic.build(config, spec, with_noise(own, noise))
-        key = jax.random.PRNGKey(0)
-        saved = checkpoints.Checkpoints(steps, config.runtime.checkpoints_to_keep)
-        stack.callback(saved.close)
+    config = episodes.whole(config)
+    own, key = actor_critic.own_distribution(config, spec), jax.random.PRNGKey(0)
+    params = _newest(path, config, actor_critic.build(config, spec))
+    found = []
+    for factor in factors:
+        agent = actor_critic.build(config, spec, with_noise(own, factor))
+        policy = episodes.acting(agent, params, num_episodes, key)
+        # A new one, for it to begin with the same starts.
+        with contextlib.closing(make.factory(config)(0, num_episodes)) as environment:
+            found.append(Returns.of(episodes.returns(environment, policy)))
+    return found
+
+
+def _newest(path: pathlib.Path, config: Config, agent: Agent) -> Params:
+    """What an actor gets of the newest checkpoint."""
+    place, keep = path / workdir.CHECKPOINTS, config.runtime.checkpoints_to_keep
+    with contextlib.closing(checkpoints.Checkpoints(place, keep)) as saved:
         found = saved.steps()
         check(bool(found), f"{path}: nothing is saved there yet")
-        state = saved.restore(found[-1], like=agent.init(key)).state
-        policy = episodes.acting(agent, agent.actor_params(state), num_episodes, key)
-        return episodes.Returns.of(episodes.returns(environment, policy))
+        like = agent.init(jax.random.PRNGKey(0))
+        return agent.actor_params(saved.restore(found[-1], like=like).state)
 
 
 def with_noise(own: Distribution, factor: float) -> Distribution:
@@ -98,8 +108,8 @@ def main() -> None:
         )
         factors = _factors(given.noise)
         for path in given.workdirs:
-            found = [played(path, factor, given.episodes) for factor in factors]
-            cells = [f"x{n:g} {of}" for n, of in zip(factors, found, strict=True)]
+            found = zip(factors, played(path, factors, given.episodes), strict=True)
+            cells = [f"x{factor:g} {of}" for factor, of in found]
             print(path, *cells, sep="  ", flush=True)
 
 

@@ -14,6 +14,7 @@ what another one earned; so the last late rewards are lost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 
@@ -63,12 +64,10 @@ def row(what: str, num_episodes: int) -> dict[str, Returns]:
         config = realworld.config(task, "impala", challenge)
     else:
         config = control.config(task, "impala")
-    played = config.environment
-    challenges = dataclasses.replace(played.challenges, buffers="reset")
-    played = dataclasses.replace(played, stagger=False, challenges=challenges)
-    config = dataclasses.replace(config, environment=played)
-    environment = make.factory(config)(0, num_episodes)
-    try:
+    challenges = dataclasses.replace(config.environment.challenges, buffers="reset")
+    played = dataclasses.replace(config.environment, challenges=challenges)
+    config = episodes.whole(dataclasses.replace(config, environment=played))
+    with contextlib.closing(make.factory(config)(0, num_episodes)) as environment:
         policies = {
             "zero": constant(environment, 0.0),
             "lowest": constant(environment, -FAR),
@@ -83,8 +82,6 @@ def row(what: str, num_episodes: int) -> dict[str, Returns]:
         networks = (untrained(config, environment, seed) for seed in range(5))
         means = [returns(environment, network).mean() for network in networks]
         return found | {"untrained": Returns.of(np.array(means))}
-    finally:
-        environment.close()
 
 
 def main() -> None:

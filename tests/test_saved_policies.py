@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import sys
 
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import saved_policies, trivial_policies
+from benchmarks import episodes, saved_policies, trivial_policies
 from configs import catch, control
 from stac import distributions
 from stac.agents import actor_critic
@@ -44,9 +43,7 @@ def test_a_saved_policy_earns_what_it_earned_before_it_was_saved(
     path, noisy, still = capsys.readouterr().out.strip().split("  ")
     assert path == str(tmp_path / "run")
 
-    config = dataclasses.replace(
-        config, environment=dataclasses.replace(config.environment, stagger=False)
-    )
+    config = episodes.whole(config)
     environment = make.factory(config)(0, 2)
     policy = trivial_policies.untrained(config, environment, seed=0)
     earned = trivial_policies.returns(environment, policy)
@@ -96,4 +93,4 @@ def test_what_cannot_be_played_is_one_line(
 def test_discrete_actions_have_no_noise(tmp_path: pathlib.Path) -> None:
     saved(tmp_path / "run", catch.config(agent="impala"), seed=0)
     with pytest.raises(ConfigError, match=r"run: catch has no noise"):
-        saved_policies.played(tmp_path / "run", 1.0, 2)
+        saved_policies.played(tmp_path / "run", [1.0], 2)
