@@ -186,7 +186,7 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
         if task in A3C:
             panel.axhline(A3C[task], linestyle="--", label="A3C, 10^8 steps", **across)
         if task in TRIVIAL:
-            label = "best trivial policy"
+            label = "best of the trivial policies tried"
             panel.axhline(TRIVIAL[task], linestyle=":", label=label, **across)
         panel.set_title(task, fontsize="medium")
         panel.set(xlabel="million steps", ylabel="mean return, 100 episodes")
