@@ -5,7 +5,8 @@
 For each run's newest checkpoint, and each factor on the standard deviation of its
 policy (0: the mean action): the mean return of `--episodes` whole episodes and its
 standard error. All play from the same starts; a run's own returns lag, and were earned
-by wider policies.
+by wider policies. Late rewards of Real-World RL are lost at the end of these first
+episodes, where a run's later ones get their predecessors' (`buffers=faithful`).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from stac.agents import actor_critic
 from stac.config import Config, ConfigError
 from stac.environments import make
 from stac.runtime import checkpoints, workdir
+from stac.types import Timestep
 from tests import refusals
 
 TASK = "cartpole.balance"
@@ -51,6 +52,29 @@ def test_a_saved_policy_earns_what_it_earned_before_it_was_saved(
     assert noisy == f"x1 {trivial_policies.Returns.of(earned)}"
     assert still.startswith("x0 ")
     assert still.split()[1] != noisy.split()[1]
+
+
+def test_a_policy_goes_on_from_step_to_step_and_begins_anew_with_episodes() -> None:
+    config = control.config(TASK, "impala", "features")
+    spec = make.spec(config)
+    agent = actor_critic.build(config, spec)
+    params = agent.actor_params(agent.init(jax.random.PRNGKey(1)))
+    same, none = np.ones((2, *spec.observation_shape), np.float32), np.zeros(2)
+    rows = [
+        Timestep(same, none, none, np.array(first), none)
+        for first in ([True, True], [False, False], [False, True])
+    ]
+    own = actor_critic.own_distribution(config, spec)
+    still = actor_critic.build(config, spec, saved_policies.with_noise(own, 0.0))
+    policy = episodes.acting(still, params, 2, jax.random.PRNGKey(0))
+    means = np.stack([policy(row, step) for step, row in enumerate(rows)])
+    assert not np.allclose(means[1], means[0])  # the core remembers
+    assert not np.allclose(means[2, 0], means[1, 0])
+    np.testing.assert_allclose(means[2, 1], means[0, 1], atol=1e-6)
+
+    policy = episodes.acting(agent, params, 2, jax.random.PRNGKey(0))
+    samples = np.stack([policy(rows[0], step) for step in range(300)])
+    np.testing.assert_allclose(samples.std(axis=0), 0.5, rtol=0.2)
 
 
 def test_noise_is_how_far_samples_lie_from_the_mean() -> None:
