@@ -9,10 +9,11 @@ thick ones their mean; a gap is where no return was known. For control from feat
 where known, two lines across: A3C after 10^8 steps, and the best policy of
 `benchmarks.trivial_policies`. Beside the figure goes a table of the curves, .csv.
 
-`--beside=docs/control.csv` draws the curves of an earlier figure, too: your runs beside
-ours, or a new seed beside runs that are on no disk any more. Of a task, agent and seed
-that are in both, the run in <folder> counts. A table's curves are thinned, so their
-means are a little off (a noisy final return by 4).
+`--beside=docs/control.csv` draws an earlier figure's curves of the same tasks beside
+them, dashed, as agents of their own: "stac of control.csv". `--extend=docs/control.csv`
+draws that figure again with the runs in <folder> among its own; they take the place of
+those of the same task, agent and seed. A table's curves are thinned, so their means are
+a little off (a noisy final return by 4).
 
 A return, here as in metrics.jsonl, is the mean of the 100 episodes that ended last: on
 the suite, of policies that are up to 124,000 steps old (with 24 environments).
@@ -61,6 +62,8 @@ FEATURES = {"domain": "control", "observations": "features"}  # what A3C learned
 _VARIANTS = "|".join((*control.NETWORKS, *realworld.CHALLENGES))
 _RUN = re.compile(rf"(?P<agent>\w+?)(_({_VARIANTS}))?_s(eed)?(?P<seed>\d+)")
 
+_OF = " of "  # between an agent and the table its curve is from
+
 _COLUMNS = ("task", "agent", "seed", "million_steps", "mean_return")
 
 Task = dict[str, dict[int, Curve]]  # agent: seed: mean returns of 100 episodes
@@ -70,6 +73,7 @@ def read(folder: pathlib.Path) -> dict[str, Task]:
     """Curves by task, agent and seed, of the runs that have ended an episode.
 
     A task is the name of its folder, and what it is of, if not control from features.
+    Which folders' names are of no run is told.
 
     Raises:
       ConfigError: two runs are one agent's and have one seed.
@@ -77,6 +81,9 @@ def read(folder: pathlib.Path) -> dict[str, Task]:
     tasks: dict[str, Task] = {}
     for path in sorted(folder.glob("*/*/metrics.jsonl")):
         named = _RUN.fullmatch(path.parent.name)
+        if named is None:
+            said = f"{path.parent}: is left out: its name is not <agent>_s<seed>"
+            print(said, file=sys.stderr)
         if named is None or not path.stat().st_size:
             continue
         curve = curves.column(curves.read(path.parent), "episode_return")
@@ -141,6 +148,13 @@ def merged(tasks: dict[str, Task], others: dict[str, Task]) -> dict[str, Task]:
     return {task: dict(sorted(both[task].items())) for task in sorted(both)}
 
 
+def beside(tasks: dict[str, Task], others: dict[str, Task], name: str) -> None:
+    """Adds the others' curves of these tasks, as those of agents of another name."""
+    for task, agents in tasks.items():
+        for agent, seeds in others.get(task, {}).items():
+            agents[f"{agent}{_OF}{name}"] = seeds
+
+
 def final(curve: Curve) -> float:
     """The mean over the last of a run."""
     return _mean_after(curve, 1.0 - LAST)
@@ -173,15 +187,17 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(
         figsize=(5 * columns, 3.2 * rows), layout="constrained"
     )
-    colours = curves.colours(_agents(tasks))
+    names = [label.split(_OF)[0] for label in _agents(tasks)]
+    colours = curves.colours(list(dict.fromkeys(names)))
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for panel, (task, agents) in zip(panels, tasks.items(), strict=False):
         for agent, seeds in agents.items():
-            colour = colours[agent]
+            name, *others = agent.split(_OF)
+            look = {"color": colours[name], "linestyle": "--" if others else "-"}
             for curve in seeds.values():
-                panel.plot(*curve, color=colour, linewidth=0.6, alpha=0.6)
+                panel.plot(*curve, **look, linewidth=0.6, alpha=0.6)
             thick = mean(seeds) if len(seeds) > 1 else next(iter(seeds.values()))
-            panel.plot(*thick, color=colour, linewidth=2.0, label=agent)
+            panel.plot(*thick, **look, linewidth=2.0, label=agent)
         across = {"color": "black", "linewidth": 1.0, "zorder": 0}
         if task in A3C:
             panel.axhline(A3C[task], linestyle="--", label="A3C, 10^8 steps", **across)
@@ -252,8 +268,11 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path, help=of_runs)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--title", default="")
-    of_others = "the .csv of an earlier figure, whose curves are drawn, too"
-    parser.add_argument("--beside", type=pathlib.Path, help=of_others)
+    earlier = parser.add_mutually_exclusive_group()
+    of_others = "the .csv of an earlier figure, whose curves are drawn, too, dashed"
+    earlier.add_argument("--beside", type=pathlib.Path, help=of_others)
+    of_same = "the .csv of an earlier figure, to draw it again with these runs"
+    earlier.add_argument("--extend", type=pathlib.Path, help=of_same)
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
         curves.check_figure(arguments.output)
@@ -264,7 +283,9 @@ def main() -> None:
         tasks = read(folder)
         check(bool(tasks), f"{folder}: no run in it has ended an episode yet")
         if arguments.beside:
-            tasks = merged(tasks, written(arguments.beside))
+            beside(tasks, written(arguments.beside), arguments.beside.name)
+        if arguments.extend:
+            tasks = merged(tasks, written(arguments.extend))
         print(table(tasks))
         draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
         write(tasks, arguments.output.with_suffix(".csv"))

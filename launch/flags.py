@@ -28,6 +28,13 @@ FAILED, USER_ERROR = 1, 2  # exit statuses
 
 LAUNCH_TYPES = ("local_mp", "local_mt")  # Launchpad's that are here for a run
 
+# Whose those flags are that are not every command's, to say it elsewhere.
+OWNERS = {
+    **dict.fromkeys(("game", "network"), "launch.atari"),
+    **dict.fromkeys(("task", "observations"), "launch.control"),
+    "challenge": "launch.realworld",
+}
+
 _PLAYED = ("game", "task")  # words that name a folder of their own
 
 # The fields behind the common flags.
@@ -208,6 +215,8 @@ def _read(values: flags.FlagValues, argv: Sequence[str], strict: bool) -> None:
 def _unknown_flag(name: str, known: Sequence[str]) -> str:
     if name.startswith("lp_"):
         return f"--{name} is Launchpad's: it needs --runtime=launchpad"
+    if name in OWNERS:
+        return f"unknown flag --{name}: it is {OWNERS[name]}'s"
     near = nearest(name, known)
     hint = f"did you mean --{' or --'.join(near)}?" if near else "see --help"
     return f"unknown flag --{name}: {hint}"

@@ -31,7 +31,9 @@ def run(config: Config, workdir: str) -> int | None:
     libraries of another.
     """
     slow = SLOW.get(config.network.torso)
-    if slow and not has_accelerator():
+    played = config.environment
+    images = played.domain == "atari" or played.observations == "pixels"
+    if slow and images and not has_accelerator():
         print(f"no accelerator found: {slow}", flush=True)
     return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
 

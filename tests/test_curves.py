@@ -59,12 +59,16 @@ def test_of_a_run_that_was_killed_and_continued_the_last_course_counts(
 
 def test_runs_are_read_under_their_default_names_and_others_left_out(
     tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run(tmp_path, "stacx_features_seed12", ROWS)
     run(tmp_path, "impala_s1", ROWS[:1])  # no episode yet
     run(tmp_path, "notes", ROWS)
     (found,) = suite_curves.read(tmp_path).values()
     assert {agent: list(seeds) for agent, seeds in found.items()} == {"stacx": [12]}
+    place = tmp_path / TASK / "notes"
+    said = f"{place}: is left out: its name is not <agent>_s<seed>\n"
+    assert capsys.readouterr().err == said
 
 
 def test_references_are_for_control_from_features_alone(tmp_path: pathlib.Path) -> None:
@@ -153,7 +157,7 @@ def test_the_table_of_a_curve_is_thinned_by_steps_not_by_rows(
     assert sum(line.endswith(",1.0") for line in lines) == 1
 
 
-def test_an_earlier_figures_curves_go_beside_the_runs_which_win(
+def test_an_earlier_figure_is_extended_by_runs_which_win(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier, now = tmp_path / "earlier", tmp_path / "now"
@@ -165,8 +169,8 @@ def test_an_earlier_figures_curves_go_beside_the_runs_which_win(
     suite_curves.main()
     run(now, "stac_s2", [(at, 7.0) for at, _ in ROWS])
     run(now, "stacx_s1", ROWS)
-    beside = f"--beside={tmp_path / 'x.csv'}"
-    monkeypatch.setattr(sys, "argv", ["x", str(now), figure, beside])
+    extend = f"--extend={tmp_path / 'x.csv'}"
+    monkeypatch.setattr(sys, "argv", ["x", str(now), figure, extend])
     suite_curves.main()  # and its own table replaces the earlier one
 
     tasks = suite_curves.written(tmp_path / "x.csv")
@@ -179,6 +183,31 @@ def test_an_earlier_figures_curves_go_beside_the_runs_which_win(
     for agent, seed, last in (("stac", 1, 1000), ("stac", 2, 7), ("stacx", 1, 1000)):
         assert tasks[TASK][agent][seed][1][-1] == last
     assert list(tasks[f"{TASK}, realworld easy"]["stac"]) == [1]
+
+
+def test_an_earlier_figures_curves_go_beside_the_runs_and_replace_none(
+    tmp_path: pathlib.Path,
+) -> None:
+    for name, rows in {"earlier/stac_s1": ROWS, "now/stac_s1": ROWS[:3]}.items():
+        run(tmp_path / name.split("/")[0], name.split("/")[1], rows)
+    run(
+        tmp_path / "earlier",
+        "stac_easy_seed1",
+        ROWS,
+        domain="realworld",
+        challenges=EASY,
+    )
+    suite_curves.write(suite_curves.read(tmp_path / "earlier"), tmp_path / "x.csv")
+    tasks = suite_curves.read(tmp_path / "now")
+    suite_curves.beside(tasks, suite_curves.written(tmp_path / "x.csv"), "x.csv")
+    (agents,) = tasks.values()  # no panel without a run
+    ends = {agent: seeds[1][0][-1] for agent, seeds in agents.items()}
+    assert ends == {"stac": 1.0, "stac of x.csv": 2.0}
+    lines = suite_curves.draw(tasks, "").axes[0].lines
+    looks = {line.get_label(): line.get_linestyle() for line in lines}
+    assert looks["stac"] == "-"
+    assert looks["stac of x.csv"] == "--"
+    assert lines[0].get_color() == lines[2].get_color() == curves.AGENTS["stac"]
 
 
 def test_the_mean_over_seeds_begins_and_ends_where_all_have_returns() -> None:
@@ -214,6 +243,7 @@ def test_every_head_is_drawn() -> None:
         (suite_curves, ["runs", "--output=no/x.png"], "No such file or directory: 'no"),
         (suite_curves, ["runs", "--beside=no.csv"], "No such file or directory: 'no."),
         (suite_curves, ["runs", "--beside=runs/a.csv"], "a.csv: its first line is not"),
+        (suite_curves, ["runs", "--extend=no.csv"], "No such file or directory: 'no."),
         (suite_curves, ["runs", "--beside=runs/b.csv"], "b.csv:2: is no row of task,"),
         (suite_curves, ["runs", "--beside=runs/c.png"], "c.png: its first line is not"),
         (suite_curves, ["runs", "--output=x.txt"], "x.txt: is no figure: end it with"),

@@ -143,6 +143,7 @@ def test_launchpads_own_flags_reach_launchpad() -> None:
 
 BAD = {
     "--agnet=stac": "unknown flag --agnet: did you mean --agent?",
+    "--task=walker.walk": "unknown flag --task: it is launch.control's",
     "--xyzzy": "unknown flag --xyzzy: see --help",
     "james_bond": "unexpected argument 'james_bond': write --name=value",
     "--agent=stax": "unknown agent 'stax': did you mean stacx or stac?",
@@ -198,6 +199,13 @@ BAD = {
     "--config.environment.task=pong": "environment.task=pong: use --game or --task",
     "--config.environment.protocol=macado": "did you mean machado",
 }
+
+
+def test_flags_that_one_command_has_are_known_to_the_others() -> None:
+    domains = (atari.DOMAIN, control.DOMAIN, realworld.DOMAIN)
+    has = {domain.program: set(domain.flags) for domain in domains}
+    assert set(flags.OWNERS) == set().union(*has.values())
+    assert all(name in has[program] for name, program in flags.OWNERS.items())
 
 
 @pytest.mark.faults

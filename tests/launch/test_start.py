@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 
 from launch import start
-from stac.config import Config, NetworkConfig, RuntimeConfig
+from stac.config import Config, EnvironmentConfig, NetworkConfig, RuntimeConfig
+
+ATARI = EnvironmentConfig()
+PIXELS = EnvironmentConfig("control", "walker.walk", observations="pixels")
+FEATURES = dataclasses.replace(PIXELS, observations="features")
 
 
-def a_config(runtime: str = "threads", torso: str = "deep") -> Config:
+def a_config(
+    runtime: str = "threads",
+    torso: str = "deep",
+    environment: EnvironmentConfig = ATARI,
+) -> Config:
     return dataclasses.replace(
         Config(),
+        environment=environment,
         runtime=RuntimeConfig(name=runtime),
         network=NetworkConfig(torso=torso),
     )
@@ -50,24 +59,26 @@ def test_only_the_runtime_that_was_asked_for_is_imported(
 
 
 @pytest.mark.parametrize(
-    ("torso", "accelerator", "cure"),
+    ("torso", "environment", "accelerator", "cure"),
     [
-        ("deep", False, "--network=shallow"),
-        ("deep", True, ""),
-        ("residual_strided", False, "--observations=features"),
-        ("shallow", False, ""),
-        ("mlp", False, ""),
+        ("deep", ATARI, False, "--network=shallow"),
+        ("deep", ATARI, True, ""),
+        ("shallow", ATARI, False, ""),
+        ("residual_strided", PIXELS, False, "--observations=features"),
+        ("residual_strided", FEATURES, False, ""),  # is refused, and nothing is slow
+        ("mlp", FEATURES, False, ""),
     ],
 )
 def test_a_large_network_without_an_accelerator_is_warned_of_once(
     torso: str,
+    environment: EnvironmentConfig,
     accelerator: bool,
     cure: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(start, "has_accelerator", lambda: accelerator)
-    start.run(a_config(torso=torso), "somewhere")
+    start.run(a_config(torso=torso, environment=environment), "somewhere")
     said = capsys.readouterr().out.splitlines()
     assert len(said) == (1 if cure else 0)
     assert all(line.startswith("no accelerator found: ") for line in said)
