@@ -188,17 +188,12 @@ def test_an_earlier_figure_is_extended_by_runs_which_win(
 def test_an_earlier_figures_curves_go_beside_the_runs_and_replace_none(
     tmp_path: pathlib.Path,
 ) -> None:
-    for name, rows in {"earlier/stac_s1": ROWS, "now/stac_s1": ROWS[:3]}.items():
-        run(tmp_path / name.split("/")[0], name.split("/")[1], rows)
-    run(
-        tmp_path / "earlier",
-        "stac_easy_seed1",
-        ROWS,
-        domain="realworld",
-        challenges=EASY,
-    )
-    suite_curves.write(suite_curves.read(tmp_path / "earlier"), tmp_path / "x.csv")
-    tasks = suite_curves.read(tmp_path / "now")
+    earlier, now = tmp_path / "earlier", tmp_path / "now"
+    run(earlier, "stac_s1", ROWS)
+    run(earlier, "stac_easy_seed1", ROWS, domain="realworld", challenges=EASY)
+    run(now, "stac_s1", ROWS[:3])
+    suite_curves.write(suite_curves.read(earlier), tmp_path / "x.csv")
+    tasks = suite_curves.read(now)
     suite_curves.beside(tasks, suite_curves.written(tmp_path / "x.csv"), "x.csv")
     (agents,) = tasks.values()  # no panel without a run
     ends = {agent: seeds[1][0][-1] for agent, seeds in agents.items()}
