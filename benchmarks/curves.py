@@ -70,10 +70,13 @@ def known(curve: Curve) -> Curve:
 
 
 def colours(labels: list[str]) -> dict[str, str]:
-    """Of <agent> or <agent>_<what else>: the agent's own, once, else others in turn."""
+    """Of <agent> or <agent>_<what else>: the agent's own, once, else others in turn.
+
+    <agent> itself comes first.
+    """
     others = itertools.cycle(OTHERS)
     chosen: dict[str, str] = {}
-    for label in labels:
+    for label in sorted(labels, key=lambda label: label not in AGENTS):
         named = [agent for agent in AGENTS if f"{label}_".startswith(f"{agent}_")]
         own = AGENTS[max(named, key=len)] if named else None
         taken = own is None or own in chosen.values()

@@ -22,7 +22,6 @@ the suite, of policies that are up to 124,000 steps old (with 24 environments).
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 import pathlib
@@ -33,10 +32,11 @@ import matplotlib.figure
 import matplotlib.lines
 import numpy as np
 
-from benchmarks import asking, curves
+from benchmarks import asking, curve_tables, curves
+from benchmarks.curve_tables import Task
 from benchmarks.curves import Curve
 from configs import control, realworld
-from stac.config import ConfigError, check
+from stac.config import check
 
 # Mean returns after 10^8 steps from features: Tassa et al. (2018), the table of A3C.
 A3C = {
@@ -54,19 +54,12 @@ TRIVIAL = {
     "cartpole.swingup, realworld easy": 71.2,
     "walker.stand": 167.3,
 }
-POINTS = 200  # of a curve, as a table
 LAST = 0.05  # of a run: what its final return is the mean over
 
 FEATURES = {"domain": "control", "observations": "features"}  # what A3C learned from
 
 _VARIANTS = "|".join((*control.NETWORKS, *realworld.CHALLENGES))
 _RUN = re.compile(rf"(?P<agent>\w+?)(_({_VARIANTS}))?_s(eed)?(?P<seed>\d+)")
-
-_OF = " of "  # between an agent and the table its curve is from
-
-_COLUMNS = ("task", "agent", "seed", "million_steps", "mean_return")
-
-Task = dict[str, dict[int, Curve]]  # agent: seed: mean returns of 100 episodes
 
 
 def read(folder: pathlib.Path) -> dict[str, Task]:
@@ -113,48 +106,6 @@ def _setting(workdir: pathlib.Path) -> str:
     return f", {' '.join(others)}" if others else ""
 
 
-def written(path: pathlib.Path) -> dict[str, Task]:
-    """The curves of a .csv that `write` made.
-
-    Raises:
-      ConfigError: it is no such table.
-    """
-    columns = ",".join(_COLUMNS)
-    header, *lines = path.read_bytes().decode(errors="replace").splitlines() or [""]
-    check(header == columns, f"{path}: its first line is not {columns}")
-    points: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
-    for number, row in enumerate(csv.reader(lines), start=2):
-        try:
-            task, agent, seed, at, mean_return = row
-            point = (float(at), float(mean_return))
-            points.setdefault((task, agent, int(seed)), []).append(point)
-        except ValueError as error:
-            said = f"{path}:{number}: is no row of {columns}"
-            raise ConfigError(said) from error
-    tasks: dict[str, Task] = {}
-    for (task, agent, seed), curve in points.items():
-        frames, returns = np.transpose(curve)
-        tasks.setdefault(task, {}).setdefault(agent, {})[seed] = (frames, returns)
-    return tasks
-
-
-def merged(tasks: dict[str, Task], others: dict[str, Task]) -> dict[str, Task]:
-    """All curves, by tasks and agents in order; of one that both have, `tasks`'."""
-    both = {task: dict(agents) for task, agents in others.items()}
-    for task, agents in tasks.items():
-        known = both.setdefault(task, {})
-        for agent, seeds in agents.items():
-            known[agent] = known.get(agent, {}) | seeds
-    return {task: dict(sorted(both[task].items())) for task in sorted(both)}
-
-
-def beside(tasks: dict[str, Task], others: dict[str, Task], name: str) -> None:
-    """Adds the others' curves of these tasks, as those of agents of another name."""
-    for task, agents in tasks.items():
-        for agent, seeds in others.get(task, {}).items():
-            agents[f"{agent}{_OF}{name}"] = seeds
-
-
 def final(curve: Curve) -> float:
     """The mean over the last of a run."""
     return _mean_after(curve, 1.0 - LAST)
@@ -187,12 +138,12 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(
         figsize=(5 * columns, 3.2 * rows), layout="constrained"
     )
-    names = [label.split(_OF)[0] for label in _agents(tasks)]
+    names = [label.split(curve_tables.OF)[0] for label in _agents(tasks)]
     colours = curves.colours(list(dict.fromkeys(names)))
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for panel, (task, agents) in zip(panels, tasks.items(), strict=False):
         for agent, seeds in agents.items():
-            name, *others = agent.split(_OF)
+            name, *others = agent.split(curve_tables.OF)
             look = {"color": colours[name], "linestyle": "--" if others else "-"}
             for curve in seeds.values():
                 panel.plot(*curve, **look, linewidth=0.6, alpha=0.6)
@@ -242,26 +193,6 @@ def _cell(of_agent: dict[int, Curve]) -> str:
     )
 
 
-def write(tasks: dict[str, Task], path: pathlib.Path) -> None:
-    """The curves as a table beside the figure, thinned to `POINTS` rows a run."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(_COLUMNS)
-        for task, agents in tasks.items():
-            for agent, seeds in agents.items():
-                for seed, curve in sorted(seeds.items()):
-                    for frames, returns in _thinned(*curves.known(curve)):
-                        at = (f"{frames:.4f}", f"{returns:.1f}")
-                        rows.writerow((task, agent, seed, *at))
-
-
-def _thinned(frames: np.ndarray, returns: np.ndarray) -> np.ndarray:
-    """The rows next to `POINTS` that are equally many steps apart: [<= POINTS, 2]."""
-    even = np.linspace(frames[0], frames[-1], POINTS)
-    picked = np.unique(np.abs(frames - even[:, None]).argmin(axis=1))
-    return np.transpose([frames[picked], returns[picked]])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     of_runs = "of runs: <task>/<agent>_s<seed>, or <task>/<agent>_<variant>_seed<seed>"
@@ -276,6 +207,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
         curves.check_figure(arguments.output)
+        numbers = arguments.output.with_suffix(".csv")
         folder = arguments.folder
         check(folder.is_dir(), f"{folder}: is no folder")
         there = bool(list(folder.glob("*/*/metrics.jsonl")))
@@ -283,12 +215,16 @@ def main() -> None:
         tasks = read(folder)
         check(bool(tasks), f"{folder}: no run in it has ended an episode yet")
         if arguments.beside:
-            beside(tasks, written(arguments.beside), arguments.beside.name)
+            name = arguments.beside.name
+            same = arguments.beside.resolve() == numbers.resolve()
+            said = f"--output={arguments.output}: would write over --beside's {name}"
+            check(not same, said)
+            curve_tables.beside(tasks, curve_tables.written(arguments.beside), name)
         if arguments.extend:
-            tasks = merged(tasks, written(arguments.extend))
+            tasks = curve_tables.merged(tasks, curve_tables.written(arguments.extend))
         print(table(tasks))
         draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
-        write(tasks, arguments.output.with_suffix(".csv"))
+        curve_tables.write(tasks, numbers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import curves, suite_curves
+from benchmarks import curve_tables, curves, suite_curves
 from configs import realworld
 from stac.config import ConfigError
 from tests import refusals
@@ -120,6 +120,7 @@ def test_an_agent_has_its_colour_whatever_its_runs_are_called() -> None:
         *(own["stac"], own["stacx"]),
     )
     assert len(set(colours.values())) == len(labels)
+    assert curves.colours(["stac_slow", "stac"])["stac"] == own["stac"]
 
 
 def test_the_command_prints_a_table_and_writes_a_figure_and_numbers(
@@ -151,9 +152,9 @@ def test_the_table_of_a_curve_is_thinned_by_steps_not_by_rows(
 ) -> None:
     slow = [(10_000 + step, 1.0) for step in range(1000)]  # many rows, few steps
     run(tmp_path, "stac_s1", [*slow, *((at * 10_000, 2.0) for at in range(2, 301))])
-    suite_curves.write(suite_curves.read(tmp_path), tmp_path / "x.csv")
+    curve_tables.write(suite_curves.read(tmp_path), tmp_path / "x.csv")
     lines = (tmp_path / "x.csv").read_text().splitlines()[1:]
-    assert len(lines) == suite_curves.POINTS
+    assert len(lines) == curve_tables.POINTS
     assert sum(line.endswith(",1.0") for line in lines) == 1
 
 
@@ -173,7 +174,7 @@ def test_an_earlier_figure_is_extended_by_runs_which_win(
     monkeypatch.setattr(sys, "argv", ["x", str(now), figure, extend])
     suite_curves.main()  # and its own table replaces the earlier one
 
-    tasks = suite_curves.written(tmp_path / "x.csv")
+    tasks = curve_tables.written(tmp_path / "x.csv")
     assert list(tasks) == [TASK, f"{TASK}, realworld easy"]
     assert {agent: list(seeds) for agent, seeds in tasks[TASK].items()} == {
         "impala": [1],
@@ -192,9 +193,9 @@ def test_an_earlier_figures_curves_go_beside_the_runs_and_replace_none(
     run(earlier, "stac_s1", ROWS)
     run(earlier, "stac_easy_seed1", ROWS, domain="realworld", challenges=EASY)
     run(now, "stac_s1", ROWS[:3])
-    suite_curves.write(suite_curves.read(earlier), tmp_path / "x.csv")
+    curve_tables.write(suite_curves.read(earlier), tmp_path / "x.csv")
     tasks = suite_curves.read(now)
-    suite_curves.beside(tasks, suite_curves.written(tmp_path / "x.csv"), "x.csv")
+    curve_tables.beside(tasks, curve_tables.written(tmp_path / "x.csv"), "x.csv")
     (agents,) = tasks.values()  # no panel without a run
     ends = {agent: seeds[1][0][-1] for agent, seeds in agents.items()}
     assert ends == {"stac": 1.0, "stac of x.csv": 2.0}
@@ -241,6 +242,12 @@ def test_every_head_is_drawn() -> None:
         (suite_curves, ["runs", "--extend=no.csv"], "No such file or directory: 'no."),
         (suite_curves, ["runs", "--beside=runs/b.csv"], "b.csv:2: is no row of task,"),
         (suite_curves, ["runs", "--beside=runs/c.png"], "c.png: its first line is not"),
+        (
+            suite_curves,
+            ["runs", "--beside=runs/x.csv", "--output=runs/x.png"],
+            "--output=runs/x.png: would write over --beside's x.csv",
+        ),
+        (suite_curves, ["runs", "--beside=runs/x.csv"], "x.csv: has no curve of"),
         (suite_curves, ["runs", "--output=x.txt"], "x.txt: is no figure: end it with"),
         (curves, ["runs/{TASK}/stac_s1", "--output=x"], "--output=x: is no figure"),
     ],
@@ -259,6 +266,7 @@ def test_what_is_not_there_is_one_line(
     (tmp_path / "runs" / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\n")
     header = "task,agent,seed,million_steps,mean_return\n"
     (tmp_path / "runs" / "b.csv").write_text(f"{header}{TASK},stac,one,0.1,1.0\n")
+    (tmp_path / "runs" / "x.csv").write_text(f"{header}x.y,stac,1,0.1,1.0\n")
     (tmp_path / "empty" / "x" / "stac_s1").mkdir(parents=True)
     (tmp_path / "empty" / "x" / "stac_s1" / "metrics.jsonl").touch()
     arguments = [argument.format(TASK=TASK) for argument in arguments]
