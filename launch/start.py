@@ -16,10 +16,13 @@ _RUNTIMES = {
 _PROBE = "import jax; print(jax.default_backend())"
 _PROBE_SECONDS = 60.0
 
-SLOW = {  # by torso; measured on 2 cores, see BUILD_NOTES.md
-    "deep": "the deep network learns from about 240 frames/s on 2 CPU cores;"
+SLOW = {  # what is seen, by which torso; measured on 2 cores, see BUILD_NOTES.md
+    ("atari", "deep"): "the deep network learns from about 240 frames/s on 2 CPU cores;"
     " --network=shallow is meant for a CPU",
-    "residual_strided": "pixels are learned from at about 20 frames/s on 2 CPU cores;"
+    (
+        "pixels",
+        "residual_strided",
+    ): "pixels are learned from at about 20 frames/s on 2 CPU cores;"
     " --observations=features is meant for a CPU",
 }
 
@@ -30,10 +33,10 @@ def run(config: Config, workdir: str) -> int | None:
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
     """
-    slow = SLOW.get(config.network.torso)
     played = config.environment
-    images = played.domain == "atari" or played.observations == "pixels"
-    if slow and images and not has_accelerator():
+    seen = "atari" if played.domain == "atari" else played.observations
+    slow = SLOW.get((seen, config.network.torso))
+    if slow and not has_accelerator():
         print(f"no accelerator found: {slow}", flush=True)
     return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
 

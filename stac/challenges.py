@@ -207,7 +207,7 @@ _RANGES = (  # (fields, lowest, highest, what is said)
             *("action_dropped_steps", "action_stuck_steps", "action_repetition_steps"),
             "perturbation_period",
         ),
-        *(1, math.inf, "must be at least 1"),
+        *(1, _LARGEST, f"must be in [1, {_LARGEST}]"),
     ),
     (
         (

@@ -65,6 +65,7 @@ def test_only_the_runtime_that_was_asked_for_is_imported(
         ("deep", ATARI, True, ""),
         ("shallow", ATARI, False, ""),
         ("residual_strided", PIXELS, False, "--observations=features"),
+        ("residual_strided", ATARI, False, ""),  # has no such cure
         ("residual_strided", FEATURES, False, ""),  # is refused, and nothing is slow
         ("mlp", FEATURES, False, ""),
     ],
