@@ -59,7 +59,7 @@ class Batched:
         if stagger_steps:
             draws = np.random.default_rng(seed).integers(1, stagger_steps, len(seeds))
             cuts = [int(cut) for cut in draws]
-        chosen = stepping.choose(workers, threads, len(seeds))
+        chosen = stepping.choose(workers, threads, make, seeds)
         self._workers: stepping.Workers | None = stepping.start(
             chosen, threads, make, seeds, cuts
         )

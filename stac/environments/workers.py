@@ -5,12 +5,16 @@ All of them run the same `share.Share` on the same numbers, so their rows are eq
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent import futures
 from typing import Any, Protocol
 
 from stac import config
 from stac.environments import processes, share
+
+_TURNS = 3  # of each way, when the fastest is looked for
+_TURN_SECONDS = 0.2  # or one step, if that takes longer
 
 
 class Workers(Protocol):
@@ -104,20 +108,44 @@ class Threads(share.Shares):
             thread.shutdown()
 
 
-def choose(workers: str, threads: int, num_envs: int) -> str:
+def choose(workers: str, threads: int, make: share.Make, seeds: Sequence[int]) -> str:
     """The row of `stac.config.WORKERS` that "auto" stands for; others stay.
 
-    Most of a step of dm_control is Python, under the GIL, so threads gain little.
-    Steps/s by benchmarks/control_environments.py on 2 cores, E = 24, best of 5 rounds,
-    serial, in 2 threads, in 2 processes:
-
-        cartpole  8,600  5,300  13,400     humanoid       3,100  2,900  4,400
-        walker    5,900  5,200   9,800     walker pixels     63     73     94
+    That is the way which steps these environments fastest here and now, tried on others
+    like them; with one thread or one environment there is nothing to try. What is best
+    differs: most of a step of dm_control is Python, under the GIL, so threads gain
+    little; processes gain where cores are idle, and lose on short steps where none is
+    (figures: BUILD_NOTES.md, section 5).
     """
     config.choose("environment.workers", workers, config.WORKERS)
     if workers != "auto":
         return workers
-    return "processes" if min(threads, num_envs) > 1 else "serial"
+    if min(threads, len(seeds)) == 1:
+        return "serial"
+    ways: dict[str, Workers] = {}
+    try:
+        for way in config.WORKERS:
+            if way != "auto":
+                ways[way] = start(way, threads, make, seeds, [0] * len(seeds))
+                ways[way].run("reset")
+                ways[way].run("step")  # the first is slower
+        rates = dict.fromkeys(ways, 0.0)
+        for _ in range(_TURNS):  # by turns: what else the machine does meets them all
+            for way, one in ways.items():
+                rates[way] = max(rates[way], _rate(one))
+    finally:
+        for one in ways.values():
+            one.close()
+    return max(rates, key=rates.__getitem__)
+
+
+def _rate(workers: Workers) -> float:
+    """Steps per second of one turn, under the action zero."""
+    steps, begin = 0, time.perf_counter()
+    while not steps or time.perf_counter() < begin + _TURN_SECONDS:
+        workers.run("step")
+        steps += 1
+    return steps / (time.perf_counter() - begin)
 
 
 def start(

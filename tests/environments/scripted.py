@@ -111,8 +111,20 @@ class Faulty(Scripted):
         return timestep
 
 
+class Slow(Scripted):
+    """Takes 10 ms to step, in which others step."""
+
+    def step(self, action: np.ndarray) -> dm_env.TimeStep:
+        time.sleep(0.01)
+        return super().step(action)
+
+
 def make(lengths: tuple[int, ...], seed: int) -> Scripted:
     return Scripted(seed, lengths)
+
+
+def make_slow(lengths: tuple[int, ...], seed: int) -> Slow:
+    return Slow(seed, lengths)
 
 
 def make_picture(seed: int) -> Picture:

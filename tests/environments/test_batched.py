@@ -271,8 +271,23 @@ def test_every_way_gives_the_same_bits(way, threads):
 
 
 def test_one_core_or_one_environment_is_stepped_in_the_callers_thread():
-    assert workers.choose("auto", 1, 24) == "serial"
-    assert workers.choose("auto", 8, 1) == "serial"
-    assert workers.choose("auto", 2, 24) == "processes"
+    def never(seed: int):
+        raise AssertionError(seed)
+
+    assert workers.choose("auto", 1, never, range(24)) == "serial"
+    assert workers.choose("auto", 8, never, range(1)) == "serial"
     for way in ("serial", "threads", "processes"):
-        assert workers.choose(way, 1, 24) == way
+        assert workers.choose(way, 2, never, range(24)) == way
+
+
+def test_others_are_stepped_by_who_is_fastest_on_them():
+    short = functools.partial(scripted.make, LENGTHS)
+    long = functools.partial(scripted.make_slow, LENGTHS)
+    assert workers.choose("auto", 2, short, range(2)) == "serial"
+    assert workers.choose("auto", 4, long, range(4)) in ("threads", "processes")
+
+
+def test_who_steps_is_tried_on_other_environments():
+    chosen = played(built(workers="auto", threads=2), 10)
+    for field, same in zip(played(built(), 10), chosen, strict=True):
+        np.testing.assert_array_equal(field, same)
