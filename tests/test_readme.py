@@ -101,6 +101,21 @@ def test_the_commands_for_control_run(
     assert set(documented(CONTINUOUS, True)) <= set().union(*rows)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("program", CONTROL)
+@pytest.mark.parametrize(
+    "runtime", ["threads", pytest.param("launchpad", marks=pytest.mark.launchpad)]
+)
+def test_control_runs_to_the_end_in_the_other_runtimes(
+    program: str, runtime: str, tmp_path: pathlib.Path
+) -> None:
+    if sys.version_info >= (3, 13):
+        pytest.skip("dm_control has no wheels for this Python")
+    command = next(words for words in commands() if words[2] == program)
+    rows = run([*command, *SHORT, f"--runtime={runtime}"], tmp_path / "run")
+    assert rows[-1]["frames"] == 1200
+
+
 def documented(mark: str, marked: bool) -> list[str]:
     """Names of metrics in the README's table, one for each that stands for many."""
     table = README.split("In `metrics.jsonl`:")[1].split("To see the discounts")[0]

@@ -57,10 +57,13 @@ def holds(physics: Any, domain: str, name: str, c: float) -> bool:
 
 @pytest.mark.parametrize("domain", CONSTRAINTS)
 def test_constraints_come_in_the_suites_order(domain):
-    assert Safety(domain, 1.0, False).names == FACTS["default_constraints"][domain]
+    assert (
+        Safety(domain, 1.0, False).names
+        == FACTS["safety"][domain]["default_constraints"]
+    )
     with_change = Safety(domain, 1.0, True).names
     assert with_change == [
-        *FACTS["default_constraints"][domain],
+        *FACTS["safety"][domain]["default_constraints"],
         "action_roc_constraint",
     ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from configs import realworld as numbers
 from stac import config
 from stac.challenges import Challenges
 from stac.environments import make, realworld, rendering
+from tests import conftest
 from tests.environments.realworld_twin import FACTS
 
 DOMAINS = [task.split(".")[0] for task in realworld.TASKS]
@@ -210,3 +213,16 @@ def test_an_unknown_task_is_refused_with_what_there_is(task):
     message = "unknown realworld task .*: (did you mean|choose one of) .*"
     with pytest.raises(config.ConfigError, match=message):
         realworld.environment(task, Challenges(), 0)
+
+
+def test_the_copied_facts_are_among_the_shared_ones():
+    shared = conftest.GOLDEN_SHARED.parent / "benchmarks" / "rwrl_challenges.json"
+    if not shared.is_file():
+        pytest.skip("no ../shared/benchmarks beside this repository")
+
+    def among(part: Any, whole: Any) -> bool:
+        if not isinstance(part, dict):
+            return part == whole
+        return all(name in whole and among(part[name], whole[name]) for name in part)
+
+    assert among(FACTS, json.loads(shared.read_text()))
