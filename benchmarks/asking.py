@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from launch.flags import USER_ERROR, Help
 from stac.config import ConfigError
 
 INTERRUPTED = 130  # as a shell has it
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what was wrong with a flag."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"{self.prog}: {message}: see --help\n")
 
 
 def run(main: Callable[[], int | None]) -> int:

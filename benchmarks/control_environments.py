@@ -27,7 +27,7 @@ WAYS = ("serial", "threads", "processes")
 
 def main() -> None:
     """Prints one line a task and number of environments."""
-    parser = argparse.ArgumentParser(
+    parser = asking.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tasks", default=TASKS, help="task or task:pixels, …")

@@ -44,6 +44,18 @@ def written(path: pathlib.Path) -> dict[str, Task]:
     return tasks
 
 
+def replaced(tasks: dict[str, Task], others: dict[str, Task]) -> list[str]:
+    """A line for each of the others' curves that `merged` leaves out."""
+    return [
+        f"{task}, {agent}, seed {seed}: {seeds[seed][0][-1]:.2f} million steps take the"
+        f" place of {curve[0][-1]:.2f}"
+        for task, agents in others.items()
+        for agent, of_others in agents.items()
+        for seed, curve in of_others.items()
+        if seed in (seeds := tasks.get(task, {}).get(agent, {}))
+    ]
+
+
 def merged(tasks: dict[str, Task], others: dict[str, Task]) -> dict[str, Task]:
     """All curves, by tasks and agents in order; of one that both have, `tasks`'."""
     both = {task: dict(agents) for task, agents in others.items()}

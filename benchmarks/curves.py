@@ -7,7 +7,6 @@ Each run is a workdir; its last folder name is its label.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import pathlib
 import sys
@@ -142,7 +141,7 @@ def check_figure(path: pathlib.Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("workdirs", type=pathlib.Path, nargs="+")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--title", default="")

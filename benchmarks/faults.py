@@ -10,7 +10,6 @@ provoked the row says so, and the exit status is 1.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import pathlib
@@ -223,7 +222,7 @@ def chosen(only: str) -> Iterator[tuple[Case, str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="words of fault or runtime: a, b")
     only = parser.parse_args().only
     with asking.in_one_line(parser):

@@ -8,7 +8,6 @@ self-tuning adds the outer loss's forward and backward (3) and a tangent (2).
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 
@@ -53,7 +52,7 @@ def _batch(size: int, n: int) -> Trajectory:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", default="deep,shallow")
     parser.add_argument("--batch_size", type=int, default=2)
     arguments = parser.parse_args()

@@ -11,10 +11,8 @@ episodes, where a run's later ones get their predecessors' (`buffers=faithful`).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -42,7 +40,8 @@ def configuration(path: pathlib.Path) -> Config:
     """
     place = path / workdir.CONFIG
     check(place.exists(), f"{path}: is no run's workdir: it has no {workdir.CONFIG}")
-    told = flat(json.loads(place.read_text()))
+    told = flat(workdir.written(path))
+    check(bool(told), f"{place}: is not a configuration")
     values = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in told.items()
@@ -98,7 +97,7 @@ def with_noise(own: Distribution, factor: float) -> Distribution:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("workdirs", type=pathlib.Path, nargs="+")
     parser.add_argument("--noise", default="1,0.5,0", help="factors (default 1,0.5,0)")
     parser.add_argument("--episodes", type=int, default=24, help="(default 24)")

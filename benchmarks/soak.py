@@ -8,7 +8,6 @@ interrupted as a user would, and what is left of it is looked for.
 
 from __future__ import annotations
 
-import argparse
 import os
 import pathlib
 import signal
@@ -71,7 +70,7 @@ def interrupt(process: subprocess.Popen) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("command", nargs="*")
     arguments = parser.parse_args()

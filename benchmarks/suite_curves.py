@@ -21,7 +21,6 @@ the suite, of policies that are up to 124,000 steps old (with 24 environments).
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import pathlib
@@ -66,25 +65,32 @@ def read(folder: pathlib.Path) -> dict[str, Task]:
     """Curves by task, agent and seed, of the runs that have ended an episode.
 
     A task is the name of its folder, and what it is of, if not control from features.
-    Which folders' names are of no run is told.
+    What is left out is told.
 
     Raises:
       ConfigError: two runs are one agent's and have one seed.
     """
     tasks: dict[str, Task] = {}
+    without: list[str] = []
     for path in sorted(folder.glob("*/*/metrics.jsonl")):
         named = _RUN.fullmatch(path.parent.name)
         if named is None:
             said = f"{path.parent}: is left out: its name is not <agent>_s<seed>"
             print(said, file=sys.stderr)
-        if named is None or not path.stat().st_size:
             continue
-        curve = curves.column(curves.read(path.parent), "episode_return")
-        if len(curves.known(curve)[0]):
-            task = tasks.setdefault(path.parts[-3] + _setting(path.parent), {})
-            seeds, seed = task.setdefault(named["agent"], {}), int(named["seed"])
-            check(seed not in seeds, f"{path.parent}: another run has its seed")
-            seeds[seed] = curve
+        rows = curves.read(path.parent) if path.stat().st_size else []
+        curve = curves.column(rows, "episode_return")
+        if not len(curves.known(curve)[0]):
+            without.append(f"{path.parent}: is left out: it has ended no episode yet")
+            continue
+        task = tasks.setdefault(path.parts[-3] + _setting(path.parent), {})
+        agent, seed = named["agent"], int(named["seed"])
+        seeds = task.setdefault(agent, {})
+        said = f"{path.parent}: another run of {agent} there has its seed; rename one"
+        check(seed not in seeds, said)
+        seeds[seed] = curve
+    if tasks:
+        print(*without, sep="\n", end="\n" * bool(without), file=sys.stderr)
     return tasks
 
 
@@ -194,7 +200,7 @@ def _cell(of_agent: dict[int, Curve]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     of_runs = "of runs: <task>/<agent>_s<seed>, or <task>/<agent>_<variant>_seed<seed>"
     parser.add_argument("folder", type=pathlib.Path, help=of_runs)
     parser.add_argument("--output", type=pathlib.Path, required=True)
@@ -221,7 +227,10 @@ def main() -> None:
             check(not same, said)
             curve_tables.beside(tasks, curve_tables.written(arguments.beside), name)
         if arguments.extend:
-            tasks = curve_tables.merged(tasks, curve_tables.written(arguments.extend))
+            others = curve_tables.written(arguments.extend)
+            for line in curve_tables.replaced(tasks, others):
+                print(line, file=sys.stderr)
+            tasks = curve_tables.merged(tasks, others)
         print(table(tasks))
         draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
         curve_tables.write(tasks, numbers)

@@ -12,7 +12,6 @@ program's go to the commands.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import os
@@ -160,7 +159,7 @@ def _rows_of(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     example = "any number of command:task:variant, such as control:walker.walk:features"
     parser.add_argument("what", nargs="*", default=ATARI, help=example)
     long = "each measurement (default 60)"

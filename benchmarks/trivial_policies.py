@@ -13,7 +13,6 @@ what another one earned; so the last late rewards are lost.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import sys
@@ -85,7 +84,7 @@ def row(what: str, num_episodes: int) -> dict[str, Returns]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+", help="task or task:challenge")
     parser.add_argument("--episodes", type=int, default=100, help="(default 100)")
     arguments = parser.parse_args()

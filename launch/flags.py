@@ -213,7 +213,7 @@ def _read(values: flags.FlagValues, argv: Sequence[str], strict: bool) -> None:
 
 
 def _unknown_flag(name: str, known: Sequence[str]) -> str:
-    if name.startswith("lp_"):
+    if name.startswith("lp_") and "lp_launch_type" not in known:
         return f"--{name} is Launchpad's: it needs --runtime=launchpad"
     if name in OWNERS:
         return f"unknown flag --{name}: it is {OWNERS[name]}'s"

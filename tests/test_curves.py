@@ -67,8 +67,10 @@ def test_runs_are_read_under_their_default_names_and_others_left_out(
     (found,) = suite_curves.read(tmp_path).values()
     assert {agent: list(seeds) for agent, seeds in found.items()} == {"stacx": [12]}
     place = tmp_path / TASK / "notes"
-    said = f"{place}: is left out: its name is not <agent>_s<seed>\n"
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err.splitlines() == [
+        f"{place}: is left out: its name is not <agent>_s<seed>",
+        f"{tmp_path / TASK / 'impala_s1'}: is left out: it has ended no episode yet",
+    ]
 
 
 def test_references_are_for_control_from_features_alone(tmp_path: pathlib.Path) -> None:
@@ -105,7 +107,7 @@ def test_a_challenge_is_what_the_run_had_whatever_its_name(
 def test_two_runs_of_one_seed_are_refused(tmp_path: pathlib.Path) -> None:
     run(tmp_path, "stac_s1", ROWS)
     run(tmp_path, "stac_seed1", ROWS)
-    with pytest.raises(ConfigError, match=r"stac_seed1: another run has its seed"):
+    with pytest.raises(ConfigError, match=r"another run of stac there has its seed"):
         suite_curves.read(tmp_path)
 
 
@@ -159,7 +161,9 @@ def test_the_table_of_a_curve_is_thinned_by_steps_not_by_rows(
 
 
 def test_an_earlier_figure_is_extended_by_runs_which_win(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     earlier, now = tmp_path / "earlier", tmp_path / "now"
     for name in ("stac_s1", "stac_s2", "impala_s1"):
@@ -168,11 +172,13 @@ def test_an_earlier_figure_is_extended_by_runs_which_win(
     figure = f"--output={tmp_path / 'x.png'}"
     monkeypatch.setattr(sys, "argv", ["x", str(earlier), figure])
     suite_curves.main()
-    run(now, "stac_s2", [(at, 7.0) for at, _ in ROWS])
+    run(now, "stac_s2", [(at, 7.0) for at, _ in ROWS[:3]])
     run(now, "stacx_s1", ROWS)
     extend = f"--extend={tmp_path / 'x.csv'}"
     monkeypatch.setattr(sys, "argv", ["x", str(now), figure, extend])
     suite_curves.main()  # and its own table replaces the earlier one
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(", stac, seed 2: 1.00 million steps take the place of 2.00")
 
     tasks = curve_tables.written(tmp_path / "x.csv")
     assert list(tasks) == [TASK, f"{TASK}, realworld easy"]
@@ -249,6 +255,12 @@ def test_every_head_is_drawn() -> None:
         ),
         (suite_curves, ["runs", "--beside=runs/x.csv"], "x.csv: has no curve of"),
         (suite_curves, ["runs", "--output=x.txt"], "x.txt: is no figure: end it with"),
+        (
+            suite_curves,
+            ["runs", "--besides=x.csv"],
+            "unrecognized arguments: --besides",
+        ),
+        (suite_curves, [], "are required: folder: see --help"),
         (curves, ["runs/{TASK}/stac_s1", "--output=x"], "--output=x: is no figure"),
     ],
 )

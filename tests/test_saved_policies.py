@@ -96,6 +96,7 @@ def test_noise_is_how_far_samples_lie_from_the_mean() -> None:
         (["begun", "--noise=-1"], "--noise=-1: write factors, as in --noise=1,0"),
         (["begun", "--episodes=1"], "--episodes: must be at least 2, for a standard"),
         (["older"], "older/config.json: is another version's: agent.age"),
+        (["damaged"], "damaged/config.json: is not a configuration"),
     ],
 )
 def test_what_cannot_be_played_is_one_line(
@@ -111,6 +112,8 @@ def test_what_cannot_be_played_is_one_line(
     text = (tmp_path / "older" / workdir.CONFIG).read_text()
     text = text.replace('"agent": {', '"agent": {"age": 7,')
     (tmp_path / "older" / workdir.CONFIG).write_text(text)
+    workdir.prepare(tmp_path / "damaged", Config())
+    (tmp_path / "damaged" / workdir.CONFIG).write_text("{bad")
     assert said in refusals.of(saved_policies.main, arguments, monkeypatch, capsys)
 
 

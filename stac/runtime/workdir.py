@@ -172,7 +172,7 @@ def _refuse_foreign(path: pathlib.Path) -> None:
             f"the workdir {path} is not empty and holds no {CONFIG}, so it is not a"
             " run's; name another --workdir"
         )
-    if CONFIG in names and not {*dataclasses.asdict(Config())} <= {*_written(path)}:
+    if CONFIG in names and not {*dataclasses.asdict(Config())} <= {*written(path)}:
         cure = "name another --workdir"
         if _begun(path):
             cure += (
@@ -211,7 +211,7 @@ def _take_lock(path: pathlib.Path) -> int:
 
 
 def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
-    found = differences(_written(path), json.loads(_as_json(config)))
+    found = differences(written(path), json.loads(_as_json(config)))
     if found:
         named = ", ".join(found[:_DIFFERENCES_NAMED])
         more = len(found) - _DIFFERENCES_NAMED
@@ -222,7 +222,7 @@ def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
         )
 
 
-def _written(path: pathlib.Path) -> dict[str, Any]:
+def written(path: pathlib.Path) -> dict[str, Any]:
     """What config.json says; {} where it is none."""
     try:
         there = json.loads((path / CONFIG).read_text())

@@ -139,6 +139,12 @@ def test_launchpads_own_flags_reach_launchpad() -> None:
     assert absl_flags.FLAGS.lp_launch_type == "local_mp"
     with pytest.raises(ConfigError, match="lp_launch_type"):
         parsed("--lp_launch_type=local_mp")  # threads knows no such thing
+    with pytest.raises(
+        ConfigError, match="--lp_launch_typ: did you mean --lp_launch_t"
+    ):
+        flags.parse(
+            ["atari", "--runtime=launchpad", "--lp_launch_typ=local_mt"], atari.DOMAIN
+        )
 
 
 BAD = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -59,6 +60,34 @@ def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
     process = command(f"gc.callbacks.append(lambda *_: ({WAITS})); gc.collect()")
     process.send_signal(number)
     assert ending(process) == (0, f"{number.name}: there is nothing to save\n")
+
+
+# A Ctrl-C that comes in a callback of Python's, as soon as `launch` is being imported.
+IMPORTING = """
+import gc, os, signal, sys
+
+def interrupt(*_):
+    if "launch.flags" in sys.modules and interrupt in gc.callbacks:
+        gc.callbacks.remove(interrupt)
+        os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+gc.callbacks.append(interrupt)
+"""
+
+
+def test_ctrl_c_while_python_imports_ends_it(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(IMPORTING)
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.catch", "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=conftest.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize("number", shutdown.SIGNALS)
