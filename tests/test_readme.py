@@ -24,6 +24,7 @@ CONTROL = ("launch.control", "launch.realworld")
 SHORT = (
     *("--runtime=lockstep", "--total_frames=1200", "--num_actors=1"),
     *("--envs_per_actor=4", "--config.batch.batch_size=4"),
+    "--config.environment.workers=serial",  # nobody waits for who is fastest
 )
 
 
