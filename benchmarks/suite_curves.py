@@ -170,7 +170,8 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
     for panel in panels:
         lines, labels = panel.get_legend_handles_labels()
         named |= dict(zip(labels, lines, strict=True))
-    panels[0].legend(named.values(), named.keys(), fontsize="small")
+    below = {"loc": "outside lower center", "ncols": 3, "fontsize": "small"}
+    figure.legend(named.values(), named.keys(), **below)
     figure.suptitle(title)
     return figure
 
