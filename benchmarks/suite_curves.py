@@ -89,8 +89,8 @@ def read(folder: pathlib.Path) -> dict[str, Task]:
         said = f"{path.parent}: another run of {agent} there has its seed; rename one"
         check(seed not in seeds, said)
         seeds[seed] = curve
-    if tasks:
-        print(*without, sep="\n", end="\n" * bool(without), file=sys.stderr)
+    for line in without if tasks else ():
+        print(line, file=sys.stderr)
     return tasks
 
 

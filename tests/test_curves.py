@@ -107,7 +107,9 @@ def test_a_challenge_is_what_the_run_had_whatever_its_name(
 def test_two_runs_of_one_seed_are_refused(tmp_path: pathlib.Path) -> None:
     run(tmp_path, "stac_s1", ROWS)
     run(tmp_path, "stac_seed1", ROWS)
-    with pytest.raises(ConfigError, match=r"another run of stac there has its seed"):
+    with pytest.raises(
+        ConfigError, match=r"stac_seed1: another run of stac there has its seed"
+    ):
         suite_curves.read(tmp_path)
 
 

@@ -90,9 +90,7 @@ def test_the_loss_is_each_episodes_own_and_true_ends_bootstrap_nothing():
             unroll,
             state.params,
             jax.tree.map(lambda column, env=env: column[env], trajectory),
-            jax.tree.map(
-                lambda leaf, env=env: leaf[env : env + 1], trajectory
-            ).core_state,
+            jax.tree.map(lambda leaf, env=env: leaf[[env]], trajectory.core_state),
             outer,
         )
         for env in range(ENVS)
