@@ -18,11 +18,11 @@ import time
 import numpy as np
 
 from benchmarks import asking
-from stac.config import check
+from stac.config import WORKERS, check
 from stac.environments import batched, control, make
 
 TASKS = "cartpole.balance,walker.walk,humanoid.walk,walker.walk:pixels"
-WAYS = ("serial", "threads", "processes")
+WAYS = tuple(way for way in WORKERS if way != "auto")
 
 
 def main() -> None:

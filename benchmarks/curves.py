@@ -11,7 +11,9 @@ import itertools
 import pathlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
+import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
@@ -19,6 +21,7 @@ from benchmarks import asking
 from stac.config import check
 from stac.runtime import loggers
 
+COUNTS = ("frames", "episodes", "seconds")  # in every row
 NAMES = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
 # Head 1 is blue, as in Fig. 5(a); eight are the most that a variant has.
 HEADS = (
@@ -40,12 +43,14 @@ def read(workdir: pathlib.Path) -> list[dict]:
     """The rows of one run, in order, without those a continued run made again.
 
     Raises:
-      ConfigError: there are none.
+      ConfigError: there are none, or one without its counts.
     """
     kept: list[dict] = []
     there = (workdir / "metrics.jsonl").exists()
     check(there, f"{workdir}: is no run's workdir: it has no metrics.jsonl")
     for row in loggers.rows(workdir / "metrics.jsonl"):
+        damaged = f"{workdir}/metrics.jsonl: has a row without {', '.join(COUNTS)}"
+        check(set(COUNTS) <= row.keys(), damaged)
         while kept and kept[-1]["frames"] >= row["frames"]:
             kept.pop()
         kept.append(row)
@@ -66,6 +71,12 @@ def known(curve: Curve) -> Curve:
     """Without the gaps."""
     there = ~np.isnan(curve[1])
     return curve[0][there], curve[1][there]
+
+
+def plot(panel: matplotlib.axes.Axes, curve: Curve, **look: Any) -> None:
+    """A line; a dot where only one value is known."""
+    alone = len(known(curve)[0]) == 1
+    panel.plot(*curve, marker="." if alone else "", **look)
 
 
 def colours(labels: list[str]) -> dict[str, str]:
@@ -91,7 +102,7 @@ def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
     chosen = colours(list(runs))
     for label, rows in runs.items():
         curve = column(rows, "episode_return")
-        returns.plot(*curve, color=chosen[label], label=label)
+        plot(returns, curve, color=chosen[label], label=label)
     returns.set(xlabel="million frames", ylabel="mean return, 100 episodes")
     returns.set_title(title)
     returns.legend()
@@ -103,7 +114,7 @@ def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
                 runs[tuned[-1]], f"hyperparameters/{name}/head_{head}"
             )
             if not np.isnan(values).all():
-                panel.plot(frames, values, color=colour, label=f"head {head}")
+                plot(panel, (frames, values), color=colour, label=f"head {head}")
         if number == 0:
             panel.legend(fontsize="small")
         panel.set_title(f"{name} ({tuned[-1]})", fontsize="medium")

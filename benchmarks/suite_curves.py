@@ -152,9 +152,9 @@ def draw(tasks: dict[str, Task], title: str) -> matplotlib.figure.Figure:
             name, *others = agent.split(curve_tables.OF)
             look = {"color": colours[name], "linestyle": "--" if others else "-"}
             for curve in seeds.values():
-                panel.plot(*curve, **look, linewidth=0.6, alpha=0.6)
+                curves.plot(panel, curve, **look, linewidth=0.6, alpha=0.6)
             thick = mean(seeds) if len(seeds) > 1 else next(iter(seeds.values()))
-            panel.plot(*thick, **look, linewidth=2.0, label=agent)
+            curves.plot(panel, thick, **look, linewidth=2.0, label=agent)
         across = {"color": "black", "linewidth": 1.0, "zorder": 0}
         if task in A3C:
             panel.axhline(A3C[task], linestyle="--", label="A3C, 10^8 steps", **across)

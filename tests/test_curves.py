@@ -231,11 +231,19 @@ def test_every_head_is_drawn() -> None:
     assert len({line.get_color() for line in panel.lines}) == 8
 
 
+def test_a_curve_of_one_point_is_seen() -> None:
+    rows = [{"frames": 1}, {"frames": 2, "episode_return": 3.0}, {"frames": 3}]
+    short, long = rows, [*rows, {"frames": 4, "episode_return": 3.0}]
+    panel = curves.draw({"impala": short, "stac": long}, "").axes[0]
+    assert [line.get_marker() for line in panel.lines] == [".", ""]
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "said"),
     [
         (curves, ["nowhere"], "nowhere: is no run's workdir: it has no metrics.jsonl"),
         (curves, ["empty/x/stac_s1"], "stac_s1: nothing is logged there yet"),
+        (curves, ["torn"], "torn/metrics.jsonl: has a row without frames, episodes,"),
         (curves, ["runs/{TASK}/stac_s1", "--output=no/x.png"], "No such file"),
         (suite_curves, ["nowhere"], "nowhere: is no folder"),
         (
@@ -283,6 +291,8 @@ def test_what_is_not_there_is_one_line(
     (tmp_path / "runs" / "x.csv").write_text(f"{header}x.y,stac,1,0.1,1.0\n")
     (tmp_path / "empty" / "x" / "stac_s1").mkdir(parents=True)
     (tmp_path / "empty" / "x" / "stac_s1" / "metrics.jsonl").touch()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "metrics.jsonl").write_text('{"frames": 1}\n')
     arguments = [argument.format(TASK=TASK) for argument in arguments]
     arguments = ["--output=x.png", *arguments]
     assert said in refusals.of(script.main, arguments, monkeypatch, capsys)

@@ -109,19 +109,22 @@ class Threads(share.Shares):
 
 
 def choose(workers: str, threads: int, make: share.Make, seeds: Sequence[int]) -> str:
-    """The row of `stac.config.WORKERS` that "auto" stands for; others stay.
-
-    That is the way which steps these environments fastest here and now, tried on others
-    like them; with one thread or one environment there is nothing to try. What is best
-    differs: most of a step of dm_control is Python, under the GIL, so threads gain
-    little; processes gain where cores are idle, and lose on short steps where none is
-    (figures: BUILD_NOTES.md, section 5).
-    """
+    """The row of `stac.config.WORKERS` that "auto" stands for; others stay."""
     config.choose("environment.workers", workers, config.WORKERS)
     if workers != "auto":
         return workers
     if min(threads, len(seeds)) == 1:
-        return "serial"
+        return "serial"  # there is nothing to try
+    return _fastest(threads, make, seeds)
+
+
+def _fastest(threads: int, make: share.Make, seeds: Sequence[int]) -> str:
+    """The way that steps these environments fastest here and now, tried on others.
+
+    What is best differs: most of a step of dm_control is Python, under the GIL, so
+    threads gain little; processes gain where cores are idle, and lose on short steps
+    where none is (figures: BUILD_NOTES.md, section 5).
+    """
     ways: dict[str, Workers] = {}
     try:
         for way in config.WORKERS:
