@@ -29,12 +29,12 @@ def written(path: pathlib.Path) -> dict[str, Task]:
     header, *lines = path.read_bytes().decode(errors="replace").splitlines() or [""]
     check(header == columns, f"{path}: its first line is not {columns}")
     points: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
-    for number, row in enumerate(csv.reader(lines), start=2):
+    for number, line in enumerate(lines, start=2):
         try:
-            task, agent, seed, at, mean_return = row
+            ((task, agent, seed, at, mean_return),) = csv.reader([line])
             point = (float(at), float(mean_return))
             points.setdefault((task, agent, int(seed)), []).append(point)
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             said = f"{path}:{number}: is no row of {columns}"
             raise ConfigError(said) from error
     tasks: dict[str, Task] = {}

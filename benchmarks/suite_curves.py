@@ -22,7 +22,6 @@ the suite, of policies that are up to 124,000 steps old (with 24 environments).
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import re
 import sys
@@ -35,7 +34,8 @@ from benchmarks import asking, curve_tables, curves
 from benchmarks.curve_tables import Task
 from benchmarks.curves import Curve
 from configs import control, realworld
-from stac.config import check
+from stac.config import ConfigError, check
+from stac.runtime import workdir
 
 # Mean returns after 10^8 steps from features: Tassa et al. (2018), the table of A3C.
 A3C = {
@@ -56,6 +56,7 @@ TRIVIAL = {
 LAST = 0.05  # of a run: what its final return is the mean over
 
 FEATURES = {"domain": "control", "observations": "features"}  # what A3C learned from
+KEYS = {"domain", "task", "observations", "challenges"}  # read of a config.json
 
 _VARIANTS = "|".join((*control.NETWORKS, *realworld.CHALLENGES))
 _RUN = re.compile(rf"(?P<agent>\w+?)(_({_VARIANTS}))?_s(eed)?(?P<seed>\d+)")
@@ -75,15 +76,18 @@ def read(folder: pathlib.Path) -> dict[str, Task]:
     for path in sorted(folder.glob("*/*/metrics.jsonl")):
         named = _RUN.fullmatch(path.parent.name)
         if named is None:
-            said = f"{path.parent}: is left out: its name is not <agent>_s<seed>"
+            said = f"left out: {path.parent}: its name is not <agent>_s<seed>"
             print(said, file=sys.stderr)
             continue
-        rows = curves.read(path.parent) if path.stat().st_size else []
-        curve = curves.column(rows, "episode_return")
-        if not len(curves.known(curve)[0]):
-            without.append(f"{path.parent}: is left out: it has ended no episode yet")
+        try:
+            setting = _setting(path.parent)
+            curve = curves.column(curves.read(path.parent), "episode_return")
+            ended = bool(len(curves.known(curve)[0]))
+            check(ended, f"{path.parent}: it has ended no episode yet")
+        except ConfigError as error:
+            without.append(f"left out: {error}")
             continue
-        task = tasks.setdefault(path.parts[-3] + _setting(path.parent), {})
+        task = tasks.setdefault(path.parts[-3] + setting, {})
         agent, seed = named["agent"], int(named["seed"])
         seeds = task.setdefault(agent, {})
         said = f"{path.parent}: another run of {agent} there has its seed; rename one"
@@ -94,12 +98,18 @@ def read(folder: pathlib.Path) -> dict[str, Task]:
     return tasks
 
 
-def _setting(workdir: pathlib.Path) -> str:
+def _setting(folder: pathlib.Path) -> str:
     """`, realworld easy`, `, pixels`, or nothing for control from features.
 
     A combined challenge of which anything was changed is `, realworld changed`.
+
+    Raises:
+      ConfigError: no config.json of this version is there.
     """
-    environment = json.loads((workdir / "config.json").read_text())["environment"]
+    there = (folder / workdir.CONFIG).exists()
+    environment = workdir.written(folder).get("environment") if there else None
+    said = f"{folder}: its config.json is missing, damaged, or of another version"
+    check(isinstance(environment, dict) and environment.keys() >= KEYS, said)
     if environment["domain"] == "realworld":
         of_domain = environment["task"].split(".")[0]
         for name in realworld.CHALLENGES:

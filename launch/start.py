@@ -22,7 +22,7 @@ SLOW = {  # what is seen, by which torso; measured on 2 cores, see BUILD_NOTES.m
     (
         "pixels",
         "residual_strided",
-    ): "pixels are learned from at about 20 frames/s on 2 CPU cores;"
+    ): "pixels are learned from at 10 to 20 frames/s on 2 CPU cores;"
     " --observations=features is meant for a CPU",
 }
 

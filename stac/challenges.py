@@ -195,7 +195,7 @@ def _check_perturbation(
 
 
 _PREFIX = "environment.challenges"
-_LARGEST = 10_000  # so many are held of each environment: rows, or noise in a row
+_LARGEST = 10_000  # of what is held (rows, noise in a row), and longer than an episode
 _RANGES = (  # (fields, lowest, highest, what is said)
     (
         ("action_delay", "observation_delay", "reward_delay", "dummy_dimensions"),

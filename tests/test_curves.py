@@ -37,7 +37,8 @@ def run(
 ) -> None:
     place = folder / TASK / name
     place.mkdir(parents=True)
-    config = {"environment": FEATURES | {"task": TASK} | environment}
+    plain = FEATURES | {"task": TASK, "challenges": {}}
+    config = {"environment": plain | environment}
     (place / "config.json").write_text(json.dumps(config))
     counts = {"episodes": 1, "seconds": 1.0}
     lines = [json.dumps(counts | {"frames": at, "episode_return": r}) for at, r in rows]
@@ -64,12 +65,22 @@ def test_runs_are_read_under_their_default_names_and_others_left_out(
     run(tmp_path, "stacx_features_seed12", ROWS)
     run(tmp_path, "impala_s1", ROWS[:1])  # no episode yet
     run(tmp_path, "notes", ROWS)
+    for seed in (1, 2, 3):
+        run(tmp_path, f"stac_s{seed}", ROWS)
+    (tmp_path / TASK / "stac_s1" / "metrics.jsonl").write_text('{"fram')
+    (tmp_path / TASK / "stac_s2" / "config.json").unlink()
+    (tmp_path / TASK / "stac_s3" / "config.json").write_text("{")
     (found,) = suite_curves.read(tmp_path).values()
     assert {agent: list(seeds) for agent, seeds in found.items()} == {"stacx": [12]}
     place = tmp_path / TASK / "notes"
     assert capsys.readouterr().err.splitlines() == [
-        f"{place}: is left out: its name is not <agent>_s<seed>",
-        f"{tmp_path / TASK / 'impala_s1'}: is left out: it has ended no episode yet",
+        f"left out: {place}: its name is not <agent>_s<seed>",
+        f"left out: {place.parent}/impala_s1: it has ended no episode yet",
+        f"left out: {place.parent}/stac_s1: nothing is logged there yet",
+        f"left out: {place.parent}/stac_s2: its config.json is missing, damaged, or of"
+        " another version",
+        f"left out: {place.parent}/stac_s3: its config.json is missing, damaged, or of"
+        " another version",
     ]
 
 
@@ -257,6 +268,7 @@ def test_a_curve_of_one_point_is_seen() -> None:
         (suite_curves, ["runs", "--beside=runs/a.csv"], "a.csv: its first line is not"),
         (suite_curves, ["runs", "--extend=no.csv"], "No such file or directory: 'no."),
         (suite_curves, ["runs", "--beside=runs/b.csv"], "b.csv:2: is no row of task,"),
+        (suite_curves, ["runs", "--beside=runs/d.csv"], "d.csv:2: is no row of task,"),
         (suite_curves, ["runs", "--beside=runs/c.png"], "c.png: its first line is not"),
         (
             suite_curves,
@@ -288,6 +300,7 @@ def test_what_is_not_there_is_one_line(
     (tmp_path / "runs" / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\n")
     header = "task,agent,seed,million_steps,mean_return\n"
     (tmp_path / "runs" / "b.csv").write_text(f"{header}{TASK},stac,one,0.1,1.0\n")
+    (tmp_path / "runs" / "d.csv").write_text(f"{header}{TASK},stac,1\0,0.1,1.0\n")
     (tmp_path / "runs" / "x.csv").write_text(f"{header}x.y,stac,1,0.1,1.0\n")
     (tmp_path / "empty" / "x" / "stac_s1").mkdir(parents=True)
     (tmp_path / "empty" / "x" / "stac_s1" / "metrics.jsonl").touch()

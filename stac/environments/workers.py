@@ -5,6 +5,10 @@ All of them run the same `share.Share` on the same numbers, so their rows are eq
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import pickle
+import statistics
 import time
 from collections.abc import Sequence
 from concurrent import futures
@@ -13,7 +17,7 @@ from typing import Any, Protocol
 from stac import config
 from stac.environments import processes, share
 
-_TURNS = 3  # of each way, when the fastest is looked for
+_TURNS = 5  # of each way, when the fastest is looked for
 _TURN_SECONDS = 0.2  # or one step, if that takes longer
 
 
@@ -115,35 +119,36 @@ def choose(workers: str, threads: int, make: share.Make, seeds: Sequence[int]) -
         return workers
     if min(threads, len(seeds)) == 1:
         return "serial"  # there is nothing to try
-    return _fastest(threads, make, seeds)
+    return _fastest(threads, pickle.dumps(make), len(seeds))
 
 
-def _fastest(threads: int, make: share.Make, seeds: Sequence[int]) -> str:
-    """The way that steps these environments fastest here and now, tried on others.
+@functools.cache  # who starts again, after a fault, does not try again
+def _fastest(threads: int, make: bytes, num_envs: int) -> str:
+    """The way that steps such environments fastest here and now.
 
     What is best differs: most of a step of dm_control is Python, under the GIL, so
     threads gain little; processes gain where cores are idle, and lose on short steps
-    where none is (figures: BUILD_NOTES.md, section 5).
+    where none is (figures: BUILD_NOTES.md, section 5). A learner that keeps the cores
+    busy later is not seen here.
     """
-    ways: dict[str, Workers] = {}
-    try:
-        for way in config.WORKERS:
-            if way != "auto":
-                ways[way] = start(way, threads, make, seeds, [0] * len(seeds))
-                ways[way].run("reset")
-                ways[way].run("step")  # the first is slower
-        rates = dict.fromkeys(ways, 0.0)
-        for _ in range(_TURNS):  # by turns: what else the machine does meets them all
-            for way, one in ways.items():
-                rates[way] = max(rates[way], _rate(one))
-    finally:
-        for one in ways.values():
-            one.close()
+    rates = {
+        way: _rate(way, threads, pickle.loads(make), range(num_envs))
+        for way in config.WORKERS
+        if way != "auto"
+    }
     return max(rates, key=rates.__getitem__)
 
 
-def _rate(workers: Workers) -> float:
-    """Steps per second of one turn, under the action zero."""
+def _rate(way: str, threads: int, make: share.Make, seeds: Sequence[int]) -> float:
+    """Steps per second under the action zero: the median over some turns."""
+    cuts = [0] * len(seeds)
+    with contextlib.closing(start(way, threads, make, seeds, cuts)) as workers:
+        workers.run("reset")
+        workers.run("step")  # the first is slower
+        return statistics.median(_turn(workers) for _ in range(_TURNS))
+
+
+def _turn(workers: Workers) -> float:
     steps, begin = 0, time.perf_counter()
     while not steps or time.perf_counter() < begin + _TURN_SECONDS:
         workers.run("step")

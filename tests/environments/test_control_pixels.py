@@ -115,6 +115,12 @@ def test_pictures_go_on_from_a_snapshot(task, way):
     snapshotting.assert_exact(here, 4, [2], there)
 
 
+@pytest.mark.slow
+@draws
+def test_every_way_is_tried_on_pictures_too():
+    assert pictures(built("cartpole.balance", way="auto"), 1).std() > 5
+
+
 def alone(script: str, folder: pathlib.Path) -> str:
     """What a script prints in a process that says and leaves nothing else."""
     unset = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}

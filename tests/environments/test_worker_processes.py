@@ -18,7 +18,7 @@ import pytest
 
 from stac import snapshots
 from stac.config import ConfigError
-from stac.environments import batched, processes
+from stac.environments import batched, processes, workers
 from tests.environments import scripted
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -155,6 +155,27 @@ def test_other_ways_raise_what_the_environment_raised(way):
         environment.step(np.zeros((4, 3)))
     with pytest.raises(RuntimeError, match="closed"):
         environment.step(np.zeros((4, 3)))
+
+
+def test_who_is_tried_is_closed_and_remembered(monkeypatch):
+    make, turns = functools.partial(scripted.make, (10,)), []
+    turn = workers._turn
+    monkeypatch.setattr(workers, "_turn", lambda one: turns.append(1) or turn(one))
+    for _ in range(2):
+        built(make, num_envs=3, way="auto").close()
+    assert len(turns) == 3 * workers._TURNS
+
+
+@pytest.mark.parametrize("kind", [workers.Threads, processes.Processes])
+def test_a_trial_that_fails_leaves_nothing(kind, monkeypatch):
+    def fails(tried: workers.Workers) -> float:
+        if isinstance(tried, kind):
+            raise ZeroDivisionError
+        return 1.0
+
+    monkeypatch.setattr(workers, "_turn", fails)
+    with pytest.raises(ZeroDivisionError):
+        built(functools.partial(scripted.make, (11,)), way="auto")
 
 
 def test_what_does_not_pickle_is_refused_and_nothing_stays():
