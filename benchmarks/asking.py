@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NoReturn
 
 from launch.flags import USER_ERROR, Help
 from stac.config import ConfigError
@@ -15,6 +17,10 @@ INTERRUPTED = 130  # as a shell has it
 
 class Parser(argparse.ArgumentParser):
     """Says in one line what was wrong with a flag."""
+
+    def __init__(self, **named: Any) -> None:
+        script = pathlib.Path(sys.argv[0]).stem
+        super().__init__(prog=f"benchmarks.{script}", **named)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"{self.prog}: {message}: see --help\n")
@@ -40,4 +46,14 @@ def in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
         print(text)
         parser.exit()
     except (ConfigError, OSError) as error:
-        parser.exit(USER_ERROR, f"{parser.prog}: {error}\n")
+        said = str(error)
+        if isinstance(error, OSError) and error.filename:
+            said = f"{error.filename}: {error.strerror}"
+        parser.exit(USER_ERROR, f"{parser.prog}: {said}\n")
+
+
+def row(name: str, cells: Iterable[str]) -> None:
+    """Prints a line, each cell as soon as it is known."""
+    for number, cell in enumerate(cells):
+        print("" if number else name, cell, sep="  ", end="", flush=True)
+    print(flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+import sys
 
 import numpy as np
 
@@ -89,6 +90,7 @@ def write(tasks: dict[str, Task], path: pathlib.Path) -> None:
                     for frames, returns in _thinned(*curves.known(curve)):
                         at = (f"{frames:.4f}", f"{returns:.1f}")
                         rows.writerow((task, agent, seed, *at))
+    print(f"written: {path}", file=sys.stderr)
 
 
 def _thinned(frames: np.ndarray, returns: np.ndarray) -> np.ndarray:

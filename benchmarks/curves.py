@@ -7,6 +7,7 @@ Each run is a workdir; its last folder name is its label.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import pathlib
 import sys
@@ -144,25 +145,38 @@ def _said(returns: np.ndarray, of: Callable[[np.ndarray], float]) -> str:
     return f"{of(returns):.2f}" if len(returns) else "none"
 
 
+def add_figure(parser: argparse.ArgumentParser) -> None:
+    of_figure = "the figure: .png, .pdf, .svg or the like"
+    parser.add_argument("--output", type=pathlib.Path, required=True, help=of_figure)
+    parser.add_argument("--title", default="", help="above the curves")
+
+
 def check_figure(path: pathlib.Path) -> None:
     """Raises a ConfigError unless a figure can be written under this name."""
     kinds = matplotlib.figure.Figure().canvas.get_supported_filetypes()
     said = f"--output={path}: is no figure: end it with .png, .pdf or .svg"
     check(path.suffix.removeprefix(".") in kinds, said)
+    check(path.parent.is_dir(), f"--output={path}: there is no folder {path.parent}")
+
+
+def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
+    """Whole, however long its legend is; says so."""
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    print(f"written: {path}", file=sys.stderr)
 
 
 def main() -> None:
     parser = asking.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("workdirs", type=pathlib.Path, nargs="+")
-    parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--title", default="")
+    of_runs = "of the runs; the folders' own names are their labels"
+    parser.add_argument("workdirs", type=pathlib.Path, nargs="+", help=of_runs)
+    add_figure(parser)
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
         check_figure(arguments.output)
         runs = {path.name: read(path) for path in arguments.workdirs}
         for label, rows in runs.items():
             print(describe(label, rows))
-        draw(runs, arguments.title).savefig(arguments.output, dpi=110)
+        save(draw(runs, arguments.title), arguments.output)
 
 
 if __name__ == "__main__":

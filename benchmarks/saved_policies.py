@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 
@@ -53,7 +53,7 @@ def configuration(path: pathlib.Path) -> Config:
 
 def played(
     path: pathlib.Path, factors: Sequence[float], num_episodes: int
-) -> list[Returns]:
+) -> Iterator[Returns]:
     """Of the newest checkpoint in this workdir, for each factor on its noise.
 
     Raises:
@@ -66,14 +66,12 @@ def played(
     config = episodes.whole(config)
     own, key = actor_critic.own_distribution(config, spec), jax.random.PRNGKey(0)
     params = _newest(path, config, actor_critic.build(config, spec))
-    found = []
     for factor in factors:
         agent = actor_critic.build(config, spec, with_noise(own, factor))
         policy = episodes.acting(agent, params, num_episodes, key)
         # A new one, for it to begin with the same starts.
         with contextlib.closing(make.factory(config)(0, num_episodes)) as environment:
-            found.append(Returns.of(episodes.returns(environment, policy)))
-    return found
+            yield Returns.of(episodes.returns(environment, policy))
 
 
 def _newest(path: pathlib.Path, config: Config, agent: Agent) -> Params:
@@ -109,8 +107,7 @@ def main() -> None:
         factors = _factors(given.noise)
         for path in given.workdirs:
             found = zip(factors, played(path, factors, given.episodes), strict=True)
-            cells = [f"x{factor:g} {of}" for factor, of in found]
-            print(path, *cells, sep="  ", flush=True)
+            asking.row(str(path), (f"x{factor:g} {of}" for factor, of in found))
 
 
 def _factors(written: str) -> list[float]:

@@ -214,8 +214,7 @@ def main() -> None:
     parser = asking.Parser(description=__doc__.splitlines()[0])
     of_runs = "of runs: <task>/<agent>_s<seed>, or <task>/<agent>_<variant>_seed<seed>"
     parser.add_argument("folder", type=pathlib.Path, help=of_runs)
-    parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--title", default="")
+    curves.add_figure(parser)
     earlier = parser.add_mutually_exclusive_group()
     of_others = "the .csv of an earlier figure, whose curves are drawn, too, dashed"
     earlier.add_argument("--beside", type=pathlib.Path, help=of_others)
@@ -225,6 +224,8 @@ def main() -> None:
     with asking.in_one_line(parser):
         curves.check_figure(arguments.output)
         numbers = arguments.output.with_suffix(".csv")
+        table_of = arguments.beside or arguments.extend
+        others = curve_tables.written(table_of) if table_of else {}
         folder = arguments.folder
         check(folder.is_dir(), f"{folder}: is no folder")
         there = bool(list(folder.glob("*/*/metrics.jsonl")))
@@ -236,14 +237,13 @@ def main() -> None:
             same = arguments.beside.resolve() == numbers.resolve()
             said = f"--output={arguments.output}: would write over --beside's {name}"
             check(not same, said)
-            curve_tables.beside(tasks, curve_tables.written(arguments.beside), name)
+            curve_tables.beside(tasks, others, name)
         if arguments.extend:
-            others = curve_tables.written(arguments.extend)
             for line in curve_tables.replaced(tasks, others):
                 print(line, file=sys.stderr)
             tasks = curve_tables.merged(tasks, others)
         print(table(tasks))
-        draw(tasks, arguments.title).savefig(arguments.output, dpi=110)
+        curves.save(draw(tasks, arguments.title), arguments.output)
         curve_tables.write(tasks, numbers)
 
 

@@ -14,8 +14,8 @@ what another one earned; so the last late rewards are lost.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks import asking, episodes
 from benchmarks.episodes import Policy, Returns, returns
 from configs import control, realworld
+from launch import overrides
 from stac.agents import actor_critic
 from stac.config import Config
 from stac.environments import make
@@ -56,16 +57,15 @@ def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Pol
     return episodes.acting(agent, params, environment.num_envs, key)
 
 
-def row(what: str, num_episodes: int) -> dict[str, Returns]:
+def row(what: str, num_episodes: int) -> Iterator[tuple[str, Returns]]:
     """By policy, of task or task:challenge; untrained: the means of 5 networks."""
     task, _, challenge = what.partition(":")
     if challenge:
         config = realworld.config(task, "impala", challenge)
+        config = overrides.apply(config, {"environment.challenges.buffers": "reset"})
     else:
         config = control.config(task, "impala")
-    challenges = dataclasses.replace(config.environment.challenges, buffers="reset")
-    played = dataclasses.replace(config.environment, challenges=challenges)
-    config = episodes.whole(dataclasses.replace(config, environment=played))
+    config = episodes.whole(config)
     with contextlib.closing(make.factory(config)(0, num_episodes)) as environment:
         policies = {
             "zero": constant(environment, 0.0),
@@ -74,13 +74,11 @@ def row(what: str, num_episodes: int) -> dict[str, Returns]:
             "uniform": uniform(environment),
             "noise": noise(environment),
         }
-        found = {
-            name: Returns.of(returns(environment, policy))
-            for name, policy in policies.items()
-        }
+        for name, policy in policies.items():
+            yield name, Returns.of(returns(environment, policy))
         networks = (untrained(config, environment, seed) for seed in range(5))
         means = [returns(environment, network).mean() for network in networks]
-        return found | {"untrained": Returns.of(np.array(means))}
+        yield "untrained", Returns.of(np.array(means))
 
 
 def main() -> None:
@@ -93,7 +91,7 @@ def main() -> None:
     for task in arguments.tasks:
         with asking.in_one_line(parser):
             found = row(task, arguments.episodes)
-        print(task, *(f"{name} {of}" for name, of in found.items()), sep="  ")
+            asking.row(task, (f"{name} {of}" for name, of in found))
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def _like(old: Any, name: str, value: Any) -> Any:
     if isinstance(old, tuple):
         check(
             isinstance(value, tuple) and all(type(item) is int for item in value),
-            f"{_spoken(name)}={value}: write whole numbers, as in '(256,256)'",
+            f"{_spoken(name)}={value}: write whole numbers, as in 256,256",
         )
     return value
 

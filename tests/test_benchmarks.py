@@ -98,6 +98,11 @@ def test_what_a_command_lists_is_listed(
         (flops, ["--networks=deap"], "deap"),
         (
             trivial_policies,
+            ["walker.wolk"],
+            "did you mean walker.walk?",
+        ),
+        (
+            trivial_policies,
             ["walker.walk:esay"],
             "challenge 'esay': did you mean easy?",
         ),
@@ -180,10 +185,23 @@ def test_policies_of_a_challenge_get_nothing_of_one_another(
         return np.zeros(2)
 
     monkeypatch.setattr(trivial_policies, "returns", returns)
-    trivial_policies.row("cartpole.swingup:hard", 2)
+    assert len(list(trivial_policies.row("cartpole.swingup:hard", 2))) == 6
     assert len(seen) == 5 + 5
     for rewards in seen:  # they come 40 steps late: as the first until then
         np.testing.assert_array_equal(rewards, np.broadcast_to(rewards[0], (40, 2)))
+
+
+def test_policies_of_plain_control_are_played_too(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(trivial_policies, "returns", lambda *_: np.array([1.0, 3.0]))
+    monkeypatch.setattr(sys, "argv", ["x", "cartpole.balance", "--episodes=2"])
+    trivial_policies.main()
+    names = ("zero", "lowest", "highest", "uniform", "noise")
+    cells = "  ".join(f"{name} 2.0 ± 1.0" for name in names)
+    line = f"cartpole.balance  {cells}  untrained 2.0 ± 0.0\n"
+    assert capsys.readouterr().out == line
 
 
 class Counting:

@@ -185,13 +185,15 @@ def test_an_earlier_figure_is_extended_by_runs_which_win(
     figure = f"--output={tmp_path / 'x.png'}"
     monkeypatch.setattr(sys, "argv", ["x", str(earlier), figure])
     suite_curves.main()
+    capsys.readouterr()
     run(now, "stac_s2", [(at, 7.0) for at, _ in ROWS[:3]])
     run(now, "stacx_s1", ROWS)
     extend = f"--extend={tmp_path / 'x.csv'}"
     monkeypatch.setattr(sys, "argv", ["x", str(now), figure, extend])
     suite_curves.main()  # and its own table replaces the earlier one
-    (line,) = capsys.readouterr().err.splitlines()
+    line, *written = capsys.readouterr().err.splitlines()
     assert line.endswith(", stac, seed 2: 1.00 million steps take the place of 2.00")
+    assert written == [f"written: {tmp_path}/x.png", f"written: {tmp_path}/x.csv"]
 
     tasks = curve_tables.written(tmp_path / "x.csv")
     assert list(tasks) == [TASK, f"{TASK}, realworld easy"]
@@ -255,7 +257,7 @@ def test_a_curve_of_one_point_is_seen() -> None:
         (curves, ["nowhere"], "nowhere: is no run's workdir: it has no metrics.jsonl"),
         (curves, ["empty/x/stac_s1"], "stac_s1: nothing is logged there yet"),
         (curves, ["torn"], "torn/metrics.jsonl: has a row without frames, episodes,"),
-        (curves, ["runs/{TASK}/stac_s1", "--output=no/x.png"], "No such file"),
+        (curves, ["runs/{TASK}/stac_s1", "--output=no/x.png"], "there is no folder no"),
         (suite_curves, ["nowhere"], "nowhere: is no folder"),
         (
             suite_curves,
@@ -263,10 +265,10 @@ def test_a_curve_of_one_point_is_seen() -> None:
             "no <task>/<agent>_s<seed>/metrics.jsonl is in",
         ),
         (suite_curves, ["empty"], "empty: no run in it has ended an episode yet"),
-        (suite_curves, ["runs", "--output=no/x.png"], "No such file or directory: 'no"),
-        (suite_curves, ["runs", "--beside=no.csv"], "No such file or directory: 'no."),
+        (suite_curves, ["runs", "--output=no/x.png"], "there is no folder no"),
+        (suite_curves, ["runs", "--beside=no.csv"], "no.csv: No such file"),
         (suite_curves, ["runs", "--beside=runs/a.csv"], "a.csv: its first line is not"),
-        (suite_curves, ["runs", "--extend=no.csv"], "No such file or directory: 'no."),
+        (suite_curves, ["runs", "--extend=no.csv"], "no.csv: No such file"),
         (suite_curves, ["runs", "--beside=runs/b.csv"], "b.csv:2: is no row of task,"),
         (suite_curves, ["runs", "--beside=runs/d.csv"], "d.csv:2: is no row of task,"),
         (suite_curves, ["runs", "--beside=runs/c.png"], "c.png: its first line is not"),

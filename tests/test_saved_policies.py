@@ -120,4 +120,4 @@ def test_what_cannot_be_played_is_one_line(
 def test_discrete_actions_have_no_noise(tmp_path: pathlib.Path) -> None:
     saved(tmp_path / "run", catch.config(agent="impala"), seed=0)
     with pytest.raises(ConfigError, match=r"run: catch has no noise"):
-        saved_policies.played(tmp_path / "run", [1.0], 2)
+        next(saved_policies.played(tmp_path / "run", [1.0], 2))

@@ -31,7 +31,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 6.0  # then what is finished is saved, and the run is left where it is
 ECHO_SECONDS = 0.5  # a terminal, a wrapper and a scheduler may each send the first one
 _GOODBYE_SECONDS = 10.0  # for last words and exit functions; JAX's take half a second
-_LEFT_SAVED = "left while a computation was still running; what was finished is saved"
+_LEFT_SAVED = "left while a computation was still running; all before it is saved"
 _LEFT_UNSAVED = "left without the last save: the checkpoint before it is the newest"
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.faults]
 
 LEAVES_SECONDS = 30.0
 AT_ONCE_SECONDS = 5.0
-SAVED, LEFT = " is saved in ", "what was finished is saved"
+SAVED, LEFT = " is saved in ", "all before it is saved"
 # (of the process queue, of the process learner, of all)
 PORTS = {"launchpad": (1, 1, 2), "threads": (0, 0, 0), "lockstep": (0, 0, 0)}
 SLOW = pytest.mark.slow
