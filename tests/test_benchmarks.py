@@ -134,7 +134,12 @@ def test_a_soak_that_is_interrupted_ends_its_command(
     monkeypatch.setattr(soak, "COMMAND", ("sh", "-c", "exec sleep 60"))
     monkeypatch.setattr(soak, "watch", interrupted)
     monkeypatch.setattr(sys, "argv", ["x"])
-    assert asking.run(soak.main) == 130
+    # A job of a script with & ignores SIGINT, and so would what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert asking.run(soak.main) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert watched[0].poll() == -signal.SIGINT
 
 
