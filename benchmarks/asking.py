@@ -54,6 +54,11 @@ def in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 def row(name: str, cells: Iterable[str]) -> None:
     """Prints a line, each cell as soon as it is known."""
-    for number, cell in enumerate(cells):
-        print("" if number else name, cell, sep="  ", end="", flush=True)
-    print(flush=True)
+    begun = False
+    try:
+        for cell in cells:
+            print("" if begun else name, cell, sep="  ", end="", flush=True)
+            begun = True
+    finally:
+        if begun:
+            print(flush=True)

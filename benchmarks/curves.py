@@ -75,7 +75,7 @@ def known(curve: Curve) -> Curve:
 
 
 def plot(panel: matplotlib.axes.Axes, curve: Curve, **look: Any) -> None:
-    """A line; a dot where only one value is known."""
+    """A line, with gaps; a dot where only one value is known in all."""
     alone = len(known(curve)[0]) == 1
     panel.plot(*curve, marker="." if alone else "", **look)
 

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import pickle
 import statistics
+import threading
 import time
 from collections.abc import Sequence
 from concurrent import futures
@@ -18,6 +19,7 @@ from stac import config
 from stac.environments import processes, share
 
 _TURNS = 5  # of each way, when the fastest is looked for
+_TRYING = threading.Lock()  # one of this process's actors at a time
 _TURN_SECONDS = 0.2  # or one step, if that takes longer
 
 
@@ -119,7 +121,8 @@ def choose(workers: str, threads: int, make: share.Make, seeds: Sequence[int]) -
         return workers
     if min(threads, len(seeds)) == 1:
         return "serial"  # there is nothing to try
-    return _fastest(threads, pickle.dumps(make), len(seeds))
+    with _TRYING:
+        return _fastest(threads, pickle.dumps(make), len(seeds))
 
 
 @functools.cache  # who starts again, after a fault, does not try again

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -161,8 +162,10 @@ def test_who_is_tried_is_closed_and_remembered(monkeypatch):
     make, turns = functools.partial(scripted.make, (10,)), []
     turn = workers._turn
     monkeypatch.setattr(workers, "_turn", lambda one: turns.append(1) or turn(one))
-    for _ in range(2):
-        built(make, num_envs=3, way="auto").close()
+    workers._fastest.cache_clear()
+    with futures.ThreadPoolExecutor(2) as actors:
+        for one in [actors.submit(built, make, 3, "auto") for _ in range(2)]:
+            one.result().close()
     assert len(turns) == 3 * workers._TURNS
 
 
@@ -174,6 +177,7 @@ def test_a_trial_that_fails_leaves_nothing(kind, monkeypatch):
         return 1.0
 
     monkeypatch.setattr(workers, "_turn", fails)
+    workers._fastest.cache_clear()
     with pytest.raises(ZeroDivisionError):
         built(functools.partial(scripted.make, (11,)), way="auto")
 
