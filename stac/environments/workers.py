@@ -19,8 +19,8 @@ from stac import config
 from stac.environments import processes, share
 
 _TURNS = 5  # of each way, when the fastest is looked for
-_TRYING = threading.Lock()  # one of this process's actors at a time
 _TURN_SECONDS = 0.2  # or one step, if that takes longer
+_TRYING = threading.Lock()  # one of this process's actors at a time
 
 
 class Workers(Protocol):
