@@ -202,7 +202,7 @@ BAD = {
     "--config.network.mlp_hiddens=x": "network.mlp_hiddens=('x',): write whole numbers",
     "--config.batch.batch_size=65": "runtime.queue_capacity=32 cannot hold one batch",
     "--config.environment.domain=chess": "use another command (launch.atari,",
-    "--config.environment.task=pong": "task=pong: use --game of launch.atari",
+    "--config.environment.task=pong": "environment.task=pong: use --game of launch",
     "--config.environment.protocol=macado": "did you mean machado",
 }
 
