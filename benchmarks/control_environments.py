@@ -17,9 +17,10 @@ import time
 
 import numpy as np
 
-from benchmarks import asking
+from stac.analysis import asking
 from stac.config import WORKERS, check
-from stac.environments import batched, control, make
+from stac.environments import control, make
+from stac.environments.vector import batched
 
 TASKS = "cartpole.balance,walker.walk,humanoid.walk,walker.walk:pixels"
 WAYS = tuple(way for way in WORKERS if way != "auto")

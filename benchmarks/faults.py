@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import asking
-from launch import catch, flags
 from stac import config as configuration
+from stac.analysis import asking
 from stac.config import Config
+from stac.launch import catch, flags
 from tests.launch import moments, runs
 from tests.launch.moments import Moment
 from tests.launch.runs import Run

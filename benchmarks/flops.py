@@ -14,9 +14,9 @@ import sys
 import jax
 import numpy as np
 
-from benchmarks import asking
-from configs import atari as numbers
 from stac.agents import actor_critic, base
+from stac.analysis import asking
+from stac.configs import atari as numbers
 from stac.environments.base import EnvironmentSpec
 from stac.types import Trajectory
 

@@ -19,8 +19,8 @@ import time
 
 import psutil
 
-from benchmarks import asking
-from stac.runtime import loggers
+from stac.analysis import asking
+from stac.runtime.logs import loggers
 
 COMMAND = (sys.executable, "-m", "launch.atari")
 LOOKS = 6  # in equal steps, after one when all has begun
@@ -40,7 +40,7 @@ def memory(root: psutil.Process) -> dict[str, float]:
 
 
 def _role(process: psutil.Process) -> str:
-    """What launch.program calls it."""
+    """What stac.launch.launchpad.program calls it."""
     return process.environ().get("STAC_ROLE", "parent")
 
 

@@ -26,12 +26,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import asking
-from launch import atari, control, flags, realworld
+from stac.analysis import asking
 from stac.config import Config, check
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
-from stac.runtime import loggers
+from stac.launch import atari, control, flags, realworld
+from stac.runtime.logs import loggers
 
 # The command, and the flags that task and variant are given by.
 COMMANDS = {

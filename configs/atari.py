@@ -6,7 +6,6 @@ differs from them. What is not from either says why.
 
 from __future__ import annotations
 
-from configs import agents
 from stac.config import (
     BatchConfig,
     Config,
@@ -16,6 +15,7 @@ from stac.config import (
     Outer,
     choose,
 )
+from stac.configs import agents
 
 NETWORKS = ("deep", "shallow")  # the paper's; IMPALA's small one, for a CPU
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from configs import agents
 from stac.config import (
     BatchConfig,
     Config,
@@ -12,6 +11,7 @@ from stac.config import (
     Outer,
     RuntimeConfig,
 )
+from stac.configs import agents
 
 
 def config(task: str = "features", agent: str = "stacx") -> Config:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from configs import agents
 from stac.config import (
     BatchConfig,
     Config,
@@ -20,6 +19,7 @@ from stac.config import (
     RuntimeConfig,
     choose,
 )
+from stac.configs import agents
 
 
 def config(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from configs import control
-from stac.challenges import Challenges, alone
 from stac.config import Config, ConfigError, EnvironmentConfig, choose
+from stac.config.challenges import Challenges, alone
+from stac.configs import control
 
 
 def config(
@@ -89,7 +89,7 @@ class Within(NamedTuple):
 class Perturbed(NamedTuple):
     """What changes from episode to episode, drawn anew for each (RWRL)."""
 
-    parameter: str  # of stac.environments.realworld_models
+    parameter: str  # of stac.environments.realworld.models
     start: float  # of the unperturbed model
     easy: Within
     medium: Within

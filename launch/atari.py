@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from configs import atari as numbers
-from launch import flags, start
+from stac.configs import atari as numbers
 from stac.environments import atari
-from stac.runtime import shutdown
+from stac.launch import flags, start
+from stac.runtime.faults import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.atari",

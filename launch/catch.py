@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from configs import catch as numbers
-from launch import flags, start
+from stac.configs import catch as numbers
 from stac.environments import catch
-from stac.runtime import shutdown
+from stac.launch import flags, start
+from stac.runtime.faults import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.catch",

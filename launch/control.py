@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from configs import control as numbers
-from launch import flags, start
+from stac.configs import control as numbers
 from stac.environments import control
-from stac.runtime import shutdown
+from stac.launch import flags, start
+from stac.runtime.faults import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.control",

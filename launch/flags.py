@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from launch import overrides
-from stac import challenges
-from stac.checks import nearest
-from stac.config import RUNTIMES, Config, ConfigError, RunError, choose
+from stac.config import RUNTIMES, Config, ConfigError, RunError, challenges, choose
+from stac.config.checks import nearest
 from stac.environments import make
-from stac.runtime import lines, workdir
+from stac.launch import overrides
+from stac.runtime.faults import lines
+from stac.runtime.storage import workdir
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from stac import snapshots
 from stac.config import Config, ConfigError
 from stac.environments.base import BatchedEnvironment
-from stac.runtime import actor, supervision, watchdog
-from stac.runtime.parameters import ParameterStore
-from stac.runtime.queues import Closed, LocalQueue
-from stac.runtime.shutdown import Stop
+from stac.runtime import actor
+from stac.runtime.faults import supervision, watchdog
+from stac.runtime.faults.shutdown import Stop
+from stac.runtime.queues.local import Closed, LocalQueue
+from stac.runtime.queues.parameters import ParameterStore
 from stac.types import Experience
 
 # How long a save from another thread waits for one to end: between unrolls alone it is

@@ -17,8 +17,8 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from stac.checks import nearest
 from stac.config import Config, ConfigError, check, choose, flat
+from stac.config.checks import nearest
 
 T = TypeVar("T")
 

@@ -6,20 +6,20 @@ The Real-World RL suite, each challenge also on its own:
 
 from __future__ import annotations
 
-from configs import realworld as numbers
-from launch import flags, start
-from stac.environments import realworld
-from stac.runtime import shutdown
+from stac.configs import realworld as numbers
+from stac.environments.realworld import suite
+from stac.launch import flags, start
+from stac.runtime.faults import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.realworld",
     summary="trains STAC, STACX or IMPALA on a task of the Real-World RL suite.",
     flags={
-        "task": ("cartpole.swingup", f"one of {', '.join(realworld.TASKS)}"),
+        "task": ("cartpole.swingup", f"one of {', '.join(suite.TASKS)}"),
         "challenge": ("easy", "none, or all of them together: easy, medium or hard"),
     },
-    config=lambda task, **rest: numbers.config(task=realworld.task(task), **rest),
-    played=lambda: realworld.TASKS,
+    config=lambda task, **rest: numbers.config(task=suite.task(task), **rest),
+    played=lambda: suite.TASKS,
 )
 
 

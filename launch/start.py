@@ -9,9 +9,9 @@ from stac import probe
 from stac.config import Config
 
 _RUNTIMES = {
-    "launchpad": "launch.program",
-    "threads": "launch.local",
-    "lockstep": "launch.local",
+    "launchpad": "stac.launch.launchpad.program",
+    "threads": "stac.launch.threads",
+    "lockstep": "stac.launch.threads",
 }
 _PROBE = "import jax; print(jax.default_backend())"
 _PROBE_SECONDS = 60.0

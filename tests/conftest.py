@@ -21,7 +21,7 @@ os.environ["XLA_FLAGS"] = (
 # Most of a test's time is XLA's: what was compiled once, in this process or in another
 # that a test starts, is not compiled again.
 _COMPILED = tempfile.TemporaryDirectory(prefix="stac-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 ROOT = pathlib.Path(__file__).parents[1]

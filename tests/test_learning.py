@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from configs import catch as numbers
-from launch import local
 from stac.agents import variants
+from stac.configs import catch as numbers
+from stac.launch import threads
 
 
 @pytest.mark.parametrize("agent", variants.VARIANTS)
@@ -19,7 +19,7 @@ def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):
     runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=1)
     config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
     began = time.process_time()
-    local.run(config, tmp_path)
+    threads.run(config, tmp_path)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert rows[0]["episode_return"] < 0.0  # by chance one ball in five is caught

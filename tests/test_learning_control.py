@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from dm_env import specs
 
-from configs import control as numbers
 from stac.agents import actor_critic, base
-from stac.environments import batched
+from stac.configs import control as numbers
+from stac.environments.vector import batched
 from stac.runtime import actor
 
 STEPS = 50  # of an episode

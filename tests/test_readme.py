@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests import test_curves
+from tests.analysis import test_curves
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -74,7 +74,7 @@ def test_the_lockstep_command_runs_and_writes_what_is_documented(
 
 
 def test_the_command_for_curves_draws_runs_beside_ours(tmp_path: pathlib.Path) -> None:
-    (words,) = commands(" -m benchmarks.")
+    (words,) = commands(" -m stac.analysis.")
     test_curves.run(tmp_path / "runs", "impala_features_seed9", test_curves.ROWS)
     output = f"--output={tmp_path / 'control.png'}"
     places = {"runs/control": tmp_path / "runs", "--output=control.png": output}

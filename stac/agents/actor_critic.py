@@ -11,7 +11,7 @@ from stac.agents import base, behaviours
 from stac.config import Config
 from stac.environments.base import EnvironmentSpec
 from stac.learning import losses, metaparameters, update
-from stac.networks import actor_critic
+from stac.networks import network as actor_critic
 from stac.types import ActorOutput, Array, CoreState, LearnerState, Params, Trajectory
 
 

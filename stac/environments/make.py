@@ -56,14 +56,14 @@ def _control(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironmen
 
 
 def _realworld(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
-    from stac.environments import realworld
+    from stac.environments.realworld import suite
 
     chosen = config.environment
     configuration.check(
         chosen.observations == "features",
         "environment.observations: the Real-World RL tasks have features only",
     )
-    make = functools.partial(realworld.environment, chosen.task, chosen.challenges)
+    make = functools.partial(suite.environment, chosen.task, chosen.challenges)
     return _batched(make, config, seed, num_envs)
 
 
@@ -71,7 +71,7 @@ def _batched(
     make: Callable[[int], Any], config: Config, seed: int, num_envs: int
 ) -> base.BatchedEnvironment:
     """E dm_env environments with unrelated seeds."""
-    from stac.environments import batched
+    from stac.environments.vector import batched
 
     environment = config.environment
     seeds, cuts = np.random.SeedSequence(seed).spawn(2)

@@ -26,10 +26,10 @@ from stac import snapshots
 from stac.agents import base
 from stac.config import BatchConfig
 from stac.environments.base import BatchedEnvironment
-from stac.runtime import episodes
-from stac.runtime.parameters import ParameterSource
-from stac.runtime.pulse import Pulse
-from stac.runtime.queues import Closed, TrajectoryQueue
+from stac.runtime.faults.pulse import Pulse
+from stac.runtime.logs import episodes
+from stac.runtime.queues.local import Closed, TrajectoryQueue
+from stac.runtime.queues.parameters import ParameterSource
 from stac.types import (
     ActorOutput,
     CoreState,

@@ -8,16 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from stac import config as configuration
 from stac.config import Config
-from stac.runtime import (
-    checkpoints,
-    devices,
-    disk,
-    learner,
-    loggers,
-    terminal,
-    workdir,
-)
-from stac.runtime.checkpoints import Counters
+from stac.runtime import devices, learner
+from stac.runtime.logs import loggers, terminal
+from stac.runtime.storage import checkpoints, disk, workdir
+from stac.runtime.storage.checkpoints import Counters
 from stac.types import LearnerState, Params
 
 # The bytes that actors, and what lies between them and the learner, are to continue

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from stac.agents import base
-from stac.runtime.checkpoints import Counters, NotSaved
 from stac.runtime.devices import LearnerDevices
-from stac.runtime.loggers import Logger
-from stac.runtime.queues import Closed
-from stac.runtime.shutdown import Stop
-from stac.runtime.skips import Skips
-from stac.runtime.statistics import Statistics
+from stac.runtime.faults.shutdown import Stop
+from stac.runtime.faults.skips import Skips
+from stac.runtime.logs.loggers import Logger
+from stac.runtime.logs.statistics import Statistics
+from stac.runtime.queues.local import Closed
+from stac.runtime.storage.checkpoints import Counters, NotSaved
 from stac.types import Experience, LearnerState, Params, Report
 
 _SAVE_LOCK_SECONDS = 10.0  # how long a save from another thread waits for one at work

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from stac import config
-from stac.environments import base, control, make, share
-from tests.environments import scripted
+from stac.environments import base, control, make
+from stac.environments.vector import share
+from tests.environments.vector import scripted
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Dimensions of actions and of observations, as benchmark papers list them.

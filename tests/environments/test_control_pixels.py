@@ -13,7 +13,8 @@ import pytest
 
 from stac import config
 from stac.environments import base, control, make, rendering
-from tests.environments import scripted, snapshotting
+from tests.environments import snapshotting
+from tests.environments.vector import scripted
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stac import config
-from stac.challenges import Challenges
+from stac.config.challenges import Challenges
 from stac.environments import atari, make
 
 

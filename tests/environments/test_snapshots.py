@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs import realworld as numbers
 from stac import config, snapshots
-from stac.environments import base, batched, catch, make, rendering
-from tests.environments import scripted, snapshotting
+from stac.configs import realworld as numbers
+from stac.environments import base, catch, make, rendering
+from stac.environments.vector import batched
+from tests.environments import snapshotting
+from tests.environments.vector import scripted
 
 LENGTHS = (3, 5)  # a true end after 3 steps, then a time limit after 5, and again
 
@@ -126,10 +128,10 @@ def test_perturbations_and_buffers_go_on_into_the_next_episodes(
 ):
     task = "cartpole.swingup"
     rendering.suite(renders=False)
-    from stac.environments import realworld_tasks
+    from stac.environments.realworld import tasks
 
-    short = realworld_tasks.ROWS[task]._replace(time_limit=1.0)  # 100 steps an episode
-    monkeypatch.setitem(realworld_tasks.ROWS, task, short)
+    short = tasks.ROWS[task]._replace(time_limit=1.0)  # 100 steps an episode
+    monkeypatch.setitem(tasks.ROWS, task, short)
     challenges = challenged(
         "cartpole",
         buffers=buffers,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orbax.checkpoint as ocp
 
 from stac import snapshots
-from stac.runtime import leaves
+from stac.runtime.storage import leaves
 
 SECONDS = {
     "seconds",

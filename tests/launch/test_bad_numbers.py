@@ -8,10 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from configs import catch as numbers
-from launch import catch as command
-from launch import local
+from stac.configs import catch as numbers
 from stac.environments import catch
+from stac.launch import catch as command
+from stac.launch import threads
 from tests.launch import runs
 
 pytestmark = pytest.mark.faults
@@ -44,7 +44,7 @@ def test_catch_is_learned_although_some_rewards_are_no_numbers(
     config = numbers.config(agent="stac")
     runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=1)
     config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
-    local.run(config, tmp_path)
+    threads.run(config, tmp_path)
     said = capsys.readouterr().out
     skipped = rows(tmp_path)[-1]["skipped_updates"]
     assert 5 < skipped < 80

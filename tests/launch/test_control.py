@@ -8,10 +8,12 @@ import pathlib
 
 import pytest
 
-from configs import control as numbers
-from launch import control, flags
 from stac.config import Config, ConfigError
-from stac.environments import batched, make, realworld
+from stac.configs import control as numbers
+from stac.environments import make
+from stac.environments.realworld import suite
+from stac.environments.vector import batched
+from stac.launch import control, flags
 
 
 def parsed(*arguments: str) -> Config:
@@ -112,7 +114,7 @@ def test_the_real_world_row_hands_on_task_and_challenges(
     environment = parsed("--config.environment.stagger=false").environment
     assert not environment.stagger
     make.DOMAINS["realworld"](config, 1, 2)
-    assert given[0].func is realworld.environment
+    assert given[0].func is suite.environment
     assert given[0].args == ("walker.walk", config.environment.challenges)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from launch import atari, catch, control, flags, realworld
 from stac.config import Config, ConfigError
+from stac.launch import atari, catch, control, flags, realworld
 
 HAS_LAUNCHPAD = importlib.util.find_spec("launchpad") is not None
 ROOT = pathlib.Path(__file__).parents[2]

@@ -8,10 +8,12 @@ import threading
 
 import pytest
 
-from configs import atari, catch, control, realworld
-from launch import local, lockstep
 from stac.config import BatchConfig
-from stac.runtime import assembly, queues, shutdown, supervision
+from stac.configs import atari, catch, control, realworld
+from stac.launch import lockstep, threads
+from stac.runtime import assembly
+from stac.runtime.faults import shutdown, supervision
+from stac.runtime.queues import local
 from tests.launch import endings
 
 pytestmark = pytest.mark.faults
@@ -50,7 +52,7 @@ class Few:
 
     def next(self):
         if not self._left:
-            raise queues.Closed
+            raise local.Closed
         self._left -= 1
         return self._feed.next()
 
@@ -70,7 +72,7 @@ class Few:
 def run(config, workdir, updates, part=None):
     """Makes so many updates, or what `part` does; returns what is saved at last."""
     stop = shutdown.Stop()
-    parts = local._Parts.build(config, stop)
+    parts = threads._Parts.build(config, stop)
     build = functools.partial(parts.actor, config)
     turns = lockstep.Turns(config, build, parts.store, stop)
     frames = parts.spec.frames_per_step

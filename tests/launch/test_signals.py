@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from launch import catch, flags
 from stac.agents import actor_critic
 from stac.environments import make
-from stac.runtime import checkpoints, devices
+from stac.launch import catch, flags
+from stac.runtime import devices
+from stac.runtime.storage import checkpoints
 from tests.launch import moments, runs
 
 pytestmark = [pytest.mark.faults]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from launch import start
 from stac.config import Config, EnvironmentConfig, NetworkConfig, RuntimeConfig
+from stac.launch import start
 
 ATARI = EnvironmentConfig()
 PIXELS = EnvironmentConfig("control", "walker.walk", observations="pixels")
@@ -46,9 +46,9 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("runtime", "module"),
     [
-        ("launchpad", "launch.program"),
-        ("threads", "launch.local"),
-        ("lockstep", "launch.local"),
+        ("launchpad", "stac.launch.launchpad.program"),
+        ("threads", "stac.launch.threads"),
+        ("lockstep", "stac.launch.threads"),
     ],
 )
 def test_only_the_runtime_that_was_asked_for_is_imported(

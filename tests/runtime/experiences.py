@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stac.runtime.reverb_items import Template
+from stac.runtime.queues.reverb_items import Template
 from stac.types import Experience, Report, Trajectory
 
 WAIT = 5.0  # seconds after which a test calls something stuck

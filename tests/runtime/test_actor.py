@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from stac.config import BatchConfig
-from stac.runtime import actor, parameters, pulse, queues
+from stac.runtime import actor
+from stac.runtime.faults import pulse
+from stac.runtime.queues import local, parameters
 from tests.runtime import fakes
 from tests.runtime.experiences import Doing
 
@@ -190,7 +192,7 @@ def test_actors_of_one_process_compile_once_and_never_again():
     agent = fakes.following_agent()._replace(act=act)
     store = parameters.ParameterStore()
     store.publish(0, offset(0))
-    queue = queues.LocalQueue(ENVS)
+    queue = local.LocalQueue(ENVS)
     actors = [
         actor.Actor(agent, fakes.Counting(ENVS), BATCH[2], seed=1, index=i)
         for i in range(2)
@@ -211,7 +213,7 @@ def test_an_actor_runs_until_the_parameters_are_closed():
     acting = actor.Actor(
         fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], seed=1, index=0
     )
-    running = Doing(acting.run, store, queues.LocalQueue(100))
+    running = Doing(acting.run, store, local.LocalQueue(100))
     assert running.waits()
     store.close()
     assert running.result() is None
@@ -220,7 +222,7 @@ def test_an_actor_runs_until_the_parameters_are_closed():
 def test_only_the_environment_is_timed_and_who_was_given_up_hands_in_nothing():
     store, living, seen = parameters.ParameterStore(), pulse.Pulse(), []
     store.publish(0, offset(0))
-    queue = queues.LocalQueue(10 * ENVS)
+    queue = local.LocalQueue(10 * ENVS)
 
     class Slow(fakes.Counting):
         def step(self, action):
@@ -239,7 +241,7 @@ def test_only_the_environment_is_timed_and_who_was_given_up_hands_in_nothing():
 def test_who_waits_for_another_to_compile_is_alive():
     store, living = parameters.ParameterStore(), pulse.Pulse()
     store.publish(0, offset(0))
-    queue = queues.LocalQueue(ENVS)
+    queue = local.LocalQueue(ENVS)
     acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)
     with actor._COMPILING:
         running = Doing(acting.run, store, queue, living)
@@ -253,7 +255,7 @@ def test_who_waits_for_another_to_compile_is_alive():
 def test_who_waits_for_the_queue_is_alive():
     store, living = parameters.ParameterStore(), pulse.Pulse()
     store.publish(0, offset(0))
-    queue = queues.LocalQueue(ENVS)
+    queue = local.LocalQueue(ENVS)
     acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)
     running = Doing(acting.run, store, queue, living)
     queue.get(ENVS)
@@ -272,7 +274,7 @@ def test_what_the_environment_raises_comes_out_of_run():
     store.publish(0, offset(0))
     acting = actor.Actor(fakes.following_agent(), Broken(ENVS), BATCH[0], 1, 0)
     with pytest.raises(OSError, match="the game crashed"):
-        acting.run(store, queues.LocalQueue(100))
+        acting.run(store, local.LocalQueue(100))
 
 
 def test_streams_differ_by_seed_actor_start_and_restart():

@@ -16,10 +16,11 @@ import jax
 import numpy as np
 import pytest
 
-from configs import control as numbers
 from stac.agents import actor_critic, base
 from stac.config import BatchConfig, NetworkConfig
-from stac.environments import batched, control
+from stac.configs import control as numbers
+from stac.environments import control
+from stac.environments.vector import batched
 from stac.runtime import actor
 
 ENVS, ROWS = 6, 8

@@ -11,11 +11,12 @@ import pytest
 
 from stac.agents import actor_critic, base
 from stac.config import BatchConfig, Config, NetworkConfig
-from stac.environments import batched, catch
+from stac.environments import catch
 from stac.environments.base import BatchedEnvironment
+from stac.environments.vector import batched
 from stac.runtime import actor
 from stac.types import Experience
-from tests.environments import scripted
+from tests.environments.vector import scripted
 from tests.runtime import fakes
 
 ENVS = 3

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from stac.config import BatchConfig, Config, ConfigError
-from stac.runtime import assembly, devices, workdir
+from stac.runtime import assembly, devices
 from stac.runtime.learner import Learner
+from stac.runtime.storage import workdir
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 

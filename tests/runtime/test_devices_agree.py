@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from configs import catch as numbers
 from stac.agents import actor_critic, base
 from stac.config import BatchConfig, Config
+from stac.configs import catch as numbers
 from stac.environments import make
 from stac.runtime import actor, devices
 from stac.types import LearnerState, Trajectory

@@ -14,13 +14,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs import control as numbers
 from stac.agents import actor_critic, base
 from stac.config import BatchConfig, NetworkConfig
-from stac.environments import batched
-from stac.networks import actor_critic as networks
+from stac.configs import control as numbers
+from stac.environments.vector import batched
+from stac.networks import network as networks
 from stac.runtime import actor
-from tests.environments import scripted
+from tests.environments.vector import scripted
 
 ENVS, ROWS, OVERLAP = 3, 14, 6
 LENGTHS = (3, 5)  # true ends and time limits by turns

@@ -1,0 +1,1 @@
+"""The Launchpad runtime: one program of queue, learner and actor processes."""

@@ -1,0 +1,191 @@
+"""The runtimes of one process: `lockstep`, one thread, and `threads`, one per actor.
+
+Who waits for whom, on a machine without accelerator: XLA's CPU pool has one thread per
+core, for all programs together. An update splits into tasks that fill it, and an act
+that comes while one runs queues behind them, so learning and acting share the cores
+rather than overlap: more actor threads than cores gain nothing. The environments' C++
+threads compete for the same cores. The GIL is none of the limits: XLA, ale-py and
+NumPy's large copies all release it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+import threading
+import time
+from typing import NamedTuple
+
+from stac.agents import actor_critic
+from stac.agents.base import Agent
+from stac.config import Config
+from stac.environments import make
+from stac.environments.base import EnvironmentSpec
+from stac.launch import lockstep
+from stac.runtime import actor, assembly, devices
+from stac.runtime.faults import shutdown, supervision
+from stac.runtime.faults.pulse import Pulse
+from stac.runtime.learner import Learner
+from stac.runtime.queues.feeder import Feeder
+from stac.runtime.queues.local import LocalQueue
+from stac.runtime.queues.parameters import ParameterStore
+
+_JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
+
+
+def run(config: Config, workdir: str | pathlib.Path) -> None:
+    """Trains to `total_frames`, or until a signal (shutdown.SIGNALS), and saves.
+
+    Args:
+      config: with runtime `threads` or `lockstep`.
+      workdir: a prepared directory; a checkpoint in it is continued.
+
+    Raises:
+      ConfigError: environment, network and devices do not fit, or the checkpoint.
+      Exception: the first that an actor raised, after saving.
+    """
+    stop = shutdown.Stop()
+    with shutdown.on_signals(stop):
+        parts = _Parts.build(config, stop)
+        turns = lockstep.Turns(
+            config, functools.partial(parts.actor, config), parts.store, stop
+        )
+        with assembly.open_learner(
+            config,
+            parts.spec.frames_per_step,
+            parts.devices,
+            workdir,
+            parts.store.publish,
+            acting=turns.snapshot,
+        ) as learner:
+            stop.saves(learner.save)
+            if config.runtime.name == "lockstep":
+                _in_turn(turns, learner, stop)
+            else:
+                _threads(config, parts, learner, stop)
+
+
+class _Parts(NamedTuple):
+    """What both runtimes are made of."""
+
+    spec: EnvironmentSpec
+    agent: Agent
+    devices: devices.LearnerDevices
+    store: ParameterStore
+
+    @classmethod
+    def build(cls, config: Config, stop: shutdown.Stop) -> _Parts:
+        spec = make.spec(config)
+        agent = actor_critic.build(config, spec)
+        learners = devices.LearnerDevices(
+            agent, config.runtime.learner_devices, config.batch.batch_size
+        )
+        store = ParameterStore()
+        stop.wakes(store.close)
+        return cls(spec, agent, learners, store)
+
+    def actor(
+        self, config: Config, index: int, updates: int, restarts: int = 0
+    ) -> lockstep.ActorAtWork:
+        """Builds one actor and its environment, `updates` updates into the run."""
+        seed = actor.stream(config.seed, index, updates, restarts)
+        environment = make.factory(config)(seed, config.runtime.envs_per_actor)
+        places = self.devices.for_actors()
+        place = places[index % len(places)]
+        made = actor.Actor(self.agent, environment, config.batch, seed, index, place)
+        return lockstep.ActorAtWork(made, environment)
+
+
+def _in_turn(turns: lockstep.Turns, learner: Learner, stop: shutdown.Stop) -> None:
+    """Acts until there is a batch, learns, acts: same seed, same bits."""
+    learner.count_restarts(turns.restarts)
+    try:
+        if not learner.done:
+            turns.begin(learner.updates, learner.acting)
+        learner.run(turns, stop)
+    finally:
+        turns.end()
+
+
+def _threads(
+    config: Config, parts: _Parts, learner: Learner, stop: shutdown.Stop
+) -> None:
+    """Actors in threads of their own, the learner in this one, a queue between."""
+    queue = LocalQueue(config.runtime.queue_capacity)
+    feeder = Feeder(queue, config.batch.batch_size)
+    stop.wakes(feeder.close)
+    actors = _ActorThreads(config, parts, queue, stop, learner.updates)
+    learner.count_restarts(actors.restarts)
+    try:
+        learner.run(feeder, stop)
+    finally:
+        feeder.close()
+        stop.set()
+        actors.join()
+
+
+class _ActorThreads:
+    """The actors, each with a thread that watches it; the first to give up is heard."""
+
+    def __init__(
+        self,
+        config: Config,
+        parts: _Parts,
+        queue: LocalQueue,
+        stop: shutdown.Stop,
+        updates: int,
+    ) -> None:
+        self._config, self._parts, self._queue, self._stop = config, parts, queue, stop
+        self._updates = updates
+        self._failure: BaseException | None = None
+        self._actors = [
+            self._supervised(index) for index in range(config.runtime.num_actors)
+        ]
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(one,), name=f"{one.name}'s watch", daemon=True
+            )
+            for one in self._actors
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def restarts(self) -> int:
+        """Of all actors so far."""
+        return sum(one.restarts.total for one in self._actors)
+
+    def join(self) -> None:
+        """Waits for all; raises what the first to give up raised.
+
+        One that still hangs is left where it is: what is learned is complete.
+        """
+        deadline = time.monotonic() + _JOIN_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._failure is not None:
+            raise self._failure
+        for thread, one in zip(self._threads, self._actors, strict=True):
+            if thread.is_alive():
+                supervision.say(f"{one.name} still hangs: it is left behind")
+
+    def _supervised(self, index: int) -> supervision.Supervised:
+        def live(restarts: int, pulse: Pulse) -> None:
+            made, environment = self._parts.actor(
+                self._config, index, self._updates, restarts
+            )
+            with contextlib.closing(environment):
+                made.run(self._parts.store, self._queue, pulse)
+
+        runtime = self._config.runtime
+        counted = supervision.Restarts.configured(runtime)
+        return supervision.Supervised(
+            f"actor/{index}", live, counted, self._stop, runtime.silence_seconds
+        )
+
+    def _run(self, one: supervision.Supervised) -> None:
+        try:
+            one.run()
+        except BaseException as error:  # noqa: BLE001 - `join` raises it
+            self._failure = self._failure or error
+            self._stop.set()

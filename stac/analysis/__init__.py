@@ -1,0 +1,1 @@
+"""Tools that draw, score and compare finished runs."""

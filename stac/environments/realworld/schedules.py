@@ -1,0 +1,105 @@
+"""How a perturbed parameter moves from episode to episode.
+
+Ranges and rules are the Real-World RL suite's (Dulac-Arnold et al. 2020), with the one
+oddity that `_saw_wave` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from stac import config
+from stac.config.challenges import OWN, Challenges
+from stac.environments.realworld import models as models
+
+
+class Range(NamedTuple):
+    """How far the parameter of one run goes, in its own unit."""
+
+    start: float
+    minimum: float
+    maximum: float
+    std: float  # of a change
+
+
+class Schedule:
+    """The value of a perturbed parameter, from episode to episode."""
+
+    def __init__(
+        self, scheduler: str, within: Range, random: np.random.Generator
+    ) -> None:
+        self.within = within
+        self.value = within.start
+        self.sign = 1.0  # of saw_wave
+        self._scheduler = scheduler
+        self._random = random
+
+    def next(self) -> float:
+        """Draws a change, applies the rule and clips to the range.
+
+        A start outside the range is clipped too, at the first call.
+        """
+        change = float(self._random.normal(scale=self.within.std))
+        value = RULES[self._scheduler](self, change)
+        self.value = min(max(value, self.within.minimum), self.within.maximum)
+        return self.value
+
+    def uniform(self) -> float:
+        """A draw from the whole range."""
+        return float(self._random.uniform(self.within.minimum, self.within.maximum))
+
+
+def schedule(
+    domain: str, challenges: Challenges, random: np.random.Generator
+) -> Schedule:
+    """The schedule that was asked for; -1 means the parameter's own number.
+
+    Raises:
+      ConfigError: the domain has no such parameter, or its range is empty.
+    """
+    own = models.parameter(domain, challenges.perturbation)
+    numbers = {}
+    for name in Range._fields:
+        asked = getattr(challenges, f"perturbation_{name}")
+        numbers[name] = getattr(own, name) if asked == OWN else asked
+    within = Range(**numbers)
+    config.check(
+        within.minimum <= within.maximum,
+        f"environment.challenges.perturbation={challenges.perturbation}: the minimum"
+        f" {within.minimum} is above the maximum {within.maximum}",
+    )
+    return Schedule(challenges.perturbation_scheduler, within, random)
+
+
+def _cyclic_pos(schedule: Schedule, change: float) -> float:
+    value = schedule.value + abs(change)
+    return schedule.within.start if value >= schedule.within.maximum else value
+
+
+def _cyclic_neg(schedule: Schedule, change: float) -> float:
+    value = schedule.value - abs(change)
+    return schedule.within.start if value <= schedule.within.minimum else value
+
+
+def _saw_wave(schedule: Schedule, change: float) -> float:
+    """The original's: the value becomes the change instead of moving by it."""
+    value = schedule.sign * abs(change)
+    if not schedule.within.minimum < value < schedule.within.maximum:
+        schedule.sign = -schedule.sign
+    return value
+
+
+# (schedule, a draw from N(0, std)) -> the next value before it is clipped.
+RULES: dict[str, Callable[[Schedule, float], float]] = {
+    "constant": lambda schedule, change: schedule.value,
+    "random_walk": lambda schedule, change: schedule.value + change,
+    "drift_pos": lambda schedule, change: schedule.value + abs(change),
+    "drift_neg": lambda schedule, change: schedule.value - abs(change),
+    "cyclic_pos": _cyclic_pos,
+    "cyclic_neg": _cyclic_neg,
+    "uniform": lambda schedule, change: schedule.uniform(),
+    "saw_wave": _saw_wave,
+}

@@ -1,0 +1,169 @@
+"""The four tasks over dm_control's suite, and building a simulator for one of them.
+
+This file imports dm_control: `stac.environments.rendering.suite` must have run, so that
+nothing is said about displays. Nothing here can be rendered: models have no textures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from dm_control.rl import control
+from dm_control.suite import base, cartpole, common, humanoid, quadruped, walker
+
+from stac.environments.realworld import models as models
+from stac.environments.realworld.safety import Safety
+
+ASSETS = {name: models.text(models.parse(xml)) for name, xml in common.ASSETS.items()}
+LIFT = 0.01  # m, between two attempts to stand the quadruped clear of the floor
+LIFTS = 10_000
+
+
+class Watched(base.Task):
+    """A task that notes, when the suite says that a step was taken, what holds.
+
+    It also says so at the start of an episode, for the cartpole and the walker before
+    positions have moved bodies: the first row then knows the new angles, but the
+    orientations of the model at rest. That is the original's too.
+    """
+
+    satisfied: np.ndarray  # [C] bool, where it is watched
+    _safety: Safety | None = None
+    _control: np.ndarray | None = None  # [A] before the step
+
+    def watch(self, safety: Safety) -> None:
+        self._safety = safety
+        self.satisfied = np.ones(len(safety.names), bool)
+
+    def before_step(self, action: np.ndarray, physics: Any) -> None:
+        self._control = np.array(physics.control())
+        super().before_step(action, physics)
+
+    def after_step(self, physics: Any) -> None:
+        super().after_step(physics)
+        if self._safety is not None:
+            self.satisfied = self._safety.satisfied(physics, self._control)
+        self._control = None
+
+
+class Cartpole(Watched, cartpole.Balance):
+    """The suite's."""
+
+
+class Walker(Watched, walker.PlanarWalker):
+    """The suite's; its height is a vector of one."""
+
+    def get_observation(self, physics: Any) -> dict[str, Any]:
+        return _vector(super().get_observation(physics), "height")
+
+
+class Quadruped(Watched, quadruped.Move):
+    """The suite's, but upright at the start, with any heading."""
+
+    def get_observation(self, physics: Any) -> dict[str, Any]:
+        return _vector(super().get_observation(physics), "torso_upright")
+
+    def initialize_episode(self, physics: Any) -> None:
+        yaw = self.random.uniform(0.0, 2.0 * np.pi)
+        _stand(physics, np.array([np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)]))
+        base.Task.initialize_episode(self, physics)  # not the suite's own start
+
+
+class Humanoid(Watched, humanoid.Humanoid):
+    """The suite's."""
+
+
+class Row(NamedTuple):
+    """One task, as the Real-World RL suite sets it up."""
+
+    xml: Callable[[], str | bytes]
+    physics: Any
+    task: Callable[[int], Watched]  # from the seed of initial states
+    time_limit: float  # seconds
+    control_timestep: float  # seconds; all four take 1,000 steps an episode
+
+
+ROWS = {
+    "cartpole.swingup": Row(
+        xml=lambda: cartpole.get_model_and_assets()[0],
+        physics=cartpole.Physics,
+        task=lambda seed: Cartpole(swing_up=True, sparse=False, random=seed),
+        time_limit=10.0,
+        control_timestep=0.01,
+    ),
+    "walker.walk": Row(
+        xml=lambda: walker.get_model_and_assets()[0],
+        physics=walker.Physics,
+        task=lambda seed: Walker(move_speed=1.0, random=seed),  # m/s
+        time_limit=25.0,
+        control_timestep=0.025,
+    ),
+    "quadruped.walk": Row(
+        xml=lambda: quadruped.make_model(floor_size=20.0 * 0.5),  # m: seconds * m/s
+        physics=quadruped.Physics,
+        task=lambda seed: Quadruped(desired_speed=0.5, random=seed),  # m/s
+        time_limit=20.0,
+        control_timestep=0.02,
+    ),
+    "humanoid.walk": Row(
+        xml=lambda: humanoid.get_model_and_assets()[0],
+        physics=humanoid.Physics,
+        task=lambda seed: Humanoid(move_speed=1.0, pure_state=False, random=seed),
+        time_limit=25.0,
+        control_timestep=0.025,
+    ),
+}
+
+
+class Maker:
+    """Builds a task's simulator from a value of one of its parameters.
+
+    Every build reads the XML anew, for that is what the value means; None leaves the
+    model as it is. The task, and with it the draws of initial states, goes on.
+    """
+
+    def __init__(
+        self, name: str, parameter: str, safety: Safety | None, seed: int
+    ) -> None:
+        """Reads the model of a row of `ROWS`; the seed is of the initial states."""
+        self._name = name
+        self._parameter = parameter
+        self._task = ROWS[name].task(seed)
+        if safety is not None:
+            self._task.watch(safety)
+        self._model = models.parse(ROWS[name].xml())
+
+    def __call__(self, value: float | None) -> control.Environment:
+        row = ROWS[self._name]
+        if value is not None:
+            domain = self._name.split(".")[0]
+            models.parameter(domain, self._parameter).edit(self._model, value)
+        return control.Environment(
+            row.physics.from_xml_string(models.text(self._model), ASSETS),
+            self._task,
+            time_limit=row.time_limit,
+            control_timestep=row.control_timestep,
+        )
+
+
+def _stand(physics: Any, orientation: np.ndarray) -> None:
+    """Raises the body from height 0 until nothing touches."""
+    height = 0.0
+    for _ in range(LIFTS):
+        # Too many contacts deep in the floor are an error of the simulator's.
+        with contextlib.suppress(control.PhysicsError), physics.reset_context():
+            physics.named.data.qpos["root"][:3] = 0.0, 0.0, height
+            physics.named.data.qpos["root"][3:] = orientation
+        if physics.data.ncon == 0:
+            return
+        height += LIFT
+    raise RuntimeError(f"the quadruped touches something at every height to {height} m")
+
+
+def _vector(observation: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same with a vector of one in the place of a scalar."""
+    observation[name] = np.array([observation[name]])
+    return observation

@@ -1,0 +1,1 @@
+"""Many dm_env environments as one batched environment."""

@@ -1,0 +1,1 @@
+"""The numbers of a run: statistics, log files, the terminal."""

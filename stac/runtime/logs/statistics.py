@@ -1,0 +1,108 @@
+"""What a learner counts beside its state, and the row it makes of that."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from stac.runtime.logs import loggers
+from stac.runtime.storage.checkpoints import Counters
+from stac.types import Report
+
+COUNTS = ("actor_restarts", "skipped_updates", "discarded_trajectories")
+
+
+class Statistics:
+    """Episodes, seconds, rates, lag and waiting, between one log row and the next."""
+
+    def __init__(
+        self, counters: Counters, frames: int, clock: Callable[[], float]
+    ) -> None:
+        """Continues `counters` (of a checkpoint, or {}) at so many frames."""
+        now = clock()
+        self._clock = clock
+        self._began = now - counters.get("seconds", 0.0)
+        self._returns = loggers.Returns(
+            int(counters.get("episodes", 0)), counters.get("recent_returns", ())
+        )
+        self._row_at: float | None = None  # when the last row was made
+        self._row_frames = frames  # its frames
+        self._waited = 0.0  # seconds since then
+        self._lags: list[float] = []  # since then
+        self.unlogged = False  # an update finished since then
+        self.failed_saves = 0  # since this process began
+        self.queue_size: Callable[[], int] = int  # none yet: 0
+        self._waiting_since: float | None = None
+        self._before = {name: int(counters.get(name, 0)) for name in COUNTS}
+        # Since this process began; of the run in rows and in what a checkpoint keeps.
+        self.counts: dict[str, Callable[[], int]] = dict.fromkeys(COUNTS, int)
+
+    def add(self, report: Report, updates: int) -> None:
+        """Takes a batch's report when `updates` updates were started before it.
+
+        A trajectory's `parameter_version` is that of its newest rows; the rows it
+        shares with earlier ones were acted with older parameters, and do not count.
+        """
+        self._returns.add(np.asarray(report.episode_return))
+        self._lags.append(updates - float(np.mean(report.parameter_version)))
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what the learner does while it has no batch."""
+        began = self._waiting_since = self._clock()
+        try:
+            yield
+        finally:
+            self._waiting_since = None
+            self._waited += self._clock() - began
+
+    def waiting_seconds(self) -> float:
+        """How long the learner has had no batch by now; from any thread."""
+        since = self._waiting_since
+        return 0.0 if since is None else self._clock() - since
+
+    def counters(self) -> Counters:
+        """What a checkpoint keeps."""
+        return {
+            "seconds": self._clock() - self._began,
+            "episodes": self._returns.episodes,
+            "recent_returns": self._returns.recent,
+            **self._counts(),
+        }
+
+    def log_is_due(self, every_seconds: float) -> bool:
+        """At once for the first row: whoever watches wants to see that it runs."""
+        return self._row_at is None or self._clock() - self._row_at >= every_seconds
+
+    def row(self, updates: int, frames: int) -> dict[str, float]:
+        """The numbers since the last row; begins the next one.
+
+        `frames_per_second` and `learner_waits` (the share of time without a batch: near
+        1 the actors are too slow, near 0 the learner is) are NaN in the first row,
+        which would only measure compilers. `lag` is updates between the parameters
+        that acted and those that learn.
+        """
+        now = self._clock()
+        seconds = math.nan if self._row_at is None else max(now - self._row_at, 1e-9)
+        row = {
+            "frames": frames,
+            "updates": updates,
+            "seconds": now - self._began,
+            "frames_per_second": (frames - self._row_frames) / seconds,
+            "episode_return": self._returns.mean,
+            "episodes": self._returns.episodes,
+            "lag": float(np.mean(self._lags)) if self._lags else math.nan,
+            "learner_waits": self._waited / seconds,
+            "queue_size": self.queue_size(),
+            "failed_saves": self.failed_saves,
+            **self._counts(),
+        }
+        self._row_at, self._row_frames = now, frames
+        self._waited, self._lags, self.unlogged = 0.0, [], False
+        return row
+
+    def _counts(self) -> dict[str, float]:
+        return {name: self._before[name] + self.counts[name]() for name in COUNTS}

@@ -1,0 +1,169 @@
+"""The progress line: what a person at the terminal sees of a run.
+
+One plain line every few seconds, the same in a terminal and in a log file, so that
+nothing is overwritten and warnings of others stay readable. A thread prints it, because
+an update may take longer than the promised ten seconds, and compiling much longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from stac.runtime.logs.loggers import Scalars
+
+SECONDS = 8.0  # the promise is a line at least every 10
+
+
+class Terminal:
+    """A logger that prints the latest row every `seconds`, come what may."""
+
+    def __init__(
+        self,
+        total_frames: int,
+        file: TextIO | None = None,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total_frames
+        self._file = file or sys.stdout
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the four below
+        self._values: Scalars | None = None
+        self._fresh = False  # a row came since the last line
+        self._status = "starting"
+        self._since = clock()
+        self.waiting_seconds: Callable[[], float] = float  # of the learner, for a batch
+        self._closed = threading.Event()
+        self._said = time.monotonic()  # when it last said how far the run is
+        self._thread = threading.Thread(
+            target=self._heartbeat, name="terminal", daemon=True
+        )
+        self._thread.start()
+
+    def status(self, what: str) -> None:
+        """Says at once what the run waits for (`compiling the update`)."""
+        with self._lock:
+            if what == self._status:
+                return
+            self._status, self._since = what, self._clock()
+            self._said = time.monotonic()
+        self._print(what)
+
+    def note(self, what: str) -> None:
+        """Says at once what happened, and once."""
+        self._print(what)
+
+    def write(self, values: Scalars) -> None:
+        """Keeps the row for the next line; the first one is printed at once."""
+        with self._lock:
+            first = self._values is None
+            self._values, self._status = values, ""
+            self._fresh, self._since = not first, self._clock()
+            if first:
+                self._said = time.monotonic()
+        if first:
+            self._print(progress(values, self._total))
+
+    def close(self, last_words: str = "") -> None:
+        """Prints a row not seen yet, then `last_words`; may be called twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._thread.join()
+        with self._lock:
+            values, fresh = self._values, self._fresh
+        if values is not None and fresh:
+            self._print(progress(values, self._total))
+        if last_words:
+            self._print(last_words)
+
+    def _heartbeat(self) -> None:
+        while not self._closed.wait(self._rest()):
+            if not self._rest():
+                self._said = time.monotonic()
+                self._print(self._line())
+
+    def _rest(self) -> float:
+        """Seconds until it is time for a line again."""
+        return max(0.0, self._said + self._seconds - time.monotonic())
+
+    def _line(self) -> str:
+        with self._lock:
+            values, status, fresh = self._values, self._status, self._fresh
+            waited = self._clock() - self._since
+            self._fresh = False
+        if (starved := self.waiting_seconds()) >= self._seconds:
+            return f"waiting for trajectories … {duration(starved)}"
+        if values is None or status:
+            return f"{status} … {duration(waited)}"
+        line = progress(values, self._total)
+        return line if fresh else f"{line}  (as of {duration(waited)} ago)"
+
+    def _print(self, line: str) -> None:
+        # That nobody reads any more (a closed pipe, a log on a full disk) does not end
+        # a run of days; the numbers are in the files too.
+        if self._file is None:  # closed when Python started
+            return
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(f"{line}\n")
+            self._file.flush()
+
+
+def progress(values: Scalars, total_frames: int) -> str:
+    """`1.2M of 200M frames (0.6 %)  3,412 frames/s  …  16 h 10 min left`.
+
+    Reads `frames`, `frames_per_second`, `episode_return`, `episodes`, `updates` and
+    `hyperparameters/gamma/head_1`; what is missing or NaN is left out or said in words.
+    """
+    frames = values["frames"]
+    share = min(100.0, 100 * frames / total_frames)  # the last update may overshoot
+    parts = [f"{amount(frames)} of {amount(total_frames)} frames ({share:.1f} %)"]
+    rate = values.get("frames_per_second", math.nan)
+    if math.isfinite(rate):
+        parts.append(f"{rate:,.0f} frames/s")
+    recent = values.get("episode_return", math.nan)
+    if not math.isfinite(recent):
+        parts.append("no episode yet")
+    else:
+        episodes = count(values["episodes"], "episode")
+        parts.append(f"return {recent:,.4g} after {episodes}")
+    if "updates" in values:
+        parts.append(count(values["updates"], "update"))
+    gamma = values.get("hyperparameters/gamma/head_1")
+    if gamma is not None:
+        parts.append(f"gamma {gamma:.4f}")
+    if math.isfinite(rate) and rate > 0:
+        parts.append(f"{duration(max(0, total_frames - frames) / rate)} left")
+    return "  ".join(parts)
+
+
+def count(number: float, what: str) -> str:
+    """`1 update`, `1,953 updates`."""
+    return f"{number:,.0f} {what}{'' if number == 1 else 's'}"
+
+
+def amount(number: float) -> str:
+    """950, 12.3k, 1.25M, 200M: three digits that count."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min 20 s`, `16 h 10 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -1,0 +1,1 @@
+"""How trajectories reach the learner and parameters reach the actors."""

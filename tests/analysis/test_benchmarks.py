@@ -1,0 +1,237 @@
+"""The scripts that measure: what they refuse before they begin, and how they add up."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import benchmarks
+from benchmarks import control_environments, faults, flops, soak, throughput
+from stac import analysis
+from stac.analysis import asking, episodes, trivial_policies
+from stac.environments.base import BatchedEnvironment, EnvironmentSpec
+from stac.types import Timestep
+from tests import refusals
+
+FEATURES = "control:cartpole.swingup:features"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            [FEATURES, "--agents=impala,stax", "--runtimes=threads"],
+            "unknown agent 'stax': did you mean stacx",
+        ),
+        (
+            [FEATURES, "--runtimes=thread"],
+            "unknown runtime 'thread': did you mean threads",
+        ),
+        (
+            [FEATURES, "--runtimes=threads", "--sed=1"],
+            "unknown flag --sed: did you mean --seed?",
+        ),
+        (["control:cartpole.balance"], "write <command>:<task>:<variant>"),
+        ([FEATURES, "control:cartpole.balans:features"], "did you mean cartpole.bala"),
+    ],
+)
+def test_what_commands_would_refuse_is_told_before_anything_is_measured(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def measured(*arguments: object) -> None:
+        pytest.fail("something is measured")
+
+    monkeypatch.setattr(throughput, "alone", measured)
+    monkeypatch.setattr(throughput, "runtime", measured)
+    assert said in refusals.of(throughput.main, arguments, monkeypatch, capsys)
+
+
+SCRIPTS = [
+    path
+    for package in (benchmarks, analysis)
+    for path in sorted(pathlib.Path(package.__path__[0]).glob("*.py"))
+    if "__main__" in path.read_text()
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_ctrl_c_ends_a_script_without_a_traceback(
+    script: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 130
+
+
+def test_what_a_command_lists_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "control:list:features"])
+    with pytest.raises(SystemExit) as ended:
+        throughput.main()
+    assert ended.value.code == 0
+    assert "walker.walk" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        (faults, ["--only=nonsense"], "--only=nonsense: no fault and runtime has"),
+        (flops, ["--networks=deap"], "deap"),
+        (
+            trivial_policies,
+            ["walker.wolk"],
+            "did you mean walker.walk?",
+        ),
+        (
+            trivial_policies,
+            ["walker.walk:esay"],
+            "challenge 'esay': did you mean easy?",
+        ),
+        (control_environments, ["--tasks=walker.wolk"], "did you mean walker.walk?"),
+        (control_environments, ["--envs=0"], "--envs=0: write whole numbers, as"),
+        (control_environments, ["--envs=1,x"], "--envs=1,x: write whole"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    script: types.ModuleType,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert said in refusals.of(script.main, arguments, monkeypatch, capsys)
+
+
+def test_a_soak_that_is_interrupted_ends_its_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = []
+
+    def interrupted(process: subprocess.Popen, minutes: list[float]) -> None:
+        watched.append(process)
+        raise KeyboardInterrupt
+
+    # Not Python: one that is interrupted as it begins may end in another way.
+    monkeypatch.setattr(soak, "COMMAND", ("sh", "-c", "exec sleep 60"))
+    monkeypatch.setattr(soak, "watch", interrupted)
+    monkeypatch.setattr(sys, "argv", ["x"])
+    # A job of a script with & ignores SIGINT, and so would what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert asking.run(soak.main) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert watched[0].poll() == -signal.SIGINT
+
+
+def test_a_soak_of_a_command_that_ends_at_once_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(soak, "COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
+    monkeypatch.setattr(sys, "argv", ["x", "--minutes=0.1"])
+    said = r"no update was made; more --minutes\? The command ended by itself, exit st"
+    with pytest.raises(SystemExit, match=rf"{said}atus 2"):
+        soak.main()
+
+
+def test_a_soak_kills_what_does_not_end_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(soak, "END_SECONDS", 0.5)
+    stubborn = "trap '' INT; echo; while :; do sleep 60; done"
+    with subprocess.Popen(
+        ["sh", "-c", stubborn], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        process.stdout.readline()  # now it hears no more
+        said = soak.interrupt(process)
+    assert said == "did not end within 0 s of Ctrl-C, and was killed"
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_soak_that_ends_before_the_first_look_is_reported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    soak.report(["a warning\n"], [], {"updates": 1, "frames": 2, "seconds": 3})
+    said = capsys.readouterr().out
+    assert "it ended before the first look" in said
+    assert "lines printed 1, of them warnings or errors 1" in said
+
+
+def test_policies_of_a_challenge_get_nothing_of_one_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def returns(environment: BatchedEnvironment, policy: episodes.Policy) -> np.ndarray:
+        timestep, rewards = environment.reset(), []
+        for step in range(60):
+            timestep = environment.step(policy(timestep, step))
+            rewards.append(timestep.reward)
+        seen.append(np.array(rewards[:40]))
+        return np.zeros(2)
+
+    monkeypatch.setattr(trivial_policies, "returns", returns)
+    assert len(list(trivial_policies.row("cartpole.swingup:hard", 2))) == 6
+    assert len(seen) == 5 + 5
+    for rewards in seen:  # they come 40 steps late: as the first until then
+        np.testing.assert_array_equal(rewards, np.broadcast_to(rewards[0], (40, 2)))
+
+
+def test_policies_of_plain_control_are_played_too(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(trivial_policies, "returns", lambda *_: np.array([1.0, 3.0]))
+    monkeypatch.setattr(sys, "argv", ["x", "cartpole.balance", "--episodes=2"])
+    trivial_policies.main()
+    names = ("zero", "lowest", "highest", "uniform", "noise")
+    cells = "  ".join(f"{name} 2.0 ± 1.0" for name in names)
+    line = f"cartpole.balance  {cells}  untrained 2.0 ± 0.0\n"
+    assert capsys.readouterr().out == line
+
+
+class Counting:
+    """Three environments, which pay once, twice and three times their actions."""
+
+    num_envs = 3
+    spec = EnvironmentSpec((1,), np.dtype(np.float32), 1, True, 1)
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def reset(self) -> Timestep:
+        return self._row(np.zeros(3), first=True)
+
+    def step(self, action: np.ndarray) -> Timestep:
+        self._steps += 1
+        return self._row(np.arange(1, 4) * action[:, 0], first=False)
+
+    def _row(self, reward: np.ndarray, first: bool) -> Timestep:
+        last = np.full(3, self._steps == episodes.STEPS)
+        observation = np.zeros((3, 1), np.float32)
+        return Timestep(observation, reward, np.ones(3), np.full(3, first), last)
+
+
+def test_a_policys_returns_are_one_episodes_each() -> None:
+    environment = Counting()
+    policy = trivial_policies.constant(environment, 0.5)
+    returns = episodes.returns(environment, policy)
+    np.testing.assert_allclose(returns, [500, 1000, 1500])
+    mean, error = episodes.Returns.of(returns)
+    assert (mean, error) == pytest.approx((1000, 500 / np.sqrt(3)))

@@ -1,0 +1,213 @@
+"""Delays, noise and failures, one by one and in their order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stac.config.challenges import Challenges
+from stac.environments.realworld import pipeline as pipeline
+from tests.environments.realworld.twin import Twin, late
+
+LOW, HIGH = np.array([-1.0, -0.5]), np.array([1.0, 0.5])
+
+
+class Loaded:
+    """A generator that gives the uniform draws one was told to give."""
+
+    def __init__(self, *rows: list[float]) -> None:
+        self.rows = list(rows)
+
+    def random(self, shape: tuple[int, ...] = ()) -> np.ndarray:
+        return np.array(self.rows.pop(0), float).reshape(shape)
+
+
+def actions(seed: int = 0, **challenges: float) -> pipeline.Piece:
+    random = np.random.default_rng(seed)
+    return pipeline.actions(Challenges(**challenges), LOW, HIGH, random)
+
+
+def observations(seed: int = 0, **challenges: float) -> pipeline.Piece:
+    random = np.random.default_rng(seed)
+    return pipeline.observations(Challenges(**challenges), random)
+
+
+def applied(piece: pipeline.Piece, count: int) -> list[float]:
+    """What becomes of the actions 1, 2, 3, …"""
+    return [float(piece(np.full(2, t))[0]) for t in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 40])
+def test_a_delay_gives_what_went_in_that_many_calls_before(steps):
+    delay = pipeline.Delay(steps)
+    assert [delay(t) for t in range(50)] == [max(0, t - steps) for t in range(50)]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_actions_are_late_by_their_delay(steps):
+    expected = late([1, 2, 3, 4, 5, 6], steps)
+    assert applied(actions(action_delay=steps), 6) == expected
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_an_accepted_action_is_held_for_its_steps(steps):
+    piece = actions(action_repetition=1.0, action_repetition_steps=steps)
+    expected = [1 + t // steps * steps for t in range(9)]
+    assert applied(piece, 9) == expected
+
+
+def test_a_delay_of_3_and_a_repetition_of_2_are_the_suites_example():
+    piece = actions(action_delay=3, action_repetition=1.0, action_repetition_steps=2)
+    assert applied(piece, 10) == [1, 1, 1, 1, 2, 2, 4, 4, 6, 6]
+
+
+def test_only_a_free_repetition_draws_whether_to_hold():
+    draws = Loaded([0.4], [0.6], [0.49])  # below 0.5 the action is held for 3
+    piece = pipeline.Repetition(0.5, 3, draws)
+    assert [float(piece(np.array(t))) for t in range(1, 8)] == [1, 1, 1, 4, 5, 5, 5]
+    assert draws.rows == []
+
+
+def test_each_element_is_hit_on_its_own_and_counts_its_own_steps():
+    draws = Loaded([0.0, 0.9], [0.0, 0.0], [0.9, 0.9], [0.0, 0.9], [0.9, 0.9])
+    hits = pipeline.Hits(0.5, 2, draws)
+    affected = [hits((2,)).tolist() for _ in range(5)]
+    assert affected == [
+        [True, False],  # the first is hit
+        [True, True],  # still counting: a second hit does nothing; the other is hit
+        [False, True],  # both steps are over
+        [True, False],
+        [True, False],
+    ]
+
+
+def test_a_hit_may_follow_at_once():
+    hits = pipeline.Hits(1.0, 3, np.random.default_rng(0))
+    assert all(hits((4,)).all() for _ in range(10))
+
+
+@pytest.mark.parametrize(("probability", "steps"), [(0.01, 1), (0.05, 5), (0.1, 10)])
+def test_elements_are_affected_as_often_as_free_times_and_steps_say(probability, steps):
+    hits = pipeline.Hits(probability, steps, np.random.default_rng(0))
+    for _ in range(300):  # from a start at which none is affected
+        hits((2000,))
+    seen = np.mean([hits((2000,)).mean() for _ in range(300)])
+    # A free element waits (1-p)/p calls on average, and is then affected for `steps`.
+    expected = steps / (steps + (1 - probability) / probability)
+    assert seen == pytest.approx(expected, rel=0.03)
+
+
+def test_a_dropped_element_reads_zero():
+    piece = pipeline.Dropped(pipeline.Hits(0.5, 1, Loaded([0.0, 0.9], [0.9, 0.0])))
+    assert piece(np.array([5.0, 6.0])).tolist() == [0.0, 6.0]
+    assert piece(np.array([7.0, 8.0])).tolist() == [7.0, 0.0]
+
+
+def test_a_stuck_element_reads_what_came_out_before():
+    draws = Loaded([0.0, 0.0], [0.9, 0.0], [0.9, 0.9], [0.9, 0.9])
+    piece = pipeline.Stuck(pipeline.Hits(0.5, 2, draws))
+    read = [piece(np.array([t, 10.0 * t])).tolist() for t in (1.0, 2.0, 3.0, 4.0)]
+    # At the first call there is nothing before: both read themselves, and are stuck
+    # for one call more.
+    assert read == [[1.0, 10.0], [1.0, 10.0], [3.0, 30.0], [4.0, 40.0]]
+
+
+def test_stuck_elements_keep_their_noise_and_their_zeros():
+    piece = observations(
+        observation_noise=1.0,
+        observation_dropped=0.5,
+        observation_stuck=0.5,
+        observation_stuck_steps=4,
+    )
+    rows = np.array([piece(np.full(400, 50.0)) for _ in range(30)])
+    again = rows[1:] == rows[:-1]
+    assert (rows == 0.0).any()
+    assert (again & (rows[1:] != 0.0)).mean() > 0.2  # no fresh noise while stuck
+    assert (again & (rows[1:] == 0.0)).mean() > 0.2  # nor a fresh value
+
+
+@pytest.mark.parametrize("level", [0.0, 1000.0])
+def test_noise_has_its_moments_in_absolute_units(level):
+    piece = observations(observation_noise=0.3)
+    noise = np.array([piece(np.full(4, level)) for _ in range(50_000)]) - level
+    np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=5 * 0.3 / 50_000**0.5)
+    np.testing.assert_allclose(
+        np.cov(noise.T), 0.3**2 * np.eye(4), atol=5 * 0.09 * (2 / 50_000) ** 0.5
+    )
+    np.testing.assert_allclose((noise**4).mean(axis=0), 3 * 0.3**4, rtol=0.1)
+
+
+def test_actions_are_clipped_after_noise_and_only_there():
+    far = np.array([7.0, -7.0])
+    assert actions()(far).tolist() == [7.0, -7.0]
+    assert actions(action_delay=2)(far).tolist() == [7.0, -7.0]
+    assert actions(action_noise=0.1)(far).tolist() == [1.0, -0.5]
+    noisy = actions(action_noise=1.0)
+    seen = np.array([noisy(np.zeros(2)) for _ in range(1000)])
+    assert (seen.min(axis=0).tolist(), seen.max(axis=0).tolist()) == (
+        LOW.tolist(),
+        HIGH.tolist(),
+    )
+    assert observations(observation_noise=0.1)(far)[0] > 5.0
+
+
+def test_an_action_takes_delay_noise_dropped_stuck_and_repetition_in_this_order():
+    piece = actions(
+        seed=5,
+        action_delay=2,
+        action_noise=0.4,
+        action_dropped=0.3,
+        action_dropped_steps=2,
+        action_stuck=0.3,
+        action_stuck_steps=3,
+        action_repetition=0.6,
+        action_repetition_steps=3,
+    )
+    random = np.random.default_rng(5)
+    bounds = (LOW.tolist(), HIGH.tolist())
+    twin = Twin(random, 0.4, (0.3, 2), (0.3, 3), bounds)
+    asked = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
+    held, left = None, 0
+    for action, old in zip(asked, late(list(asked), 2), strict=True):
+        fresh = twin(list(old))
+        if left:
+            left -= 1
+        else:
+            left = 2 if random.random() < 0.6 else 0
+            held = fresh
+        assert piece(action).tolist() == held
+
+
+def test_an_observation_takes_noise_dropped_stuck_and_delay_in_this_order():
+    piece = observations(
+        seed=5,
+        observation_delay=3,
+        observation_noise=0.4,
+        observation_dropped=0.3,
+        observation_dropped_steps=2,
+        observation_stuck=0.3,
+        observation_stuck_steps=3,
+    )
+    twin = Twin(np.random.default_rng(5), 0.4, (0.3, 2), (0.3, 3))
+    seen = np.random.default_rng(0).uniform(-9.0, 9.0, (200, 6))
+    noisy = [twin(list(row)) for row in seen]
+    given = [piece(row).tolist() for row in seen]
+    assert given == late(noisy, 3)
+    assert given != noisy
+
+
+def test_nothing_writes_into_what_it_was_given():
+    piece = actions(
+        action_delay=1,
+        action_noise=0.5,
+        action_dropped=0.5,
+        action_stuck=0.5,
+        action_repetition=0.5,
+        action_repetition_steps=2,
+    )
+    given = [np.array([0.1 * t, -0.1 * t]) for t in range(50)]
+    kept = [(one.copy(), piece(one)) for one in given]
+    out = [result.copy() for _, result in kept]
+    for one, (copy, result), was in zip(given, kept, out, strict=True):
+        assert one.tolist() == copy.tolist()
+        assert result.tolist() == was.tolist()

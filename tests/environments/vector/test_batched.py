@@ -1,0 +1,293 @@
+"""E dm_env environments as one: rows, actions, observations, first episodes cut."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stac.environments.vector import batched, share, workers
+from stac.types import Timestep
+from tests.environments.vector import scripted
+
+LENGTHS = (3, 5)  # a true end after 3 steps, then a time limit after 5, and again
+
+
+def built(num_envs: int = 2, *, lengths: tuple[int, ...] = LENGTHS, **named: Any):
+    make = functools.partial(scripted.make, lengths)
+    named = {"workers": "serial", "threads": 1, "stagger_steps": 0, "seed": 0} | named
+    return batched.Batched(make, range(num_envs), **named)
+
+
+def played(environment: batched.Batched, steps: int) -> Timestep:
+    """Rows of a reset and of random actions: [E, steps + 1, ...]."""
+    random = np.random.default_rng(9)
+    shape = (environment.num_envs, environment.spec.num_actions)
+    rows = [environment.reset()]
+    rows += [environment.step(random.normal(size=shape)) for _ in range(steps)]
+    environment.close()
+    return Timestep(*(np.stack(field, axis=1) for field in zip(*rows, strict=True)))
+
+
+def counts(rows: Timestep) -> tuple[np.ndarray, np.ndarray]:
+    """Which episode and which of its steps each row shows."""
+    return rows.observation[..., 1], rows.observation[..., 2]
+
+
+def test_rows_are_laid_out_as_the_protocol_says():
+    rows = played(built(), 10)
+    episode, step = counts(rows)
+    for env in range(2):
+        np.testing.assert_array_equal(episode[env], [0] * 4 + [1] * 6 + [2])
+        np.testing.assert_array_equal(step[env], [*range(4), *range(6), 0])
+        np.testing.assert_array_equal(rows.reward[env], [*range(4), *range(6), 0])
+        np.testing.assert_array_equal(np.nonzero(rows.first[env])[0], [0, 4, 10])
+        np.testing.assert_array_equal(np.nonzero(rows.last[env])[0], [3, 9])
+        # 0 at the true end alone: not at the time limit, not where an episode begins.
+        np.testing.assert_array_equal(np.nonzero(rows.discount[env] != 1)[0], [3])
+        assert rows.discount[env, 3] == 0
+    dtypes = [np.asarray(field).dtype for field in rows]
+    assert dtypes == [np.float32, np.float32, np.float32, bool, bool]
+
+
+def test_observations_are_the_spec_in_its_order_each_flat_in_c_order():
+    environment = built(3)
+    assert environment.spec.observation_shape == (12,)
+    assert environment.spec.observation_dtype == np.float32
+    row = environment.reset()
+    alone = scripted.Scripted(2, LENGTHS).reset().observation
+    expected = [2.0, 0.0, 0.0, 0.0, 0.0, 0.0, *alone["a_matrix"].ravel()]
+    np.testing.assert_array_equal(row.observation[2], np.float32(expected))
+
+
+def test_pictures_are_shipped_channels_first():
+    environment = batched.Batched(
+        scripted.make_picture, [0, 1], workers="serial", threads=1, stagger_steps=0
+    )
+    assert environment.spec.observation_shape == (3, 4, 5)
+    assert environment.spec.observation_dtype == np.uint8
+    shown = environment.reset().observation
+    assert (shown.dtype, shown.shape) == (np.uint8, (2, 3, 4, 5))
+    height, width, channel = 2, 3, 1
+    assert (shown[:, channel, height, width] == height * 15 + width * 3 + channel).all()
+    environment.close()
+
+
+def test_samples_are_squashed_and_scaled_to_the_bounds():
+    environment = built(1)
+    environment.reset()
+    low, high = scripted.MINIMUM, scripted.MAXIMUM
+    np.testing.assert_array_equal(environment.spec.action_minimum, low)
+    np.testing.assert_array_equal(environment.spec.action_maximum, high)
+    half = np.arctanh(0.5)
+    for sample, share_of_range in ((0, 0.5), (half, 0.75), (-half, 0.25)):
+        taken = environment.step(np.full((1, 3), sample)).observation[0, 3:6]
+        np.testing.assert_allclose(taken, low + share_of_range * (high - low), 1e-6)
+    environment.step(np.zeros((1, 3)))  # the next episode's first row
+    for sample, bound in ((-40.0, low), (40.0, high), (np.inf, high)):
+        taken = environment.step(np.full((1, 3), sample)).observation[0, 3:6]
+        np.testing.assert_array_equal(taken, np.float32(bound))
+    environment.close()
+
+
+def test_no_action_leaves_its_bounds_by_a_rounding():
+    job = share.Job(functools.partial(scripted.make, (100,)), (0,), (0,))
+    one = share.Share(job)
+    environment = built(1, lengths=(100,))
+    for sample in np.linspace(-30, 30, 50):
+        scaled = environment._scaled(np.full((1, 3), sample))
+        assert (scaled >= one.layout.action_minimum).all()
+        assert (scaled <= one.layout.action_maximum).all()
+
+
+def test_an_environment_may_keep_the_action_it_was_given(monkeypatch):
+    kept = []
+    monkeypatch.setattr(scripted.Scripted, "close", lambda self: kept.append(self))
+    environment = built(1)
+    environment.reset()
+    for sample in (1.0, 2.0, 3.0):
+        environment.step(np.full((1, 3), sample))
+    environment.close()
+    middle, half = (
+        (scripted.MINIMUM + scripted.MAXIMUM) / 2,
+        np.ptp([scripted.MINIMUM, scripted.MAXIMUM], axis=0) / 2,
+    )
+    np.testing.assert_allclose(
+        kept[0].actions, [middle + np.tanh(sample) * half for sample in (1, 2, 3)]
+    )
+
+
+@pytest.mark.parametrize("way", ["serial", "threads", "processes"])
+def test_a_later_step_does_not_write_into_an_earlier_row(way):
+    environment = built(2, workers=way, threads=2)
+    kept = [environment.reset()]
+    kept += [environment.step(np.ones((2, 3))) for _ in range(4)]
+    before = [tuple(np.array(field) for field in row) for row in kept]
+    environment.step(np.zeros((2, 3)))
+    environment.reset()
+    environment.close()
+    for row, copy in zip(kept, before, strict=True):
+        for field, old in zip(row, copy, strict=True):
+            np.testing.assert_array_equal(field, old)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.zeros((2, 2)), r"\(2, 2\): must be \(2, 3\)"),
+        (np.zeros(2), r"\(2,\): must be"),
+        (np.full((2, 3), np.nan), "not numbers"),
+    ],
+)
+def test_an_action_that_cannot_be_is_refused(action, message):
+    environment = built(2)
+    environment.reset()
+    with pytest.raises(ValueError, match=message):
+        environment.step(action)
+    environment.close()
+
+
+def test_what_cannot_be_stepped_says_so():
+    environment = built(1)
+    with pytest.raises(RuntimeError, match="step before reset"):
+        environment.step(np.zeros((1, 3)))
+    environment.close()
+    environment.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        environment.reset()
+
+
+def test_closing_closes_every_environment_once(monkeypatch):
+    closed = []
+    monkeypatch.setattr(scripted.Scripted, "close", lambda self: closed.append(self))
+    for way in ("serial", "threads"):
+        environment = built(5, workers=way, threads=2)
+        environment.close()
+        environment.close()
+        assert sorted(one.seed for one in closed) == [0, 1, 2, 3, 4]
+        closed.clear()
+
+
+# First episodes that are cut.
+
+LONG = (50, 7)  # a first episode of 50 steps with a true end, then others of 7 and 50
+
+
+def cuts(rows: Timestep) -> np.ndarray:
+    """[E] the step at which each first episode ended."""
+    return rows.last.argmax(axis=1)
+
+
+def test_a_cut_is_a_time_limit_at_a_random_step_below_the_length():
+    environment = built(64, lengths=LONG, stagger_steps=40)
+    assert environment.spec.staggered
+    rows = played(environment, 60)
+    ends = cuts(rows)
+    assert ends.min() >= 1
+    assert ends.max() < 40
+    assert len(set(ends)) > 20
+    assert (rows.discount[np.arange(64), ends] == 1).all()
+    assert (rows.reward[np.arange(64), ends] == ends).all()
+
+
+def test_episodes_after_the_cut_are_whole_and_know_nothing_of_it():
+    rows = played(built(8, lengths=LONG, stagger_steps=40), 110)
+    episode, step = counts(rows)
+    for env, end in enumerate(cuts(rows)):
+        assert rows.first[env, end + 1]
+        assert (episode[env, end + 1], step[env, end + 1]) == (1, 0)
+        ends = np.nonzero(rows.last[env])[0]
+        np.testing.assert_array_equal(np.diff(ends)[:2], [7 + 1, 50 + 1])
+        np.testing.assert_array_equal(rows.discount[env, ends[:3]], [1, 1, 0])
+        np.testing.assert_array_equal(rows.reward[env, ends[1:3]], [7, 50])
+
+
+def test_a_true_end_before_the_cut_is_the_end_of_the_first_episode():
+    rows = played(built(64, lengths=(5, 30), stagger_steps=40), 60)
+    ends = cuts(rows)
+    assert ends.max() == 5
+    assert ends.min() < 5
+    for env, end in enumerate(ends):
+        assert rows.discount[env, end] == (0 if end == 5 else 1)
+        assert np.nonzero(rows.last[env])[0][1] == end + 30 + 1  # no cut later on
+
+
+def test_a_true_end_at_the_cut_stays_a_true_end():
+    # The only draw from [1, 2) is 1, where the episode truly ends.
+    rows = played(built(3, lengths=(1, 4), stagger_steps=2), 8)
+    assert (cuts(rows) == 1).all()
+    assert (rows.discount[:, 1] == 0).all()
+    assert np.array_equal(np.nonzero(rows.last[0])[0], [1, 6, 8])
+
+
+def test_cuts_follow_their_own_seed():
+    ends = [
+        cuts(played(built(32, lengths=LONG, stagger_steps=40, seed=seed), 45))
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert (ends[0] != ends[2]).any()
+
+
+def test_a_second_reset_cuts_nothing():
+    environment = built(16, lengths=(30,), stagger_steps=25)
+    environment.reset()
+    rows = played(environment, 40)
+    assert (cuts(rows) == 30).all()
+
+
+def test_without_staggering_no_episode_is_cut():
+    environment = built(16, lengths=(30,))
+    assert not environment.spec.staggered
+    assert (cuts(played(environment, 40)) == 30).all()
+
+
+# Who steps them.
+
+
+def test_environments_are_split_evenly():
+    def sizes(num_envs: int, threads: int) -> list[int]:
+        parts = share.split(num_envs, threads)
+        assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+        assert (parts[0].start, parts[-1].stop) == (0, num_envs)
+        return [part.stop - part.start for part in parts]
+
+    assert sizes(24, 2) == [12, 12]
+    assert sizes(7, 3) == [3, 2, 2]
+    assert sizes(2, 8) == [1, 1]
+
+
+@pytest.mark.parametrize("way", ["threads", "processes"])
+@pytest.mark.parametrize("threads", [1, 3, 9])
+def test_every_way_gives_the_same_bits(way, threads):
+    named = {"lengths": (6, 4), "stagger_steps": 5, "seed": 3}
+    alone = played(built(5, **named), 20)
+    there = played(built(5, workers=way, threads=threads, **named), 20)
+    for field, same in zip(alone, there, strict=True):
+        np.testing.assert_array_equal(field, same)
+        assert field.dtype == same.dtype
+
+
+def test_one_core_or_one_environment_is_stepped_in_the_callers_thread():
+    def never(seed: int):
+        raise AssertionError(seed)
+
+    assert workers.choose("auto", 1, never, range(24)) == "serial"
+    assert workers.choose("auto", 8, never, range(1)) == "serial"
+    for way in ("serial", "threads", "processes"):
+        assert workers.choose(way, 2, never, range(24)) == way
+
+
+def test_others_are_stepped_by_who_is_fastest_on_them():
+    short = functools.partial(scripted.make, LENGTHS)
+    long = functools.partial(scripted.make_slow, LENGTHS)
+    assert workers.choose("auto", 2, short, range(2)) == "serial"
+    assert workers.choose("auto", 4, long, range(4)) in ("threads", "processes")
+
+
+def test_who_steps_is_tried_on_other_environments():
+    chosen = played(built(workers="auto", threads=2), 10)
+    for field, same in zip(played(built(), 10), chosen, strict=True):
+        np.testing.assert_array_equal(field, same)

@@ -1,0 +1,255 @@
+"""Worker processes: how they end, and what is said when one ends too early."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+
+import numpy as np
+import pytest
+
+from stac import snapshots
+from stac.config import ConfigError
+from stac.environments.vector import batched, processes, workers
+from tests.environments.vector import scripted
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that nobody waited for is over, too)."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that still run."""
+    found = set()
+    for task in pathlib.Path("/proc/self/task").iterdir():
+        found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return {pid for pid in found if alive(pid)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_behind() -> Iterator[None]:
+    """No process, thread, file or shared memory is left by any test here."""
+    running, threads = children(), threading.active_count()
+    files, memory = len(os.listdir("/proc/self/fd")), set(os.listdir("/dev/shm"))
+    yield
+    gc.collect()  # exceptions that were caught hold what they passed through
+    assert children() == running
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) <= files
+    assert set(os.listdir("/dev/shm")) <= memory
+
+
+def built(make: object, num_envs: int = 4, way: str = "processes") -> batched.Batched:
+    return batched.Batched(
+        make, range(num_envs), workers=way, threads=2, stagger_steps=0, seed=0
+    )
+
+
+def stepped(environment: batched.Batched, steps: int) -> None:
+    environment.reset()
+    for _ in range(steps):
+        environment.step(np.zeros((environment.num_envs, 3)))
+
+
+def test_each_has_its_share_and_none_has_jax():
+    environment = built(scripted.tell_where)
+    told = environment.reset().observation[:, 0].astype(int)
+    assert told[0] == told[1] != told[2] == told[3]
+    assert set(told) == children()  # positive, so without JAX
+    environment.close()
+    environment.close()
+
+
+def test_one_that_raises_says_where_and_ends_all():
+    environment = built(functools.partial(scripted.make_faulty, "raises"))
+    stepped(environment, 2)
+    with pytest.raises(processes.WorkerError) as raised:
+        environment.step(np.zeros((4, 3)))
+    assert "ZeroDivisionError: the physics is broken" in str(raised.value)
+    assert "scripted.py" in str(raised.value)
+    assert not children()
+    with pytest.raises(RuntimeError, match="closed"):  # never with another step's rows
+        environment.step(np.zeros((4, 3)))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("fault", "status"), [("dies", -9), ("leaves", 3)])
+def test_one_that_dies_makes_the_step_raise_at_once(fault, status):
+    environment = built(functools.partial(scripted.make_faulty, fault))
+    stepped(environment, 2)
+    start = time.monotonic()
+    with pytest.raises(processes.WorkerError, match=f"died: exit status {status}"):
+        environment.step(np.zeros((4, 3)))
+    assert time.monotonic() - start < 5
+    assert not children()
+
+
+@pytest.mark.faults
+def test_one_that_hangs_makes_the_step_raise_in_time(monkeypatch):
+    environment = built(functools.partial(scripted.make_faulty, "hangs"))
+    stepped(environment, 2)
+    monkeypatch.setattr(processes, "STEP_SECONDS", 0.5)
+    monkeypatch.setattr(processes, "_END_SECONDS", 0.5)
+    start = time.monotonic()
+    with pytest.raises(processes.WorkerError, match="does not answer"):
+        environment.step(np.zeros((4, 3)))
+    assert time.monotonic() - start < 5
+    assert not children()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["snapshot", "restore"])
+def test_one_that_is_stopped_makes_snapshots_raise_in_time(monkeypatch, what):
+    monkeypatch.setattr(processes, "STEP_SECONDS", 2.0)
+    monkeypatch.setattr(processes, "_END_SECONDS", 0.5)
+    environment = built(functools.partial(scripted.make, (10,)))
+    environment.reset()
+    large = 4 * [bytes(3_000_000)]  # more than a socket takes in
+    given = {
+        "snapshot": [],
+        "restore": [snapshots.pack(environment._what(), (1, large))],
+    }
+    for pid in children():
+        os.kill(pid, signal.SIGSTOP)
+    start = time.monotonic()
+    with pytest.raises(processes.WorkerError, match="does not answer"):
+        getattr(environment, what)(*given[what])
+    assert time.monotonic() - start < 20
+    assert not children()
+
+
+@pytest.mark.parametrize("way", ["serial", "threads", "processes"])
+def test_what_is_wrong_with_the_task_reaches_the_user_as_it_is(way):
+    with pytest.raises(ConfigError, match=r"^no such task; did you mean [02]\?$"):
+        built(scripted.refuse, way=way)
+
+
+def test_one_that_cannot_be_built_ends_all():
+    with pytest.raises(processes.WorkerError, match="the physics is broken"):
+        built(scripted.break_at_once)
+    assert not children()
+
+
+@pytest.mark.parametrize("way", ["serial", "threads"])
+def test_other_ways_raise_what_the_environment_raised(way):
+    with pytest.raises(ZeroDivisionError):
+        built(scripted.break_at_once, way=way)
+    environment = built(functools.partial(scripted.make_faulty, "raises"), way=way)
+    stepped(environment, 2)
+    with pytest.raises(ZeroDivisionError):
+        environment.step(np.zeros((4, 3)))
+    with pytest.raises(RuntimeError, match="closed"):
+        environment.step(np.zeros((4, 3)))
+
+
+def test_who_is_tried_is_closed_and_remembered(monkeypatch):
+    make, turns = functools.partial(scripted.make, (10,)), []
+    turn = workers._turn
+    monkeypatch.setattr(workers, "_turn", lambda one: turns.append(1) or turn(one))
+    workers._fastest.cache_clear()
+    with futures.ThreadPoolExecutor(2) as actors:
+        for one in [actors.submit(built, make, 3, "auto") for _ in range(2)]:
+            one.result().close()
+    assert len(turns) == 3 * workers._TURNS
+
+
+@pytest.mark.parametrize("kind", [workers.Threads, processes.Processes])
+def test_a_trial_that_fails_leaves_nothing(kind, monkeypatch):
+    def fails(tried: workers.Workers) -> float:
+        if isinstance(tried, kind):
+            raise ZeroDivisionError
+        return 1.0
+
+    monkeypatch.setattr(workers, "_turn", fails)
+    workers._fastest.cache_clear()
+    with pytest.raises(ZeroDivisionError):
+        built(functools.partial(scripted.make, (11,)), way="auto")
+
+
+def test_what_does_not_pickle_is_refused_and_nothing_stays():
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        built(lambda seed: scripted.make((10,), seed))
+    assert not children()
+
+
+_PARENT = """
+import signal, time
+import numpy as np
+from stac.environments import batched
+from tests.environments.vector import scripted
+
+signals = []
+signal.signal(signal.SIGINT, lambda *_: signals.append(1))
+environment = batched.Batched(
+    scripted.{make}, range(2), workers="processes", threads=2
+)
+print(*environment.reset().observation[:, 0].astype(int), flush=True)
+if "hang" in "{make}":
+    environment.step(np.zeros((2, 3)))
+while not signals:
+    time.sleep(0.01)
+time.sleep(0.5)
+environment.step(np.zeros((2, 3)))
+environment.close()
+print("has stepped", flush=True)
+"""
+
+
+def signalled(make: str, number: int) -> tuple[list[int], str, str]:
+    """What a parent and its workers did when all they in its group got a signal.
+
+    Returns:
+      The workers' process ids, and what the parent printed then, on stdout and stderr.
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT.format(make=make)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with parent:
+        try:
+            pids = [abs(int(pid)) for pid in parent.stdout.readline().split()]
+            assert len(pids) == 2
+            assert all(alive(pid) for pid in pids)
+            time.sleep(0.5)
+            os.killpg(parent.pid, number)
+            return pids, *parent.communicate(timeout=20)
+        finally:
+            parent.kill()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("make", ["tell_where", "tell_where_and_hang"])
+def test_none_outlives_its_parent(make):
+    pids, _, said = signalled(make, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in pids)
+    assert said == ""
+
+
+@pytest.mark.faults
+def test_ctrl_c_is_for_the_parent_alone():
+    pids, printed, said = signalled("tell_where", signal.SIGINT)
+    assert (printed, said) == ("has stepped\n", "")
+    assert not any(alive(pid) for pid in pids)

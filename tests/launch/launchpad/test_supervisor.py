@@ -1,0 +1,195 @@
+"""The parent's watch: who starts again, who ends the run, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from stac.config import RuntimeConfig
+from stac.launch.launchpad import hosts, processes, supervisor
+from stac.runtime.faults import supervision
+from tests.launch.launchpad.test_processes import IMPORTS, LIVES, SOON, Command
+
+pytestmark = pytest.mark.faults
+
+AT_WORK = LIVES.format(grace=60, before="")
+OBEYS = AT_WORK + "    stop.wait(60)\n"
+TELLS_ITS_PAST = """
+    import os
+    print(os.environ.get('STAC_FAILURES'), file=sys.stderr, flush=True)
+"""
+DIES = """
+    import os, signal, sys
+    print("its last words", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGABRT)
+"""
+FAILS_THEN_DIES = (
+    AT_WORK + "    child.tell(failed=True); time.sleep(0.5); import os; os._exit(9)\n"
+)
+GIVES_UP = AT_WORK + (
+    "    child.tell(words=('failed: OSError: x', 'Traceback\\nOSError: x\\n'))\n"
+    "    child.leave(1)\n"
+)
+HANGS = AT_WORK + (
+    "    child.tell(words=('gives no sign', 'in step')); child.leave(3)\n"
+)
+
+
+class Watched:
+    """A supervisor of such children, at work in a thread."""
+
+    def __init__(self, limit=10, silence=0.0, **programs):
+        commands = [Command(f"{role}/0", said) for role, said in programs.items()]
+        self.running = processes.Processes(commands, ["queue"])
+        runtime = RuntimeConfig(actor_restarts=limit, silence_seconds=silence)
+        self.supervisor = supervisor.Supervisor(self.running, runtime, "actor")
+        self._outcome = []
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self):
+        self._outcome.append(self.supervisor.watch())
+
+    def ended(self):
+        """Who ended the run."""
+        self._thread.join(SOON)
+        assert not self._thread.is_alive(), "the watch goes on"
+        return self._outcome[0]
+
+    def pid(self, role):
+        [found] = [one for one in self.running.everyone if one.role == role]
+        return found._process.pid
+
+    def finish(self):
+        self.running.finish(SOON)
+        self._thread.join(SOON)
+
+
+@pytest.fixture(name="watch")
+def _watch(monkeypatch, said):
+    """Starts a Watched, heard, whose children are gone when the test is over."""
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(supervisor, "TICK_SECONDS", 0.05)
+    started = []
+
+    def start(**arguments):
+        said.listen()
+        started.append(Watched(**arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        for process in one.running.everyone:
+            process.kill()
+        one.finish()
+
+
+def heard(said, words, seen=""):
+    """All of stderr, up to some words that must come."""
+    deadline = time.monotonic() + SOON
+    while words not in seen:
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.02)
+        seen += said.take()
+    return seen
+
+
+def test_an_actor_that_is_killed_starts_again_and_is_told_of_its_past(watch, said):
+    watched = watch(actor=AT_WORK + TELLS_ITS_PAST + "    stop.wait(60)\n")
+    heard(said, "None\n")
+    before = watched.pid("actor")
+    os.kill(before, signal.SIGKILL)
+    seen = heard(said, "[1, 0.05, [")
+    assert (
+        "actor/0 was killed by SIGKILL; starting it again in 0.05 s (1 of 10 in" in seen
+    )
+    assert watched.pid("actor") != before
+    watched.finish()
+    assert watched.ended() is None
+
+
+def test_an_actor_that_dies_too_often_ends_the_run_with_its_last_words(watch, said):
+    watched = watch(limit=1, actor=DIES, learner=OBEYS)
+    ended = watched.ended()
+    assert ended.title == "actor/0"
+    said.take()
+    assert watched.supervisor.report(ended) == hosts.FAILED
+    assert said.take() == (
+        "actor/0 was killed by SIGABRT: the run is stopped\nits last words\n"
+    )
+
+
+def test_what_an_actor_lived_through_counts_as_its_deaths_do(watch, said):
+    watched = watch(limit=3, actor=FAILS_THEN_DIES)
+    watched.ended()
+    seen = heard(said, "too often")
+    assert seen.count("actor/0 ended with status 9; starting it again") == 1
+    assert "(2 of 3 in 10 min)" in seen
+    assert "(4 of 3 in 10 min): the run is stopped" in seen
+
+
+def test_an_actor_that_gives_up_ends_the_run_with_its_own_traceback(watch, said):
+    watched = watch(actor=GIVES_UP)
+    watched.supervisor.report(watched.ended())
+    assert heard(said, "stopped").endswith(
+        "actor/0 failed: OSError: x: the run is stopped\nTraceback\nOSError: x\n"
+    )
+
+
+def test_an_actor_whose_environment_hangs_starts_again(watch, said):
+    watched = watch(limit=1, actor=HANGS)
+    watched.ended()
+    seen = heard(said, "too often")
+    assert "actor/0 gives no sign; starting it again in 0.05 s (1 of 1 in" in seen
+
+
+def test_an_actor_that_is_stopped_is_killed_and_starts_again(watch, said):
+    watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
+    heard(said, "at work\nat work")
+    before = watched.pid("actor")
+    os.kill(before, signal.SIGSTOP)
+    seen = heard(said, "at work")
+    assert "actor/0 gave no sign of life for 3 s; starting it again" in seen
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+
+
+def test_a_learner_that_is_stopped_is_woken_to_save_and_the_run_has_failed(watch, said):
+    watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
+    heard(said, "at work\nat work")
+    os.kill(watched.pid("learner"), signal.SIGSTOP)
+    ended = watched.ended()
+    watched.finish()
+    assert (ended.role, ended.status) == ("learner", 0)
+    assert watched.supervisor.report(ended) == hosts.FAILED
+    assert heard(said, "stopped").endswith(
+        "learner/0 gave no sign of life for 3 s: the run is stopped\n"
+    )
+
+
+@pytest.mark.parametrize("role", ["learner", "queue"])
+def test_the_end_of_any_other_is_the_end_of_the_run(role, watch, said):
+    watched = watch(actor=OBEYS, **{role: OBEYS})
+    heard(said, "at work\nat work")
+    os.kill(watched.pid(role), signal.SIGKILL)
+    assert watched.supervisor.report(watched.ended()) == hosts.FAILED
+    line = f"{role}/0 was killed by SIGKILL: the run is stopped\n"
+    assert heard(said, "stopped").endswith(line)
+
+
+def test_a_users_mistake_ends_the_run_and_is_told_once(watch, said):
+    watched = watch(actor=AT_WORK + "    child.leave(2)\n")
+    assert watched.supervisor.report(watched.ended()) == hosts.USER_ERROR
+    assert "stopped" not in said.take()
+
+
+def test_who_still_imports_may_be_silent_for_longer(watch, said):
+    watched = watch(actor=IMPORTS, silence=1.0)
+    time.sleep(3)
+    watched.running.ask()
+    assert watched.ended() is None
+    assert "no sign of life" not in said.take()

@@ -1,0 +1,257 @@
+"""Lockstep and threads, whole: they learn, stop, fail and continue as they should."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import NamedTuple
+from unittest import mock
+
+import pytest
+
+from stac import config as configuration
+from stac.agents import actor_critic
+from stac.configs import catch as numbers
+from stac.environments import catch, make
+from stac.launch import threads
+from stac.runtime import devices
+from stac.runtime.storage import checkpoints, leaves
+
+ROOT = pathlib.Path(__file__).parents[2]
+BOTH = pytest.mark.parametrize("runtime", ["lockstep", "threads"])
+FIRST, ALL = 5, 9  # updates of a run, and of its continuation
+
+
+def tiny(runtime: str, updates: int, **changes: object) -> configuration.Config:
+    """A few updates on catch, small in every respect."""
+    config = numbers.config(agent="stac")
+    batch = configuration.BatchConfig(batch_size=4, unroll_length=5)
+    config = dataclasses.replace(
+        config,
+        agent=dataclasses.replace(config.agent, self_tuned="gamma,alpha"),
+        network=dataclasses.replace(config.network, mlp_hiddens=(8,), head_hidden=8),
+        batch=batch,
+        runtime=dataclasses.replace(
+            config.runtime,
+            name=runtime,
+            num_actors=2,
+            envs_per_actor=3,
+            queue_capacity=8,
+            learner_devices=1,
+        ),
+        **changes,
+    )
+    frames = configuration.frames_per_update(config, frames_per_step=1)
+    # The learning rate ends where the run does, so the length is part of the bits.
+    return dataclasses.replace(config, total_frames=frames * updates)
+
+
+def with_runtime(config: configuration.Config, **changes: object):
+    runtime = dataclasses.replace(config.runtime, **changes)
+    return dataclasses.replace(config, runtime=runtime)
+
+
+def saved(path: pathlib.Path, config: configuration.Config) -> checkpoints.Checkpoint:
+    """The newest checkpoint in a workdir."""
+    agent = actor_critic.build(config, make.spec(config))
+    like = devices.LearnerDevices(agent, 1, config.batch.batch_size).init(0)
+    files = checkpoints.Checkpoints(path / "checkpoints", keep=3)
+    try:
+        return files.latest(like)
+    finally:
+        files.close()
+
+
+def rows(path: pathlib.Path) -> list[dict[str, float]]:
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+class Games:
+    """Notes who opens and closes games of catch while it is in force."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[int, int]] = []  # (seed, num_envs)
+        self.closed = 0
+        self._init = catch.Catch.__init__
+
+    def __enter__(self) -> Games:
+        games, build = self, self._init
+
+        def init(self, task, seed, num_envs):
+            games.opened.append((seed, num_envs))
+            build(self, task, seed, num_envs)
+
+        def close(self):
+            games.closed += 1
+
+        self._patches = mock.patch.multiple(catch.Catch, __init__=init, close=close)
+        self._patches.start()
+        return self
+
+    def __exit__(self, *_):
+        self._patches.stop()
+
+
+class Runs(NamedTuple):
+    """A run of FIRST updates and its continuation to ALL."""
+
+    first: checkpoints.Checkpoint
+    then: checkpoints.Checkpoint
+    rows: list[dict[str, float]]
+    games: Games
+
+
+@pytest.fixture(scope="module", params=["lockstep", "threads"])
+def runs(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param)
+    with Games() as games:
+        config = tiny(request.param, FIRST)
+        threads.run(config, path)
+    first = saved(path, config)
+    with games:
+        config = tiny(request.param, ALL)
+        threads.run(config, path)
+    return Runs(first, saved(path, config), rows(path), games)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays():
+    yield
+    ours = ("actor", "feeder", "signals", "terminal")
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith(ours)]
+
+
+def test_a_run_ends_at_its_frames_and_the_same_workdir_continues_it(runs):
+    assert (runs.first.step, runs.then.step) == (FIRST, ALL)
+    assert int(runs.then.state.updates) == ALL
+    assert int(runs.then.state.frames) == tiny("lockstep", ALL).total_frames
+    for name in ("episodes", "seconds"):
+        assert runs.then.counters[name] > runs.first.counters[name] > 0
+
+
+def test_rows_hold_what_a_reader_is_promised(runs):
+    promised = {"frames", "updates", "seconds", "frames_per_second", "episode_return"}
+    promised |= {"lag", "queue_size", "learner_waits", "loss/value/head_1"}
+    promised |= {f"hyperparameters/{n}/head_1" for n in configuration.METAPARAMETERS}
+    assert promised <= runs.rows[-1].keys()
+    assert [row["updates"] for row in runs.rows][-1] == ALL
+    assert runs.rows[-1]["frames"] == int(runs.then.state.frames)
+
+
+def test_parameters_that_acted_are_not_older_than_what_was_waiting(runs, request):
+    # 4 trajectories an update, 3 an unroll; threads: 8 in the queue, 4 in the feeder, 4
+    # in hand, 3 of each actor.
+    most = 0.75 if "lockstep" in request.node.name else 6
+    assert all(0 <= row["lag"] <= most for row in runs.rows)
+
+
+def test_every_game_is_closed_and_none_is_played_twice(runs):
+    played = [seed for seed, envs in runs.games.opened if envs == 3]
+    assert len(set(played)) == len(played) == 4  # two actors, two runs
+    assert runs.games.closed == len(runs.games.opened)
+
+
+def test_a_finished_run_says_so_and_where_it_is_and_stays_as_it_is(tmp_path, capsys):
+    config = tiny("lockstep", FIRST)
+    frames = f"{config.total_frames} frames"
+    # the last update overshoots
+    config = dataclasses.replace(config, total_frames=config.total_frames - 1)
+    threads.run(config, tmp_path)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"done: {frames}; update {FIRST} is saved in {tmp_path}"
+    before = rows(tmp_path)
+    threads.run(config, tmp_path)
+    said = capsys.readouterr().out.splitlines()
+    assert f"nothing left to do: {frames} are done" in said
+    assert (rows(tmp_path), saved(tmp_path, config).step) == (before, FIRST)
+
+
+def test_two_lockstep_runs_with_one_seed_end_in_the_same_bits(tmp_path):
+    digests = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        config = tiny("lockstep", FIRST, seed=seed)
+        (tmp_path / name).mkdir()
+        threads.run(config, tmp_path / name)
+        digests.append(leaves.digest(saved(tmp_path / name, config).state))
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.faults
+@BOTH
+def test_what_an_environment_raises_ends_the_run_after_saving(
+    runtime, tmp_path, monkeypatch
+):
+    steps = []
+
+    def step(self, action, real=catch.Catch.step):
+        steps.append(action)
+        if len(steps) > 40:
+            raise OSError("the game crashed")
+        return real(self, action)
+
+    monkeypatch.setattr(catch.Catch, "step", step)
+    config = tiny(runtime, updates=1000)
+    config = with_runtime(config, actor_restarts=0)
+    with pytest.raises(OSError, match="the game crashed"):
+        threads.run(config, tmp_path)
+    step = saved(tmp_path, config).step
+    assert step == 6 if runtime == "lockstep" else step >= 0
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused(tmp_path):
+    config = tiny("threads", FIRST)
+    runtime = dataclasses.replace(config.runtime, learner_devices=3)
+    with pytest.raises(configuration.ConfigError, match="4 does not divide over 3"):
+        threads.run(dataclasses.replace(config, runtime=runtime), tmp_path)
+
+
+@BOTH
+def test_catch_is_learned(runtime, tmp_path):
+    config = numbers.config(agent="stacx")
+    config = dataclasses.replace(
+        config,
+        runtime=dataclasses.replace(config.runtime, name=runtime, learner_devices=1),
+        total_frames=150_000,
+    )
+    threads.run(config, tmp_path)
+    assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
+
+
+@pytest.mark.faults
+@BOTH
+@pytest.mark.parametrize(
+    "moment",
+    ["building the learner", "compiling the update", "after 1[0-9,]* episodes"],
+)
+def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launch.catch", f"--runtime={runtime}"]
+        + [f"--workdir={tmp_path}", "--total_frames=100000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        next(line for line in process.stdout if re.search(moment, line))
+        asked = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert time.monotonic() - asked < 10
+    assert process.returncode == 0, rest
+    assert rest.count("SIGINT: saving and leaving") == 1
+    assert "Traceback" not in rest
+    (newest,) = os.listdir(tmp_path / "checkpoints")
+    assert int(newest) > 0 or "episodes" not in moment

@@ -1,0 +1,144 @@
+"""A command's whole life: signals before, between and after, and threads that hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from stac.runtime.faults import shutdown
+from tests import conftest
+
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
+
+# A command: what its main does before, in and after a run.
+COMMAND = """
+import atexit, gc, signal, sys, threading, time
+from concurrent import futures
+from stac.runtime import shutdown
+
+def main():
+    {body}
+    return {status}
+
+shutdown._GOODBYE_SECONDS = 0.5
+shutdown.as_program(main)
+"""
+WAITS = 'print("ready", flush=True), time.sleep(30)'
+
+
+def command(body, status=0, until="ready"):
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(body=body, status=status)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=conftest.ROOT,
+    )
+    assert process.stdout.readline() == f"{until}\n"
+    return process
+
+
+def ending(process):
+    """(exit status, what it said after the first line)"""
+    hurry = threading.Timer(20, process.kill)
+    hurry.start()
+    with process:  # not `communicate`: the first line may have come with others
+        said = process.stdout.read()
+    hurry.cancel()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("number", shutdown.SIGNALS)
+def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
+    """In a callback, as imports run them, an exception would be lost."""
+    process = command(f"gc.callbacks.append(lambda *_: ({WAITS})); gc.collect()")
+    process.send_signal(number)
+    assert ending(process) == (0, f"{number.name}: there is nothing to save\n")
+
+
+# A Ctrl-C that comes in a callback of Python's, as soon as `launch` is being imported.
+IMPORTING = """
+import gc, os, signal, sys
+
+def interrupt(*_):
+    if "stac.launch.flags" in sys.modules and interrupt in gc.callbacks:
+        gc.callbacks.remove(interrupt)
+        os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+gc.callbacks.append(interrupt)
+"""
+
+
+def test_ctrl_c_while_python_imports_ends_it(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(IMPORTING)
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.catch", "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=conftest.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("number", shutdown.SIGNALS)
+@pytest.mark.parametrize("status", [0, 1])
+def test_between_a_run_and_the_end_of_its_process_signals_change_nothing(
+    number, status
+):
+    late = "atexit.register(lambda: (print('ready', flush=True), time.sleep(0.4)))"
+    run = f"with shutdown.on_signals(shutdown.Stop()): {late}"
+    process = command(run, status)
+    for _ in range(3):
+        process.send_signal(number)
+        time.sleep(0.05)
+    assert ending(process) == (status, "")
+
+
+def test_after_a_run_and_before_main_returns_they_change_nothing_either():
+    run = "with shutdown.on_signals(shutdown.Stop()): pass\n    "
+    process = command(run + 'print("ready", flush=True); time.sleep(0.5)', 1)
+    process.send_signal(signal.SIGTERM)
+    assert ending(process) == (1, "")
+
+
+def test_where_there_was_no_run_late_signals_change_nothing_either():
+    process = command(f"atexit.register(lambda: ({WAITS}))", 2)
+    process.send_signal(signal.SIGINT)
+    assert ending(process) == (2, "")
+
+
+def test_a_thread_that_hangs_keeps_no_process_from_ending():
+    """Of an executor, which Python would wait for."""
+    hangs = "futures.ThreadPoolExecutor(1).submit(time.sleep, 60)"
+    process = command(f'{hangs}; print("ready", flush=True)', 1)
+    began = time.monotonic()
+    assert ending(process) == (1, "")
+    assert time.monotonic() - began < 15
+
+
+def test_a_library_that_hangs_at_its_end_keeps_no_process_from_ending():
+    """In C, where no thread of Python's runs any more."""
+    hangs = "libc = ctypes.CDLL(None); libc.__cxa_atexit(libc.pause, None, None)"
+    process = command(f'import ctypes; {hangs}; print("ready", flush=True)', 1)
+    assert ending(process) == (1, "")
+
+
+def test_what_is_registered_for_pythons_end_is_done():
+    late = "atexit.register(print, 'the end')"
+    assert ending(command(f'{late}; print("ready", flush=True)')) == (0, "the end\n")
+
+
+def test_what_main_raises_is_shown_and_is_status_1():
+    status, said = ending(command('print("ready", flush=True); 1 / 0'))
+    assert status == 1
+    assert said.splitlines()[-1] == "ZeroDivisionError: division by zero"

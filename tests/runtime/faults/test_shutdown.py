@@ -1,0 +1,260 @@
+"""Signals: the first lets a run save and leave, the second ends it, late ones too."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from stac.runtime.faults import shutdown
+from tests.runtime.experiences import WAIT, Doing
+
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
+ROOT = pathlib.Path(__file__).parents[3]
+
+# A run that waits in one way or another, says when it is ready and how it ended.
+PROGRAM = """
+import sys, threading, time
+from stac.runtime import shutdown
+stop = shutdown.Stop()
+stop.saves(lambda: print("saved late", flush=True))
+shutdown.ECHO_SECONDS = 0.2
+with shutdown.on_signals(stop, grace_seconds={grace}):
+    print("ready", flush=True)
+    {body}
+print("left the block", flush=True)
+"""
+POLITE = "stop.wait(20)"
+STUCK = "time.sleep(20)"  # resumes after a signal, like a compiler that sees none
+
+
+class Program:
+    """One of these runs, as a process."""
+
+    def __init__(self, body, grace=20.0, stderr=subprocess.PIPE):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM.format(body=body, grace=grace)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=ROOT,
+        )
+        assert self.process.stdout.readline() == "ready\n"
+
+    def send(self, number, after=0.0):
+        time.sleep(after)
+        self.process.send_signal(number)
+
+    def end(self):
+        """(exit status, lines of stdout, lines of stderr)"""
+        try:
+            out, err = self.process.communicate(timeout=WAIT)
+        finally:
+            self.process.kill()
+        return self.process.returncode, out.splitlines(), (err or "").splitlines()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_the_first_signal_says_one_line_and_lets_the_run_return(name):
+    program = Program(POLITE)
+    program.send(signal.Signals[name])
+    assert program.end() == (
+        0,
+        ["left the block"],
+        [f"{name}: saving and leaving (a second one leaves at once)"],
+    )
+
+
+@pytest.mark.parametrize("broken", ["stop.saves(lambda: 1 / 0)", "stop.wakes(None)"])
+def test_a_run_that_cannot_be_saved_or_woken_is_left_all_the_same(broken):
+    program = Program(f'{broken}; print("armed", flush=True); {STUCK}', grace=0.5)
+    assert program.process.stdout.readline() == "armed\n"
+    program.send(signal.SIGINT)
+    status, out, err = program.end()
+    assert "left the block" not in out
+    assert status == (1 if "saves" in broken else 0)
+    assert any(line.startswith("Traceback") for line in err)
+
+
+def test_a_second_signal_leaves_at_once():
+    program = Program(STUCK)
+    program.send(signal.SIGINT)
+    program.send(signal.SIGINT, after=0.5)
+    status, out, _ = program.end()
+    assert (status, out) == (130, [])
+
+
+@pytest.mark.parametrize("slow", ["saves", "wakes"])
+def test_a_second_signal_leaves_at_once_whatever_the_first_one_began(slow):
+    armed = f'stop.{slow}(lambda: time.sleep(15)); print("armed", flush=True)'
+    program = Program(f"{armed}; {STUCK}", grace=0.2)
+    assert program.process.stdout.readline() == "armed\n"
+    program.send(signal.SIGTERM)
+    program.send(signal.SIGTERM, after=1.0)
+    began = time.monotonic()
+    status, out, _ = program.end()
+    assert (status, out) == (143, [])
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(("body", "grace"), [(POLITE, 20.0), (STUCK, 0.2)])
+def test_a_closed_stderr_keeps_nobody_from_leaving(body, grace):
+    closed = "import os, sys; os.close(2); sys.stderr = None"
+    program = Program(f"{closed}; {body}", grace)
+    program.send(signal.SIGTERM, after=0.3)
+    status, out, _ = program.end()
+    assert status == 0
+    assert out in (["left the block"], ["saved late"])
+
+
+def test_an_echo_of_the_first_signal_is_no_second_one():
+    program = Program("stop.wait(20); time.sleep(0.5)")
+    program.send(signal.SIGTERM)
+    program.send(signal.SIGTERM, after=0.05)
+    status, out, _ = program.end()
+    assert (status, out) == (0, ["left the block"])
+
+
+def test_a_run_that_does_not_return_is_saved_and_left_with_status_0():
+    program = Program(STUCK, grace=0.3)
+    program.send(signal.SIGTERM)
+    status, out, err = program.end()
+    assert (status, out) == (0, ["saved late"])
+    assert err[-1].startswith("left while a computation was still running")
+
+
+def test_a_run_whose_save_gave_up_is_left_with_status_1():
+    program = Program(f"stop.saves(lambda: False); {STUCK}", grace=0.3)
+    program.send(signal.SIGTERM)
+    status, _, err = program.end()
+    assert status == 1
+    assert err[-1].startswith("left without the last save")
+
+
+def test_other_signals_are_none_of_its_business():
+    body = "signal.signal(signal.SIGUSR1, lambda *_: None); print(stop.wait(1.0))"
+    program = Program("import signal; " + body)
+    program.send(signal.SIGUSR1, after=0.2)
+    assert program.end() == (0, ["False", "left the block"], [])
+
+
+def test_old_handlers_return_and_no_thread_stays():
+    before = [signal.getsignal(number) for number in shutdown.SIGNALS]
+    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    with shutdown.on_signals(shutdown.Stop()):
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert [signal.getsignal(number) for number in shutdown.SIGNALS] == before
+    assert signal.set_wakeup_fd(-1) == -1
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_outside_the_main_thread_it_does_nothing():
+    def block():
+        with shutdown.on_signals(shutdown.Stop()):
+            return "fine"
+
+    assert Doing(block).result() == "fine"
+
+
+def test_a_stop_wakes_all_once_and_who_comes_late_at_once():
+    stop, woken = shutdown.Stop(), []
+    stop.wakes(lambda: woken.append("a"))
+    stop.wakes(lambda: woken.append("b"))
+    assert not stop.is_set()
+    assert woken == []
+    waiting = Doing(stop.wait, 20)
+    stop.set()
+    stop.set()
+    assert waiting.result() is True
+    assert woken == ["a", "b"]
+    stop.wakes(lambda: woken.append("c"))
+    assert woken == ["a", "b", "c"]
+
+
+def test_one_close_that_fails_does_not_keep_the_others_from_waking():
+    stop, woken = shutdown.Stop(), []
+
+    def broken():
+        raise OSError("no")
+
+    stop.wakes(broken)
+    stop.wakes(lambda: woken.append("b"))
+    with pytest.raises(OSError, match="no"):
+        stop.set()
+    assert woken == ["b"]
+
+
+def test_what_ends_before_the_run_is_closed_then_and_forgotten():
+    stop, closed = shutdown.Stop(), []
+    with stop.closing(lambda: closed.append("first")):
+        assert closed == []
+    assert closed == ["first"]
+    with stop.closing(lambda: closed.append("second")):
+        stop.set()
+        assert closed == ["first", "second"]
+    assert closed == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("body", "grace", "words"),
+    [(POLITE, 20.0, "left the block"), (STUCK, 0.2, "saved late")],
+)
+def test_a_run_whose_words_nobody_hears_obeys_all_the_same(body, grace, words):
+    """A log on a full disk, or `2>&1 | tee log`: Ctrl-C ends tee too."""
+    with open("/dev/full", "w") as full:
+        program = Program(body, grace, stderr=full)
+    program.send(signal.SIGTERM)
+    status, said, _ = program.end()
+    # Where Python itself flushes stderr at its end, it may not like the full disk.
+    assert status in (0, 120)
+    assert said == [words]
+
+
+FULL_PIPE = """
+import os, sys
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+try:
+    while os.write(writer, b"x" * 1024): pass
+except BlockingIOError:
+    pass
+os.set_blocking(writer, True)
+os.dup2(writer, 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "grace", "words"),
+    [(POLITE, 20.0, "left the block"), (STUCK, 0.2, "saved late")],
+)
+def test_a_pipe_that_nobody_reads_keeps_nobody_from_leaving(body, grace, words):
+    process = subprocess.Popen(
+        [sys.executable, "-c", FULL_PIPE + PROGRAM.format(body=body, grace=grace)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=WAIT)
+    finally:
+        process.kill()
+    assert (process.returncode, said) == (0, f"{words}\n")
+
+
+def test_a_hang_up_that_was_ignored_before_stays_ignored():
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with shutdown.on_signals(shutdown.Stop()):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,121 @@
+"""The feeder: order, how far it runs ahead, errors, and closing."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from stac.runtime.queues import feeder, local
+from tests.runtime.experiences import SOON, WAIT, Doing, numbered
+
+
+class Endless:
+    """A queue that gives batch after batch and counts them."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.given = 0
+        self._limit = limit
+        self.closed = threading.Event()
+
+    def get(self, count):
+        if self.given == self._limit:
+            raise OSError("the queue broke")
+        self.given += 1
+        return numbered(range(self.given * count, (self.given + 1) * count))
+
+    def size(self):
+        return 5
+
+    def close(self):
+        self.closed.set()
+
+
+def until(condition):
+    """Waits for a condition that a thread will make true."""
+    for _ in range(int(WAIT / 0.01)):
+        if condition():
+            return True
+        threading.Event().wait(0.01)
+    return False
+
+
+def pause():
+    """Time enough for a thread to do what it is not to do."""
+    threading.Event().wait(SOON)
+
+
+def test_batches_come_in_the_order_of_the_queue():
+    queue = local.LocalQueue(capacity=8)
+    feed = feeder.Feeder(queue, batch_size=2)
+    queue.put(numbered(range(6)))
+    got = [feed.next().report.actor.tolist() for _ in range(3)]
+    assert got == [[0, 1], [2, 3], [4, 5]]
+    feed.close()
+
+
+def test_it_holds_one_batch_ready_and_takes_no_more():
+    queue = Endless()
+    feed = feeder.Feeder(queue, batch_size=4)
+    assert until(feed.ready)
+    pause()
+    assert queue.given == 1
+    assert feed.size() == 5 + 4
+    feed.next()
+    assert until(lambda: queue.given == 2)
+    feed.close()
+
+
+def test_it_is_not_ready_while_the_queue_is_short():
+    queue = local.LocalQueue(capacity=8)
+    feed = feeder.Feeder(queue, batch_size=2)
+    queue.put(numbered(range(1)))
+    pause()
+    assert not feed.ready()
+    queue.put(numbered(range(1)))
+    assert until(feed.ready)
+    feed.close()
+
+
+def test_what_the_queue_raises_is_raised_to_the_learner():
+    feed = feeder.Feeder(Endless(limit=0), batch_size=2)
+    for _ in range(2):
+        with pytest.raises(OSError, match="the queue broke"):
+            feed.next()
+    feed.close()
+
+
+def test_close_wakes_the_learner_closes_the_queue_and_ends_the_thread():
+    queue = local.LocalQueue(capacity=8)
+    before = threading.active_count()
+    feed = feeder.Feeder(queue, batch_size=2)
+    waiting = Doing(feed.next)
+    assert waiting.waits()
+    feed.close()
+    with pytest.raises(local.Closed):
+        waiting.result()
+    with pytest.raises(local.Closed):
+        queue.put(numbered(range(1)))
+    assert threading.active_count() == before
+
+
+def test_what_waited_when_it_was_closed_is_counted_once():
+    queue = local.LocalQueue(capacity=8)
+    feed = feeder.Feeder(queue, batch_size=2)
+    queue.put(numbered(range(7)))
+    feed.next()
+    assert until(feed.ready)
+    assert (feed.size(), feed.discarded()) == (5, 0)
+    for _ in range(2):
+        feed.close()
+        assert feed.discarded() == 5
+
+
+def test_close_ends_a_feeder_that_holds_a_batch_nobody_takes():
+    queue = Endless()
+    before = threading.active_count()
+    feed = feeder.Feeder(queue, batch_size=2)
+    assert until(feed.ready)
+    feed.close()
+    assert queue.closed.is_set()
+    assert threading.active_count() == before

@@ -1,0 +1,299 @@
+"""Workdirs: ours are continued, everybody else's are left alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stac.config import (
+    AgentConfig,
+    BatchConfig,
+    Config,
+    ConfigError,
+    EnvironmentConfig,
+    RuntimeConfig,
+)
+from stac.runtime.storage import workdir
+from tests import conftest
+
+pytestmark = pytest.mark.faults
+CONFIG = Config()
+
+
+def begun(path: pathlib.Path, config: Config = CONFIG) -> pathlib.Path:
+    """A workdir whose run has logged a row and ended."""
+    with workdir.prepare(path, config) as place:
+        (place.path / workdir.METRICS).write_text("{}\n")
+    return path
+
+
+def test_a_new_workdir_is_made_and_says_what_was_asked_for(
+    tmp_path: pathlib.Path,
+) -> None:
+    with workdir.prepare(tmp_path / "a" / "b", CONFIG) as place:
+        assert not place.resumed
+        written = json.loads((place.path / workdir.CONFIG).read_text())
+    assert written["batch"]["batch_size"] == CONFIG.batch.batch_size
+    assert written == json.loads(json.dumps(dataclasses.asdict(CONFIG)))
+
+
+def test_the_same_configuration_continues(tmp_path: pathlib.Path) -> None:
+    begun(tmp_path)
+    with workdir.prepare(tmp_path, CONFIG) as place:
+        assert place.resumed
+
+
+def test_how_the_work_is_spread_may_change_and_is_written_down(
+    tmp_path: pathlib.Path,
+) -> None:
+    begun(tmp_path)
+    spread = dataclasses.replace(
+        CONFIG,
+        runtime=RuntimeConfig(name="threads", num_actors=7),
+        environment=EnvironmentConfig(threads=3),
+    )
+    with workdir.prepare(tmp_path, spread) as place:
+        assert place.resumed
+    written = json.loads((tmp_path / workdir.CONFIG).read_text())
+    assert written["runtime"]["num_actors"] == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        (
+            {"batch": BatchConfig(batch_size=8)},
+            "batch.batch_size is 32 there, 8 here;",
+        ),
+        ({"seed": 2}, "seed is 1 there, 2 here;"),
+        ({"total_frames": 5}, "total_frames is 200000000 there, 5 here;"),
+        (
+            {"environment": EnvironmentConfig(task="breakout")},
+            "environment.task is pong there, breakout here;",
+        ),
+    ],
+)
+def test_another_configuration_is_refused_with_the_difference(
+    tmp_path: pathlib.Path, changes: dict[str, object], difference: str
+) -> None:
+    begun(tmp_path)
+    before = (tmp_path / workdir.CONFIG).read_text()
+    with pytest.raises(ConfigError, match="another configuration") as refusal:
+        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, **changes))
+    assert difference in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert (tmp_path / workdir.CONFIG).read_text() == before
+
+
+def test_many_differences_are_counted_not_listed(tmp_path: pathlib.Path) -> None:
+    begun(tmp_path)
+    agent = AgentConfig(
+        name="impala", heads=1, self_tuned="", reduction="mean", reward_clip=0
+    )
+    with pytest.raises(ConfigError, match="and 2 more differ"):
+        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, agent=agent))
+
+
+def test_an_empty_word_is_seen_in_a_difference() -> None:
+    old, new = {"agent": {"self_tuned": "", "x": 1}}, {"agent": {"self_tuned": "gamma"}}
+    assert workdir.differences(old, new) == [
+        'agent.self_tuned is "" there, gamma here',
+        "agent.x is 1 there, absent here",
+    ]
+
+
+def test_a_start_that_was_refused_does_not_bind_the_next_one(
+    tmp_path: pathlib.Path,
+) -> None:
+    workdir.prepare(tmp_path, CONFIG).close()  # and no update was ever logged or saved
+    (tmp_path / workdir.CHECKPOINTS).mkdir()
+    (tmp_path / workdir.METRICS).touch()
+    with workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2)) as place:
+        assert not place.resumed
+
+
+def test_abandoning_spares_what_was_there_before(tmp_path: pathlib.Path) -> None:
+    begun(tmp_path / "run")
+    with workdir.prepare(tmp_path / "run", CONFIG) as place:
+        place.abandon()
+    assert (tmp_path / "run" / workdir.CONFIG).exists(), "a run that had begun"
+    with workdir.prepare(tmp_path / "new", CONFIG) as place:
+        (place.path / workdir.METRICS).touch()  # as a learner that was opened leaves it
+        (place.path / "events.out.tfevents.1").touch()
+        (place.path / workdir.CHECKPOINTS).mkdir()
+        place.abandon()
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "a/b/c"):
+        with workdir.prepare(tmp_path / name, CONFIG) as place:
+            place.abandon()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"model_type": "bert"}', "{bad", "[1, 2]", 100_000 * "["],
+    ids=["another's", "none", "a list", "lists in lists"],
+)
+def test_somebody_elses_config_file_is_refused_and_stays(
+    tmp_path: pathlib.Path, text: str
+) -> None:
+    (tmp_path / workdir.CONFIG).write_text(text)
+    with pytest.raises(ConfigError, match="is not a configuration"):
+        workdir.prepare(tmp_path, CONFIG)
+    assert (tmp_path / workdir.CONFIG).read_text() == text
+
+
+def test_a_checkpoint_alone_makes_it_a_run_to_continue(tmp_path: pathlib.Path) -> None:
+    workdir.prepare(tmp_path, CONFIG).close()
+    (tmp_path / workdir.CHECKPOINTS / "300").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="seed is 1 there, 2 here"):
+        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
+
+
+def test_a_run_whose_checkpoints_were_all_damaged_is_still_that_run(
+    tmp_path: pathlib.Path,
+) -> None:
+    workdir.prepare(tmp_path, CONFIG).close()
+    (tmp_path / workdir.DAMAGED / "300").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="seed is 1 there, 2 here"):
+        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
+
+
+def test_abandoning_a_directory_that_cannot_be_written_any_more_raises_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with workdir.prepare(tmp_path / "run", CONFIG) as place:
+        monkeypatch.setattr(pathlib.Path, "unlink", fail)
+        place.abandon()
+
+
+def test_a_foreign_directory_is_refused_and_left_as_it_was(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ConfigError, match="not a run's"):
+        workdir.prepare(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_where_the_directory_should_be_is_refused(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match="cannot write to the workdir"):
+            workdir.prepare(path, CONFIG)
+
+
+def test_a_directory_that_one_may_not_look_into_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may be root's, who may look everywhere."""
+
+    def closed(self: pathlib.Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "exists", closed)
+    with pytest.raises(ConfigError, match=r"Permission denied; name another --workdir"):
+        workdir.prepare(tmp_path / "theirs" / "run", Config())
+
+
+def test_a_config_file_that_is_none_is_refused(tmp_path: pathlib.Path) -> None:
+    begun(tmp_path)
+    for text in ("{", "[]", ""):
+        (tmp_path / workdir.CONFIG).write_text(text)
+        with pytest.raises(ConfigError, match=r"a copy of the config.json") as told:
+            workdir.prepare(tmp_path, CONFIG)
+        assert "is not a configuration; name another --workdir, or" in str(told.value)
+    workdir.prepare(tmp_path / "another", CONFIG).close()
+    copy = (tmp_path / "another" / workdir.CONFIG).read_text()
+    (tmp_path / workdir.CONFIG).write_text(copy)
+    with workdir.prepare(tmp_path, CONFIG) as place:
+        assert place.resumed, "as the message said"
+
+
+def test_two_runs_cannot_share_a_workdir_and_a_dead_one_holds_nothing(
+    tmp_path: pathlib.Path,
+) -> None:
+    script = (
+        "import sys\n"
+        "from stac.config import Config\n"
+        "from stac.runtime import workdir\n"
+        "place = workdir.prepare(sys.argv[1], Config())\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[3],
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match=rf"another run \(process {other.pid}\)"):
+            workdir.prepare(tmp_path, CONFIG)
+        other.kill()
+    workdir.prepare(tmp_path, CONFIG).close()
+
+
+def test_a_lock_holds_until_all_that_have_its_file_are_gone(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Of a command that was killed the learner may live a little longer."""
+    program = f"""
+import os, subprocess
+from stac.config import Config
+from stac.runtime import workdir
+workdir.prepare({str(tmp_path)!r}, Config())
+files = workdir.locks()
+child = subprocess.Popen(["sleep", "60"], pass_fds=files, stdout=subprocess.DEVNULL)
+print(child.pid, flush=True)
+os._exit(9)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        cwd=conftest.ROOT,
+        text=True,
+    )
+    child = int(ended.stdout)
+    try:
+        with pytest.raises(ConfigError, match="is writing to the workdir"):
+            workdir.prepare(tmp_path, Config())
+    finally:
+        os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            workdir.prepare(tmp_path, Config()).close()
+            break
+        except ConfigError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_the_directory_is_free_after_a_refusal(tmp_path: pathlib.Path) -> None:
+    begun(tmp_path)
+    with pytest.raises(ConfigError, match="another configuration"):
+        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
+    with workdir.prepare(tmp_path, CONFIG):
+        pass
+
+
+def test_the_default_says_what_is_trained() -> None:
+    named = str(workdir.default(CONFIG, "deep"))
+    assert named == "runs/atari/pong/stacx_deep_seed1"
