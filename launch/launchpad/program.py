@@ -32,6 +32,7 @@ from launchpad.launch import worker_manager
 from launchpad.launch.run_locally import run_locally
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
+from stac import config as configuration
 from stac.agents import actor_critic
 from stac.config import Config
 from stac.environments import make
@@ -99,9 +100,8 @@ def build(
     program = lp.Program("stac")
     address = lp.Address("reverb")
     # Not lp.ReverbNode: it loads TensorFlow into the parent and never stops its server.
-    queue = lp.PyClassNode(
-        nodes.Queue, queue_host, item, config.runtime.queue_capacity, address
-    )
+    capacity = configuration.queue_capacity(config)
+    queue = lp.PyClassNode(nodes.Queue, queue_host, item, capacity, address)
     address.assign(queue)
     program.add_node(queue, label=nodes.QUEUE)
     learner = program.add_node(
