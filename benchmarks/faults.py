@@ -149,7 +149,7 @@ def _most_waiting(config: Config) -> int:
     """Frames in the queue, the feeder, two updates in flight and actors' hands."""
     batch, runtime = config.batch, config.runtime
     acted = runtime.num_actors * runtime.envs_per_actor
-    held = runtime.queue_capacity + 3 * batch.batch_size
+    held = configuration.queue_capacity(config) + 3 * batch.batch_size
     if runtime.name == "lockstep":  # an update, and what is left over
         held = 2 * batch.batch_size
     return (held + acted) * batch.unroll_length

@@ -60,7 +60,6 @@ def config(
         runtime=RuntimeConfig(
             num_actors=2,  # ours; the paper does not say
             envs_per_actor=24,  # ours: one unroll of one actor is one batch
-            queue_capacity=24,  # ours: one batch, so that none waits and grows old
         ),
         total_frames=30_000_000,  # Table 3
     )

@@ -17,6 +17,7 @@ import threading
 import time
 from typing import NamedTuple
 
+from stac import config as configuration
 from stac.agents import actor_critic
 from stac.agents.base import Agent
 from stac.config import Config
@@ -112,7 +113,7 @@ def _threads(
     config: Config, parts: _Parts, learner: Learner, stop: shutdown.Stop
 ) -> None:
     """Actors in threads of their own, the learner in this one, a queue between."""
-    queue = LocalQueue(config.runtime.queue_capacity)
+    queue = LocalQueue(configuration.queue_capacity(config))
     feeder = Feeder(queue, config.batch.batch_size)
     stop.wakes(feeder.close)
     actors = _ActorThreads(config, parts, queue, stop, learner.updates)

@@ -20,5 +20,6 @@ from stac.config.config import OptimizerConfig as OptimizerConfig
 from stac.config.config import Outer as Outer
 from stac.config.config import flat as flat
 from stac.config.config import frames_per_update as frames_per_update
+from stac.config.config import queue_capacity as queue_capacity
 from stac.config.runtime import RUNTIMES as RUNTIMES
 from stac.config.runtime import RuntimeConfig as RuntimeConfig

@@ -241,10 +241,15 @@ class Config:
             f"seed={self.seed}: must be in [0, 2^31)",
         )
         check(
-            self.runtime.queue_capacity >= self.batch.batch_size,
+            queue_capacity(self) >= self.batch.batch_size,
             f"runtime.queue_capacity={self.runtime.queue_capacity} cannot hold one"
             f" batch of batch.batch_size={self.batch.batch_size} trajectories",
         )
+
+
+def queue_capacity(config: Config) -> int:
+    """Trajectories that the queue holds: one batch where nothing else is set."""
+    return config.runtime.queue_capacity or config.batch.batch_size
 
 
 def frames_per_update(config: Config, frames_per_step: int) -> int:

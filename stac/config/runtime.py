@@ -16,8 +16,8 @@ class RuntimeConfig:
     name: str = "launchpad"
     num_actors: int = 2
     envs_per_actor: int = 32  # E
-    queue_capacity: int = 32  # trajectories; actors wait when it is full, so their
-    # parameters age by every batch that waits
+    queue_capacity: int = 0  # trajectories; 0: one batch. Actors wait when the queue is
+    # full: every batch that waits in it was acted with parameters one update older
     learner_devices: int = 0  # 0: all of them
     log_every_seconds: float = 5.0
     checkpoint_every_seconds: float = 300.0
@@ -35,13 +35,13 @@ class RuntimeConfig:
         for name in (
             "num_actors",
             "envs_per_actor",
-            "queue_capacity",
             "checkpoints_to_keep",
             "actor_restart_minutes",
         ):
             value = getattr(self, name)
             check(value >= 1, f"runtime.{name}={value}: must be at least 1")
         for name in (
+            "queue_capacity",
             "learner_devices",
             "log_megabytes",
             "actor_restarts",

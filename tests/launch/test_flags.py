@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from stac import config as configuration
 from stac.config import Config, ConfigError
 from stac.launch import atari, catch, control, flags, realworld
 
@@ -84,12 +85,18 @@ def test_overrides_have_the_type_of_their_field() -> None:
         "--config.agent.self_tuned=gamma,lambda",
         "--config.network.mlp_hiddens=(64, 32, 16)",
         "--config.batch.batch_size=128",
-        "--config.runtime.queue_capacity=128",
     )
     assert type(config.agent.outer.gamma) is float
     assert config.agent.self_tuned_names == ("gamma", "lambda")
     assert config.network.mlp_hiddens == (64, 32, 16)
     assert config.batch.batch_size == 128
+
+
+def test_the_queue_holds_one_batch_unless_it_is_told_to_hold_more() -> None:
+    config = parsed("--config.batch.batch_size=64")
+    assert configuration.queue_capacity(config) == 64
+    config = parsed("--config.runtime.queue_capacity=128")
+    assert configuration.queue_capacity(config) == 128
 
 
 @pytest.mark.parametrize("spelling", ["lambda", "lambda_"])
@@ -200,7 +207,7 @@ BAD = {
     "--config.agent.self_tuned=lamda": "unknown metaparameter 'lamda': did you mean",
     "--config.network.mlp_hiddens=(1,2.5)": "network.mlp_hiddens=(1, 2.5): write whole",
     "--config.network.mlp_hiddens=x": "network.mlp_hiddens=('x',): write whole numbers",
-    "--config.batch.batch_size=65": "runtime.queue_capacity=32 cannot hold one batch",
+    "--config.runtime.queue_capacity=7": "queue_capacity=7 cannot hold one batch",
     "--config.environment.domain=chess": "use another command (launch.atari,",
     "--config.environment.task=pong": "environment.task=pong: use --game of launch",
     "--config.environment.protocol=macado": "did you mean machado",

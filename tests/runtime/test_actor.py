@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from stac.config import BatchConfig
-from stac.runtime import actor
+from stac.runtime import actor, experience
 from stac.runtime.faults import pulse
 from stac.runtime.queues import local, parameters
-from tests.runtime import fakes
+from tests.runtime import experiences, fakes
 from tests.runtime.experiences import Doing
 
 ENVS = 3
@@ -43,6 +43,16 @@ def rows(overlap, unroll):
 def test_an_unroll_makes_period_steps_and_the_first_one_fills_all_rows(played):
     overlap, environment, _ = played
     assert len(environment.actions) == 4 + (UNROLLS - 1) * (5 - overlap)
+
+
+@pytest.mark.parametrize("overlap", BATCH)
+def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
+    environment, agent = fakes.Counting(ENVS), fakes.following_agent()
+    batch = BATCH[overlap]
+    unrolled = actor.Actor(agent, environment, batch, 1, 0).unroll(0, offset(0))
+    spec = experience.spec(environment.spec, batch, agent.initial_core_state(7))
+    assert spec == experiences.like(unrolled, overlap)
+    assert (spec.rows, spec.period) == (batch.unroll_length, batch.period)
 
 
 def test_rows_hold_the_observations_in_order_and_say_which_are_first(played):
@@ -98,10 +108,16 @@ def test_every_episode_that_ends_is_reported_once_with_its_raw_return(played):
         ended = ~np.isnan(report.episode_return)
         np.testing.assert_array_equal(report.episode_length > 0, ended)
         for env, t in np.argwhere(ended):
-            where = environment.history[rows(overlap, k)[t]].observation[env]
             pair = (report.episode_return[env, t], report.episode_length[env, t])
-            seen.append((int(where[0]), int(where[1]), *map(int, pair)))
-    assert sorted(seen) == sorted(expected_episodes(environment))
+            seen.append((rows(overlap, k)[t], int(env), *map(int, pair)))
+    ends = list(expected_ends(environment))
+    late = max(row for row, _, episode, _, _ in ends if episode == 0)
+    expected = [
+        (row if episode else late, env, total, steps)
+        for row, env, episode, total, steps in ends
+        if row > late or episode == 0
+    ]
+    assert sorted(seen) == sorted(expected)
 
 
 def test_the_first_episodes_of_staggered_environments_are_not_reported():
@@ -115,20 +131,20 @@ def test_the_first_episodes_of_staggered_environments_are_not_reported():
         for report in reports
         for value in report.episode_return[~np.isnan(report.episode_return)]
     ]
-    expected = [e for e in expected_episodes(environment) if e[1] > 0]
-    assert sorted(seen) == sorted(total for _, _, total, _ in expected)
+    ends = expected_ends(environment)
+    expected = [total for _, _, episode, total, _ in ends if episode > 0]
+    assert sorted(seen) == sorted(expected)
     assert sum((report.episode_length > 0).sum() for report in reports) == len(seen)
 
 
-def expected_episodes(environment):
-    """(env, episode, return, steps) of all that ended, from the fake's own rules."""
-    for env in range(ENVS):
-        last = int(environment.history[-1].observation[env, 1])
-        finished = last + environment.history[-1].last[env]
-        for episode in range(finished):
+def expected_ends(environment):
+    """(row, env, episode, return, steps) of every end, from the fake's own rules."""
+    for row, timestep in enumerate(environment.history):
+        for env in np.flatnonzero(timestep.last):
+            episode = int(timestep.observation[env, 1])
             steps = fakes.episode_steps(env, episode)
             total = sum(100 * env + 10 * episode + s for s in range(1, steps + 1))
-            yield env, episode, total, steps
+            yield row, int(env), episode, total, steps
 
 
 def test_the_report_says_who_acted_and_how_old_the_parameters_are(played):

@@ -1,4 +1,12 @@
-"""Returns and lengths of the episodes that an actor's environments play."""
+"""Returns and lengths of the episodes that an actor's environments play.
+
+Environments that start together end their short episodes first. Reported as they end,
+the first 32 episodes of 32 environments would have 0.4 to 0.8 of the mean length. So
+after a start, a continuation or a restart of the actor, the first episodes of all its
+environments are reported together, in the row where the last of them ends. Later
+episodes that end before that row are left out. Those that end after it are reported as
+they end: by then the environments are at different points of their episodes.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +18,30 @@ from stac.types import Timestep
 class Episodes:
     """Adds up raw rewards and steps of the episode each environment is in.
 
-    Where the environments are `staggered`, the first episode of each is left out.
+    Where first episodes are cut short (`staggered`), they are left out instead, and
+    each environment's later ones are reported as they end.
     """
 
     def __init__(self, num_envs: int, staggered: bool) -> None:
+        self._staggered = staggered
         self._returns = np.zeros(num_envs, np.float64)
         self._lengths = np.zeros(num_envs, np.int32)
-        self._counts = np.full(num_envs, not staggered)
+        self._first_ended = np.zeros(num_envs, bool)
+        self._first_returns = np.full(num_envs, np.nan)
+        self._first_lengths = np.zeros(num_envs, np.int32)
 
     def add(self, timestep: Timestep) -> tuple[np.ndarray, np.ndarray]:
-        """[E] returns and lengths of episodes that end here; NaN and 0 elsewhere."""
+        """[E] returns and lengths of the episodes to report; NaN and 0 elsewhere."""
         self._returns = np.where(timestep.first, 0.0, self._returns + timestep.reward)
         self._lengths = np.where(timestep.first, 0, self._lengths + 1)
-        over = timestep.last & self._counts
-        self._counts |= timestep.last
-        return np.where(over, self._returns, np.nan), np.where(over, self._lengths, 0)
+        before, now = self._first_ended, timestep.last & ~self._first_ended
+        self._first_ended = before | now
+        self._first_returns[now] = self._returns[now]
+        self._first_lengths[now] = self._lengths[now]
+        if self._staggered or before.all():
+            later = timestep.last & before
+            returns = np.where(later, self._returns, np.nan)
+            return returns, np.where(later, self._lengths, 0)
+        if self._first_ended.all():  # the last of them in this row
+            return self._first_returns.copy(), self._first_lengths.copy()
+        return np.full_like(self._returns, np.nan), np.zeros_like(self._lengths)
