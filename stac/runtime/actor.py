@@ -26,7 +26,7 @@ from stac import snapshots
 from stac.agents import base
 from stac.config import BatchConfig
 from stac.environments.base import BatchedEnvironment
-from stac.runtime.faults.pulse import Pulse
+from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.logs import episodes
 from stac.runtime.queues.local import Closed, TrajectoryQueue
 from stac.runtime.queues.parameters import ParameterSource
@@ -66,7 +66,7 @@ class Actor:
         self._batch = batch
         self._index = index
         self._device = device or jax.local_devices(backend="cpu")[0]
-        self.pulse = Pulse()  # that nobody watches; `run` is given one
+        self.heartbeat = Heartbeat()  # `run` may be given another
         self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
         self._key = _key(seed, index)
         self._steps = 0
@@ -83,17 +83,17 @@ class Actor:
         self,
         parameters: ParameterSource,
         queue: TrajectoryQueue,
-        pulse: Pulse | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
-        """Unrolls with the newest parameters until the run, or its pulse, ends."""
-        self.pulse = pulse or self.pulse
+        """Unrolls with the newest parameters until the run, or its heartbeat, ends."""
+        self.heartbeat = heartbeat or self.heartbeat
         try:
             while True:
-                with self.pulse.waiting():
+                with self.heartbeat.waiting():
                     newest = parameters.latest()
                 experience = self.unroll(*newest)
-                self.pulse.starting = False
-                with self.pulse.waiting():
+                self.heartbeat.starting = False
+                with self.heartbeat.waiting():
                     queue.put(experience)
         except Closed:
             return
@@ -157,7 +157,7 @@ class Actor:
         seen = self._timestep
         arguments = (seen.observation, seen.first, self._core_state)
         step = np.uint32(self._steps % 2**32)
-        with self.pulse.waiting():
+        with self.heartbeat.waiting():
             if self._steps == 0:
                 with _COMPILING:
                     output, core = self._act(params, self._key, step, *arguments)

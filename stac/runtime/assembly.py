@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from stac import config as configuration
 from stac.config import Config
 from stac.runtime import devices, learner
+from stac.runtime.faults.shutdown import Saved
 from stac.runtime.logs import loggers, terminal
 from stac.runtime.storage import checkpoints, disk, workdir
 from stac.runtime.storage.checkpoints import Counters
@@ -92,6 +93,12 @@ def open_learner(
             progress.status(f"nothing left to do: {_frames(made)} are done")
         yield made
         progress.close(_last_words(made, path))
+
+
+def save(made: learner.Learner, path: str | pathlib.Path) -> Saved:
+    """Saves what is learned, from any thread, for `Stop.saves`."""
+    succeeded = made.save()
+    return Saved(succeeded, _last_words(made, pathlib.Path(path)))
 
 
 def _last_words(made: learner.Learner, path: pathlib.Path) -> str:

@@ -187,8 +187,8 @@ def ports_in_use() -> set[int]:
 def unexpected(run: Run) -> list[str]:
     """Lines that are no news of the run."""
     known = (
-        r"writing to|continuing|starting|building|compiling|SIG(INT|TERM): saving"
-        r"|waiting for trajectories|.* frames \(|the learner had not begun"
+        r"writing to|continuing|starting|building|compiling|SIG(INT|TERM|USR1): saving"
+        r"|waiting for trajectories|.* frames \(|nothing to save"
         r"|(done: .* frames; )?update [\d,]+ is saved in "
     )
     return [line for line in run.lines if not re.match(known, line)]

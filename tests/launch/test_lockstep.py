@@ -12,7 +12,7 @@ from stac.config import BatchConfig
 from stac.configs import atari, catch, control, realworld
 from stac.launch import lockstep, threads
 from stac.runtime import assembly
-from stac.runtime.faults import shutdown, supervision
+from stac.runtime.faults import restarts, shutdown
 from stac.runtime.queues import local
 from tests.launch import endings
 
@@ -119,7 +119,7 @@ def test_k_updates_and_k_after_a_resume_are_2k_updates_bit_for_bit(domain, tmp_p
 
 
 def test_restarts_before_the_cut_are_part_of_what_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.01)
     config = small(catch.config(agent="stac"))
 
     def one_fails(updates, learner, turns, stop):
@@ -211,7 +211,7 @@ class Failing:
 def test_an_actor_that_fails_and_cannot_be_built_at_once_is_built_later(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.01)
     config = small(catch.config(agent="stac"))
 
     def some_fail(learner, turns, stop):

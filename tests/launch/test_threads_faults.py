@@ -15,7 +15,7 @@ import pytest
 from stac.configs import catch as numbers
 from stac.environments import catch
 from stac.launch import threads
-from stac.runtime.faults import supervision
+from stac.runtime.faults import restarts
 from tests import conftest
 from tests.launch import runs
 from tests.launch.runs import rows
@@ -62,8 +62,8 @@ def test_catch_is_learned_though_its_environment_fails_again_and_again(
 ):
     monkeypatch.setattr(catch, "Catch", Flaky)
     monkeypatch.setattr(Flaky, "due", iter(range(40)), raising=False)
-    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(supervision, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(restarts, "LONGEST_PAUSE", 0.05)
     threads.run(config(runtime, actor_restarts=1000), tmp_path)
     assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
     assert rows(tmp_path)[-1]["actor_restarts"] == 40

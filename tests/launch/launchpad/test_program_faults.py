@@ -166,7 +166,7 @@ from stac.environments import catch
 
 def step(self, action, _step=catch.Catch.step, _steps=[]):
     _steps.append(1)
-    if len(_steps) > 100 and "STAC_FAILURES" not in os.environ:
+    if len(_steps) > 100 and "STAC_RESTARTS" not in os.environ:
         time.sleep(600)
     return _step(self, action)
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
 COMMAND = """
 import atexit, gc, signal, sys, threading, time
 from concurrent import futures
-from stac.runtime import shutdown
+from stac.runtime.faults import shutdown
 
 def main():
     {body}
@@ -59,7 +59,7 @@ def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
     """In a callback, as imports run them, an exception would be lost."""
     process = command(f"gc.callbacks.append(lambda *_: ({WAITS})); gc.collect()")
     process.send_signal(number)
-    assert ending(process) == (0, f"{number.name}: there is nothing to save\n")
+    assert ending(process) == (0, f"{number.name}: {shutdown.NOTHING}\n")
 
 
 # A Ctrl-C that comes in a callback of Python's, as soon as `launch` is being imported.
