@@ -124,7 +124,7 @@ class LearnerNode:
             finally:
                 feeder.close()
         if self._gave_up:
-            raise RunError(f"{self._absence(NEVER_SECONDS)}: the run is stopped")
+            raise RunError(self._absence(NEVER_SECONDS))
 
     def _await_the_first(self, feeder: Feeder, learner: Learner, stop: Stop) -> None:
         """Tells of a first trajectory that does not come, and then stops the run."""

@@ -104,9 +104,9 @@ class Run:
         """Ctrl-C: the terminal tells every process of the foreground."""
         os.killpg(self._process.pid, signal.SIGINT)
 
-    def terminate(self) -> None:
+    def terminate(self, number: int = signal.SIGTERM) -> None:
         """A scheduler tells the one process that it knows."""
-        self._process.terminate()
+        self._process.send_signal(number)
 
     def behead(self) -> None:
         """`kill -9` of the process that the user started, and of no other."""

@@ -45,11 +45,13 @@ class Case(NamedTuple):
         return pytest.param(case, id=name, marks=marks)
 
 
-INT, TERM = signal.SIGINT, signal.SIGTERM
+INT, TERM, USR1 = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 EITHER = (SAVED, LEFT)  # as fast as the machine is
 CASES = [
     Case.param("threads", moments.FULL, TERM),
     Case.param("threads", moments.SAVING, INT),
+    Case.param("threads", moments.LEARNING, USR1),
+    Case.param("lockstep", moments.LEARNING, USR1, marks=[SLOW]),
     Case.param("threads", moments.EMPTY, TERM, marks=[SLOW]),
     Case.param("threads", moments.HANGING, INT, (LEFT,), marks=[SLOW]),
     Case.param("threads", moments.UPDATING, TERM, EITHER, marks=[SLOW]),
@@ -88,7 +90,7 @@ def test_a_run_that_is_told_to_end_saves_all_it_learned_and_is_gone(
     case.moment.reached(run)
     ports = tuple(len(run.ports(role)) for role in ("queue", "learner", ""))
     asked = time.monotonic()
-    run.interrupt() if case.number == INT else run.terminate()
+    run.interrupt() if case.number == INT else run.terminate(case.number)
     assert run.status(LEAVES_SECONDS) == 0, run.text
     print(f"left after {time.monotonic() - asked:.1f} s: {run.lines[-1]}")
     assert run.processes() == []
