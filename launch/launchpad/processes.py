@@ -181,7 +181,7 @@ class Processes:
         self._files = files
         self._ended: list[Process] = []  # those that `wait` returned
         self._changing = threading.Lock()
-        self.asked = False
+        self.ending = False
         with blocked():  # the children inherit that
             everyone = [Process(command, files=files) for command in commands]
         self._last = [process for process in everyone if process.role in last_roles]
@@ -194,7 +194,7 @@ class Processes:
     def wait(self, seconds: float) -> Process | None:
         """The next child to end; None where all were asked to, or after so long."""
         deadline = time.monotonic() + seconds
-        while not self.asked and time.monotonic() < deadline:
+        while not self.ending and time.monotonic() < deadline:
             for process in self.everyone:
                 if process.status is not None and process not in self._ended:
                     self._ended.append(process)
@@ -209,7 +209,7 @@ class Processes:
         `ended` is not one of `last_roles`.
         """
         with self._changing:
-            if not self.asked:
+            if not self.ending:
                 with blocked():
                     new = Process(ended.command, environment, self._files)
                 self._first[self._first.index(ended)] = new
@@ -217,7 +217,7 @@ class Processes:
     def ask(self) -> None:
         """Asks all to end but the last; from any thread."""
         with self._changing:
-            self.asked = True
+            self.ending = True
             for process in self._first:
                 process.ask()
 

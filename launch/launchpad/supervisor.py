@@ -36,7 +36,7 @@ class Supervisor:
 
     def watch(self) -> Process | None:
         """Returns the process that ended the run, or None where it was asked to end."""
-        while not self._running.asked:
+        while not self._running.ending:
             ended = self._running.wait(TICK_SECONDS)
             self._start_what_is_due()
             if ended is not None and self._ends_the_run(ended):

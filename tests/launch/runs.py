@@ -125,7 +125,7 @@ class Run:
 
     def processes(self, role: str = "", worker: bool = False) -> list[int]:
         """What it started and still runs; of a role, its workers or itself."""
-        found = []
+        pids = []
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 environment = (
@@ -136,8 +136,8 @@ class Run:
                 ours = self._mark in environment and not zombie
                 named = not role or f"STAC_ROLE={role}" in environment
                 if ours and named and (works == worker or not role):
-                    found.append(int(folder.name))
-        return sorted(found)
+                    pids.append(int(folder.name))
+        return sorted(pids)
 
     def ports(self, role: str = "") -> set[int]:
         """On which it listens, or its process of a role."""

@@ -60,8 +60,8 @@ def wait_for_work(running: processes.Processes) -> None:
 
 def alive(session: int) -> bool:
     """Whether a process of the session is left."""
-    found = subprocess.run(["pgrep", "-s", str(session)], capture_output=True)
-    return found.returncode == 0
+    listing = subprocess.run(["pgrep", "-s", str(session)], capture_output=True)
+    return listing.returncode == 0
 
 
 def test_children_that_are_asked_end_well():
@@ -102,9 +102,9 @@ def test_a_command_runs_once_more_with_more_variables_unless_all_are_to_end():
 
 def test_a_child_that_still_imports_ends_at_once():
     running = processes.Processes([Command("a/0", IMPORTS)], [])
-    asked = time.monotonic()
+    began = time.monotonic()
     assert [process.status for process in running.finish(SOON)] == [-signal.SIGUSR2]
-    assert time.monotonic() - asked < SOON / 2
+    assert time.monotonic() - began < SOON / 2
 
 
 def test_a_child_that_does_not_end_in_time_is_killed():
@@ -172,11 +172,11 @@ time.sleep(60)
 
 
 def test_reverbs_chatter_is_left_out_and_all_else_passed_on():
-    said = (
+    lines = (
         b"[reverb/cc/server.cc:71] Started\nTraceback\n  File [reverb/cc/\nno newline"
     )
     heard = io.BytesIO()
-    processes.relay(io.BytesIO(said), heard)
+    processes.relay(io.BytesIO(lines), heard)
     assert heard.getvalue() == b"Traceback\n  File [reverb/cc/\nno newline"
 
 

@@ -78,14 +78,14 @@ class Watched:
 
 
 @pytest.fixture(name="watch")
-def _watch(monkeypatch, said):
+def _watch(monkeypatch, stderr):
     """Starts a Watched, heard, whose children are gone when the test is over."""
     monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(supervisor, "TICK_SECONDS", 0.05)
     started = []
 
     def start(**arguments):
-        said.listen()
+        stderr.listen()
         started.append(Watched(**arguments))
         return started[-1]
 
@@ -96,22 +96,22 @@ def _watch(monkeypatch, said):
         each.finish()
 
 
-def heard(said, words, seen=""):
+def heard(stderr, words, seen=""):
     """All of stderr, up to some words that must come."""
     deadline = time.monotonic() + SOON
     while words not in seen:
         assert time.monotonic() < deadline, seen
         time.sleep(0.02)
-        seen += said.take()
+        seen += stderr.take()
     return seen
 
 
-def test_an_actor_that_is_killed_starts_again_and_is_told_how_often(watch, said):
+def test_an_actor_that_is_killed_starts_again_and_is_told_how_often(watch, stderr):
     watched = watch(actor=TELLS_ITS_RESTARTS)
-    heard(said, "restarts None\n")
+    heard(stderr, "restarts None\n")
     before = watched.pid("actor")
     os.kill(before, signal.SIGKILL)
-    seen = heard(said, "restarts 1\n")
+    seen = heard(stderr, "restarts 1\n")
     assert (
         "actor/0 was killed by SIGKILL; starting it again in 0.05 s (1 of 10 in" in seen
     )
@@ -120,21 +120,21 @@ def test_an_actor_that_is_killed_starts_again_and_is_told_how_often(watch, said)
     assert watched.ended() is None
 
 
-def test_an_actor_that_dies_too_often_ends_the_run_with_its_last_words(watch, said):
+def test_an_actor_that_dies_too_often_ends_the_run_with_its_last_words(watch, stderr):
     watched = watch(limit=1, actor=DIES, learner=OBEYS)
     ended = watched.ended()
     assert ended.title == "actor/0"
-    said.take()
+    stderr.take()
     assert watched.supervisor.report(ended) == hosts.FAILED
-    assert said.take() == (
+    assert stderr.take() == (
         "actor/0 was killed by SIGABRT: the run is stopped\nits last words\n"
     )
 
 
-def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(watch, said):
+def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(watch, stderr):
     watched = watch(limit=1, actor=FAILS)
     watched.supervisor.report(watched.ended())
-    seen = heard(said, "OSError: x\n")
+    seen = heard(stderr, "OSError: x\n")
     assert "actor/0 failed: OSError: x (<string>:" in seen
     assert "starting it again in 0.05 s (1 of 1 in 10 min)\n" in seen
     assert "that is too often (2 of 1 in 10 min): the run is stopped\n" in seen
@@ -142,66 +142,68 @@ def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(watch, sa
 
 
 def test_failures_between_which_an_actor_works_for_long_are_never_too_often(
-    watch, said
+    watch, stderr
 ):
     watch(limit=1, actor=WORKS)
     once = "division by zero (<string>:"
     for _ in range(2):
-        assert "too often" not in heard(said, once)
-    assert "(1 of 1 in 10 min)" in heard(said, "\n")
+        assert "too often" not in heard(stderr, once)
+    assert "(1 of 1 in 10 min)" in heard(stderr, "\n")
 
 
-def test_an_actor_whose_environment_hangs_is_named_and_starts_again(watch, said):
+def test_an_actor_whose_environment_hangs_is_named_and_starts_again(watch, stderr):
     watched = watch(limit=1, actor=HANGS)
     watched.ended()
-    seen = heard(said, "too often")
+    seen = heard(stderr, "too often")
     assert "actor/0 gives no sign of life for 2 s in live (<string>:" in seen
     assert "; starting it again in 0.05 s (1 of 1 in" in seen
 
 
-def test_an_actor_that_is_stopped_is_killed_and_starts_again(watch, said):
+def test_an_actor_that_is_stopped_is_killed_and_starts_again(watch, stderr):
     watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
-    heard(said, "at work\nat work")
+    heard(stderr, "at work\nat work")
     before = watched.pid("actor")
     os.kill(before, signal.SIGSTOP)
-    seen = heard(said, "at work")
+    seen = heard(stderr, "at work")
     assert "actor/0 gave no sign of life for 3 s; starting it again" in seen
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
 
 
-def test_a_learner_that_is_stopped_is_woken_to_save_and_the_run_has_failed(watch, said):
+def test_a_learner_that_is_stopped_is_woken_to_save_and_the_run_has_failed(
+    watch, stderr
+):
     watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
-    heard(said, "at work\nat work")
+    heard(stderr, "at work\nat work")
     os.kill(watched.pid("learner"), signal.SIGSTOP)
     ended = watched.ended()
     watched.finish()
     assert (ended.role, ended.status) == ("learner", 0)
     assert watched.supervisor.report(ended) == hosts.FAILED
-    assert heard(said, "stopped").endswith(
+    assert heard(stderr, "stopped").endswith(
         "learner/0 gave no sign of life for 3 s: the run is stopped\n"
     )
 
 
 @pytest.mark.parametrize("role", ["learner", "queue"])
-def test_the_end_of_any_other_is_the_end_of_the_run(role, watch, said):
+def test_the_end_of_any_other_is_the_end_of_the_run(role, watch, stderr):
     watched = watch(actor=OBEYS, **{role: OBEYS})
-    heard(said, "at work\nat work")
+    heard(stderr, "at work\nat work")
     os.kill(watched.pid(role), signal.SIGKILL)
     assert watched.supervisor.report(watched.ended()) == hosts.FAILED
     line = f"{role}/0 was killed by SIGKILL: the run is stopped\n"
-    assert heard(said, "stopped").endswith(line)
+    assert heard(stderr, "stopped").endswith(line)
 
 
-def test_a_users_mistake_ends_the_run_and_is_told_once(watch, said):
+def test_a_users_mistake_ends_the_run_and_is_told_once(watch, stderr):
     watched = watch(actor=REFUSES)
     assert watched.supervisor.report(watched.ended()) == hosts.USER_ERROR
-    assert "stopped" not in said.take()
+    assert "stopped" not in stderr.take()
 
 
-def test_a_process_that_still_imports_may_be_silent_for_longer(watch, said):
+def test_a_process_that_still_imports_may_be_silent_for_longer(watch, stderr):
     watched = watch(actor=IMPORTS, silence=1.0)
     time.sleep(3)
     watched.running.ask()
     assert watched.ended() is None
-    assert "no sign of life" not in said.take()
+    assert "no sign of life" not in stderr.take()

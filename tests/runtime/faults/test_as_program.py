@@ -49,9 +49,9 @@ def ending(process):
     hurry = threading.Timer(20, process.kill)
     hurry.start()
     with process:  # not `communicate`: the first line may have come with others
-        said = process.stdout.read()
+        output = process.stdout.read()
     hurry.cancel()
-    return process.returncode, said
+    return process.returncode, output
 
 
 @pytest.mark.parametrize("number", shutdown.SIGNALS)
@@ -139,6 +139,6 @@ def test_what_is_registered_for_pythons_end_is_done():
 
 
 def test_what_main_raises_is_shown_and_is_status_1():
-    status, said = ending(command('print("ready", flush=True); 1 / 0'))
+    status, output = ending(command('print("ready", flush=True); 1 / 0'))
     assert status == 1
-    assert said.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert output.splitlines()[-1] == "ZeroDivisionError: division by zero"

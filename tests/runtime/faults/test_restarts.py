@@ -130,9 +130,9 @@ def test_an_error_is_told_in_a_line_with_its_place(error, line):
 class Lives:
     """An actor whose lives go as the test says; the last one waits for the end."""
 
-    def __init__(self, said, *lives, limit=10, silence=0.0):
-        said.listen()
-        self.said = said
+    def __init__(self, stderr, *lives, limit=10, silence=0.0):
+        stderr.listen()
+        self.stderr = stderr
         self.begun, self.stop = [], Stop()
         self._lives = list(lives)
         self._ended = threading.Event()
@@ -156,10 +156,10 @@ class Lives:
 
     def end(self):
         """The lines that were said until the end of the run."""
-        assert self.waits.wait(20), self.said.take()
+        assert self.waits.wait(20), self.stderr.take()
         self.stop.set()
         self.running.result()
-        return self.said.take().splitlines()
+        return self.stderr.take().splitlines()
 
 
 def fail(beating):
@@ -171,8 +171,8 @@ def mistake(beating):
 
 
 @pytest.mark.usefixtures("quick")
-def test_lives_follow_each_other_and_are_told_of(said):
-    lives = Lives(said, fail, fail)
+def test_lives_follow_each_other_and_are_told_of(stderr):
+    lives = Lives(stderr, fail, fail)
     first, second = lives.end()
     assert lives.begun == [0, 1, 2]
     assert first.startswith("actor/7 failed: OSError: the game crashed (test_rest")
@@ -181,41 +181,41 @@ def test_lives_follow_each_other_and_are_told_of(said):
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_actor_that_fails_too_often_ends_with_its_error(said):
-    lives = Lives(said, *[fail] * 3, limit=2)
+def test_an_actor_that_fails_too_often_ends_with_its_error(stderr):
+    lives = Lives(stderr, *[fail] * 3, limit=2)
     with pytest.raises(OSError, match="the game crashed") as raising:
         lives.running.result()
     assert raising.traceback[-1].name == "fail"
-    assert said.take().endswith("too often (3 of 2 in 10 min): the run is stopped\n")
+    assert stderr.take().endswith("too often (3 of 2 in 10 min): the run is stopped\n")
 
 
-def test_a_users_mistake_is_no_fault(said):
-    lives = Lives(said, mistake)
+def test_a_users_mistake_is_no_fault(stderr):
+    lives = Lives(stderr, mistake)
     with pytest.raises(ConfigError):
         lives.running.result()
-    assert said.take() == ""
+    assert stderr.take() == ""
 
 
-def test_the_end_of_the_run_ends_the_pause_before_a_life(monkeypatch, said):
+def test_the_end_of_the_run_ends_the_pause_before_a_life(monkeypatch, stderr):
     monkeypatch.setattr(restarts, "FIRST_PAUSE", 60.0)
-    lives = Lives(said, fail)
-    while not said.take():
+    lives = Lives(stderr, fail)
+    while not stderr.take():
         assert lives.running.waits()
     lives.stop.set()
     lives.running.result()
     assert lives.begun == [0]
 
 
-def test_an_actors_error_at_the_end_of_the_run_is_not_told(said):
+def test_an_actors_error_at_the_end_of_the_run_is_not_told(stderr):
     def fail_at_the_end(beating):
         lives.stop.set()
         fail(beating)
 
     ready = threading.Event()
-    lives = Lives(said, lambda beating: (ready.wait(5), fail_at_the_end(beating)))
+    lives = Lives(stderr, lambda beating: (ready.wait(5), fail_at_the_end(beating)))
     ready.set()
     lives.running.result()
-    assert said.take() == ""
+    assert stderr.take() == ""
 
 
 class Hanging:
@@ -238,9 +238,9 @@ class Hanging:
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_actor_that_hangs_is_replaced_and_turned_away_when_it_wakes(said):
+def test_an_actor_that_hangs_is_replaced_and_turned_away_when_it_wakes(stderr):
     hanging = Hanging()
-    lives = Lives(said, hanging, silence=0.1)
+    lives = Lives(stderr, hanging, silence=0.1)
     assert lives.waits.wait(20)
     assert lives.begun == [0, 1]
     assert not hanging.outcome
@@ -251,8 +251,8 @@ def test_an_actor_that_hangs_is_replaced_and_turned_away_when_it_wakes(said):
     assert line.startswith("actor/7 failed: no sign of life for 0 s in ")
 
 
-def test_again_is_all_that_a_loop_of_its_own_needs(quick, said):
-    said.listen()
+def test_again_is_all_that_a_loop_of_its_own_needs(quick, stderr):
+    stderr.listen()
     stop, counted = Stop(), Restarts(1, 600)
     error = raised(OSError("x"))
     restarts.again("actor/0", error, 0.0, counted, stop)
@@ -263,4 +263,4 @@ def test_again_is_all_that_a_loop_of_its_own_needs(quick, said):
         restarts.again("actor/0", error, 0.0, counted, stop)
     with pytest.raises(KeyboardInterrupt):
         restarts.again("a", KeyboardInterrupt(), 0.0, counted, Stop())
-    assert len(said.take().splitlines()) == 2
+    assert len(stderr.take().splitlines()) == 2

@@ -224,10 +224,10 @@ def test_a_run_whose_words_nobody_hears_obeys_all_the_same(body, grace, words):
     with open("/dev/full", "w") as full:
         program = Program(body, grace, stderr=full)
     program.send(signal.SIGTERM)
-    status, said, _ = program.end()
+    status, lines, _ = program.end()
     # Where Python itself flushes stderr at its end, it may not like the full disk.
     assert status in (0, 120)
-    assert said == [words]
+    assert lines == [words]
 
 
 FULL_PIPE = """
@@ -257,10 +257,10 @@ def test_a_pipe_that_nobody_reads_keeps_nobody_from_leaving(body, grace, words):
     try:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=WAIT)
+        lines, _ = process.communicate(timeout=WAIT)
     finally:
         process.kill()
-    assert (process.returncode, said) == (0, f"{words}\n")
+    assert (process.returncode, lines) == (0, f"{words}\n")
 
 
 LIGHT = """
