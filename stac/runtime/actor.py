@@ -92,7 +92,6 @@ class Actor:
                 with self.heartbeat.waiting():
                     newest = parameters.latest()
                 experience = self.unroll(*newest)
-                self.heartbeat.starting = False
                 with self.heartbeat.waiting():
                     queue.put(experience)
         except Closed:
@@ -117,6 +116,7 @@ class Actor:
             if row > 0:
                 _write_column(trajectory, row - 1, output, timestep)
             self._write_row(trajectory, report, row, timestep)
+        self.heartbeat.starting = False
         return self._finish(trajectory, report)
 
     def snapshot(self) -> bytes:
