@@ -26,7 +26,7 @@ of one actor, P heads, A actions (discrete) or action dimensions (continuous).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -84,16 +84,18 @@ class Experience(NamedTuple):
     report: Report
 
 
-class LearnerState(NamedTuple):
-    """Everything an update reads and writes; a checkpoint holds all of it."""
+class LearnerState(Protocol):
+    """A family's own pytree, of which others read these two leaves alone."""
 
-    params: Params  # theta
-    optimizer: Tree  # RMSProp's second moment
-    metaparameters: dict[str, Array]  # eta before the squash: {name: [P]}, tuned only
-    meta_optimizer: Tree  # Adam over eta
-    updates: Array  # [] int32
-    frames: Array  # [] int32, environment frames consumed, action repeats included
-    key: Array  # [2] uint32, for updates that need randomness
+    @property
+    def updates(self) -> Array:
+        """[] int32, updates since the run began."""
+        ...
+
+    @property
+    def frames(self) -> Array:
+        """[] int32, environment frames consumed, action repeats included."""
+        ...
 
 
 def valid(trajectory: Trajectory) -> Array:

@@ -12,7 +12,7 @@ from stac.config import Config
 from stac.environments.base import EnvironmentSpec
 from stac.learning import losses, metaparameters, update
 from stac.networks import network as actor_critic
-from stac.types import ActorOutput, Array, CoreState, LearnerState, Params, Trajectory
+from stac.types import ActorOutput, Array, CoreState, Params, Trajectory
 
 
 def own_distribution(
@@ -74,7 +74,7 @@ def build(
         total_frames=config.total_frames,
     )
 
-    def init(key: Array) -> LearnerState:
+    def init(key: Array) -> update.State:
         params_key, key = jax.random.split(key)
         return update.init(rule, network.init(params_key), key)
 
@@ -86,13 +86,12 @@ def build(
         core_state: CoreState,
     ) -> tuple[ActorOutput, CoreState]:
         params, raw = actor_params
-        gamma = metaparameters.named(raw, config.agent)["gamma"]
-        policies, core_state = network.step(
-            params, jnp.asarray(observation), jnp.asarray(first), core_state, gamma
-        )
+        zeta = metaparameters.squash(raw, config.agent.outer, config.agent.heads)
+        rows = jnp.asarray(observation), jnp.asarray(first)
+        policies, core_state = network.step(params, *rows, core_state, zeta["gamma"])
         return behave(distribution, key, policies), core_state
 
-    def actor_params(state: LearnerState) -> Params:
+    def actor_params(state: update.State) -> Params:
         return network.acting(state.params), state.metaparameters
 
     return base.Agent(

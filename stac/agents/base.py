@@ -6,7 +6,7 @@ Runtimes know nothing else of an agent. Nothing here waits, prints or keeps stat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from stac.types import (
     ActorOutput,
@@ -24,6 +24,7 @@ AllSum = Callable[[Tree], Tree]
 # Flat: {"loss/value/head_1": scalar}. The same on all devices, but for names that end
 # in "_max": those are each device's own, and their maximum over devices is meant.
 Metrics = dict[str, Array]
+State = Any  # a LearnerState, with the family's own fields
 
 
 class Act(Protocol):
@@ -39,8 +40,8 @@ class Act(Protocol):
 
 class Update(Protocol):
     def __call__(
-        self, state: LearnerState, trajectory: Trajectory, all_sum: AllSum
-    ) -> tuple[LearnerState, Metrics]: ...
+        self, state: State, trajectory: Trajectory, all_sum: AllSum
+    ) -> tuple[State, Metrics]: ...
 
 
 class Agent(NamedTuple):
@@ -52,7 +53,7 @@ class Agent(NamedTuple):
     update: Update  # on this device's share of the batch
     # What acting needs of the state. It selects and computes nothing: an operation
     # would queue behind the update in flight, and publishing would wait for it.
-    actor_params: Callable[[LearnerState], Params]
+    actor_params: Callable[[State], Params]
 
 
 def no_devices(tree: Tree) -> Tree:

@@ -11,12 +11,12 @@ import numpy as np
 from stac import distributions
 from stac.config import AgentConfig, OptimizerConfig, Outer
 from stac.learning import losses, update
-from stac.types import Array, LearnerState, Params, Trajectory, Tree
+from stac.types import Array, Params, Trajectory, Tree
 
 
 class Case(NamedTuple):
     rule: update.Rule
-    state: LearnerState
+    state: update.State
     trajectory: Trajectory
 
 

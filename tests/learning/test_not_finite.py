@@ -24,7 +24,9 @@ def tiny(**agent):
 
 def updated(case):
     run = jax.jit(
-        lambda state, batch: update.update(case.rule, state, batch, no_devices)
+        lambda state, trajectory: update.update(
+            case.rule, state, trajectory, no_devices
+        )
     )
     return run(case.state, case.trajectory)
 

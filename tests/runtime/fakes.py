@@ -6,7 +6,8 @@ import numpy as np
 
 from stac.agents import base as agents
 from stac.environments import base as environments
-from stac.types import ActorOutput, LearnerState, Timestep
+from stac.learning.update import State
+from stac.types import ActorOutput, Timestep
 
 FRAMES_PER_STEP = 4
 ACTIONS = 7
@@ -116,8 +117,8 @@ def counting_agent(frames_per_update: int) -> agents.Agent:
     )
 
 
-def learner_state() -> LearnerState:
-    return LearnerState(
+def learner_state() -> State:
+    return State(
         params={"b": np.float32(0), "unused": np.zeros(2, np.float32)},
         optimizer=(),
         metaparameters={},
