@@ -18,7 +18,8 @@ from stac.environments.base import BatchedEnvironment
 from stac.runtime import actor
 from stac.runtime.faults import supervision, watchdog
 from stac.runtime.faults.shutdown import Stop
-from stac.runtime.queues.local import Closed, LocalQueue
+from stac.runtime.queues.local import Closed
+from stac.runtime.queues.make import Buffer
 from stac.runtime.queues.parameters import ParameterStore
 from stac.types import Experience
 
@@ -41,14 +42,19 @@ class Turns:
     """A learner.Feed that lets the actors act in turn when a batch is asked for."""
 
     def __init__(
-        self, config: Config, build: Build, store: ParameterStore, stop: Stop
+        self,
+        config: Config,
+        build: Build,
+        store: ParameterStore,
+        stop: Stop,
+        buffer: Buffer,
     ) -> None:
         self._config, self._build = config, build
         self._store, self._stop = store, stop
         self._batch_size = config.batch.batch_size
         # Nobody takes while one thread puts: all that one actor puts must fit, and a
         # batch that is put back.
-        self._queue = LocalQueue(2 * self._batch_size + config.runtime.envs_per_actor)
+        self._queue = buffer.local(2 * self._batch_size + config.runtime.envs_per_actor)
         # None: one that failed, until another takes its place.
         self._actors: list[ActorAtWork | None] = []
         self._restarts = [

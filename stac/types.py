@@ -84,6 +84,13 @@ class Experience(NamedTuple):
     report: Report
 
 
+class HeadOutput(NamedTuple):
+    """The outputs of one head for a batch of trajectories."""
+
+    policy: Array  # [B, n, num_outputs]
+    value: Array  # [B, n]
+
+
 class LearnerState(Protocol):
     """A family's own pytree, of which others read these two leaves alone."""
 

@@ -16,7 +16,7 @@ import jax
 import launchpad as lp
 import numpy as np
 
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
@@ -25,9 +25,9 @@ from stac.launch.launchpad.hosts import Host
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults.pulse import Pulse
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
-from stac.runtime.queues import reverb
 from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.local import Closed
+from stac.runtime.queues.make import BUFFERS
 from stac.runtime.queues.reverb_items import Template
 from stac.types import Params
 
@@ -44,17 +44,22 @@ class Queue:
     """Holds the trajectories."""
 
     def __init__(
-        self, host: Host, item: Template, capacity: int, address: lp.Address
+        self,
+        host: Host,
+        buffer: str,
+        item: Template,
+        capacity: int,
+        address: lp.Address,
     ) -> None:
         self._host, self._item, self._capacity = host, item, capacity
-        self._address = address
+        self._buffer, self._address = buffer, address
 
     def run(self) -> None:
         self._host.run(self._serve, _ACTOR_GRACE_SECONDS)
 
     def _serve(self, stop: Stop) -> None:
         port = lp.get_port_from_address(self._address.resolve())
-        with reverb.serve(self._item, self._capacity, port):
+        with BUFFERS[self._buffer].serve(self._item, self._capacity, port):
             stop.wait(threading.TIMEOUT_MAX)
 
 
@@ -93,10 +98,9 @@ class Learner:
 
     def _learn(self, stop: Stop) -> None:
         config, spec = self._config, self._spec
+        agent = agents.build(config, spec)
         learners = devices.LearnerDevices(
-            actor_critic.build(config, spec),
-            config.runtime.learner_devices,
-            config.batch.batch_size,
+            agent, config.runtime.learner_devices, config.batch.batch_size
         )
         with assembly.open_learner(
             config, spec.frames_per_step, learners, self._workdir, self._publish
@@ -104,7 +108,7 @@ class Learner:
             stop.saves(learner.save)
             learner.count_restarts(lambda: sum(self._restarts))
             # Only now: this loads TensorFlow, and the actors have what they need.
-            queue = reverb.connect(self._queue.resolve(), self._item)
+            queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
             feeder = Feeder(queue, config.batch.batch_size)
             stop.wakes(feeder.close)
             try:
@@ -136,7 +140,7 @@ class Actor:
         self._host.run(self._act, _ACTOR_GRACE_SECONDS)
 
     def _act(self, stop: Stop) -> None:
-        agent = actor_critic.build(self._config, self._spec)  # whose acts compile once
+        agent = agents.build(self._config, self._spec)  # whose acts compile once
 
         def live(restarts: int, pulse: Pulse) -> None:
             self._live(agent, stop, restarts, pulse)
@@ -148,7 +152,7 @@ class Actor:
         """One life: its writer, its environment, and nothing of the lives before."""
         config = self._config
         parameters = LearnersParameters(self._learner, _structure(agent), stop)
-        queue = reverb.connect(self._queue.resolve(), self._item)
+        queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
         with stop.closing(queue.close):
             with pulse.waiting():
                 updates, _ = parameters.latest()

@@ -1,11 +1,16 @@
 """The contract between agents and runtimes: an agent is five pure functions.
 
-Runtimes know nothing else of an agent. Nothing here waits, prints or keeps state.
+A family of agents is a function that builds an `Agent` from a configuration
+(`stac.agents.make` has the table of them). The runtimes know nothing else of a family:
+its state is a pytree of its own, of which they read `updates` and `frames`
+(`stac.types.LearnerState`); they move the metrics without knowing their names, but for
+those in `Watched`; and the family says which buffer lies between actors and learner.
+Nothing here waits, prints or keeps state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from stac.types import (
@@ -26,6 +31,8 @@ AllSum = Callable[[Tree], Tree]
 Metrics = dict[str, Array]
 State = Any  # a LearnerState, with the family's own fields
 
+FIRST_IN_FIRST_OUT = "first_in_first_out"  # a row of stac.runtime.queues.make.BUFFERS
+
 
 class Act(Protocol):
     def __call__(
@@ -44,6 +51,20 @@ class Update(Protocol):
     ) -> tuple[State, Metrics]: ...
 
 
+def no_alerts(values: Mapping[str, float]) -> dict[str, str]:
+    """The alerts of a family that has none."""
+    return {}
+
+
+class Watched(NamedTuple):
+    """The metrics that mean something to a runtime or to the person at the terminal."""
+
+    skipped: str = ""  # is 1 where an update left its batch out, else 0; "": none is
+    shown: Mapping[str, str] = {}  # {"gamma": metric}, in the progress line
+    # A row of metrics -> {key: line}. Each line is printed once, when its key appears.
+    alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = no_alerts
+
+
 class Agent(NamedTuple):
     """Pure functions; jit, pmap and devices are the runtime's business."""
 
@@ -51,9 +72,11 @@ class Agent(NamedTuple):
     initial_core_state: Callable[[int], CoreState]  # for E environments
     act: Act
     update: Update  # on this device's share of the batch
-    # What acting needs of the state. It selects and computes nothing: an operation
-    # would queue behind the update in flight, and publishing would wait for it.
+    # Selects what acting needs of the state. It computes nothing: an operation would
+    # queue behind the update in flight, and publishing would wait for it.
     actor_params: Callable[[State], Params]
+    watched: Watched = Watched()
+    buffer: str = FIRST_IN_FIRST_OUT  # between actors and learner
 
 
 def no_devices(tree: Tree) -> Tree:

@@ -19,18 +19,11 @@ import jax.numpy as jnp
 from stac import distributions
 from stac.learning import vtrace
 from stac.learning.vtrace import Hyperparameters
-from stac.types import Array
+from stac.types import Array, HeadOutput
 
 # An infinite ratio would make (1 - alpha) IS + alpha min(1, IS) NaN. The cut changes
 # nothing for plain V-trace; to leaky V-trace, e^20 is as good as any larger weight.
 MAXIMUM_LOG_RATIO = 20.0
-
-
-class HeadOutput(NamedTuple):
-    """The outputs of one head for a batch of trajectories."""
-
-    policy: Array  # [B, n, num_outputs]
-    value: Array  # [B, n]
 
 
 class Transitions(NamedTuple):

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 
 from stac.distributions import Distribution
 from stac.learning import losses
-from stac.types import Array, Tree
+from stac.types import Array, HeadOutput, Tree
 
 Metrics = dict[str, Array]
 
 
 def of_policy(
-    acting: losses.HeadOutput,
+    acting: HeadOutput,
     transitions: losses.Transitions,
     distribution: Distribution,
 ) -> Metrics:
@@ -62,6 +62,20 @@ def reduced(metrics: Metrics, valid: Array, all_sum: Callable[[Tree], Tree]) -> 
     for name in [name for name in sums if name.startswith("mean/")]:
         sums[name.removeprefix("mean/")] = sums.pop(name) / jnp.maximum(count, 1.0)
     return {**sums, **local}
+
+
+def saturation_alerts(values: Mapping[str, float]) -> dict[str, str]:
+    """Returns a line for each metaparameter that is at its limit, in a row of logs."""
+    alerts = {}
+    for name in values:
+        if name.startswith("saturated/") and values[name]:
+            _, metaparameter, head = name.split("/")
+            value = values[f"hyperparameters/{metaparameter}/{head}"]
+            alerts[name] = (
+                f"{metaparameter} of {head.replace('_', ' ')} is at the end of its"
+                f" range: {value:.6g}"
+            )
+    return alerts
 
 
 def by_head(prefix: str, vectors: Mapping[str, Array]) -> Metrics:

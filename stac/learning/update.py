@@ -26,9 +26,9 @@ from stac import types
 from stac.config import AgentConfig, OptimizerConfig
 from stac.distributions import Distribution
 from stac.learning import losses, metaparameters, metrics, optimizers
-from stac.types import Array, Params, Trajectory, Tree
+from stac.types import Array, HeadOutput, Params, Trajectory, Tree
 
-Outputs = tuple[losses.HeadOutput, ...]
+Outputs = tuple[HeadOutput, ...]
 Unroll = Callable[[Params, Trajectory, Array], Outputs]
 AllSum = Callable[[Tree], Tree]
 
@@ -222,9 +222,7 @@ def outer_loss(
     zeta = metaparameters.outer_hyperparameters(rule.agent.outer)
     acting = _acting_at_outer_gamma(rule, step.params, trajectory)
 
-    def head(
-        new: losses.HeadOutput, old: losses.HeadOutput
-    ) -> tuple[losses.Terms, Array]:
+    def head(new: HeadOutput, old: HeadOutput) -> tuple[losses.Terms, Array]:
         terms, _ = losses.head_loss(new, transitions, zeta, rule.distribution)
         kl = losses.policy_kl(new, old, transitions.valid, rule.distribution)
         return terms, kl

@@ -7,6 +7,8 @@ only one that knows of pmap.
 
 from __future__ import annotations
 
+import os
+
 import jax
 import numpy as np
 
@@ -44,19 +46,20 @@ all_sum.defvjp(_forward, _backward)
 class LearnerDevices:
     """Runs an agent's update on k local devices.
 
-    "States" are LearnerStates with a leading axis k, one replica a device; "state" is
-    one replica in numpy, which is what a checkpoint holds. The states given to `update`
-    stay valid: the last finished state can be saved while the next update runs, and
-    that is worth more than the few megabytes a donated argument would free.
+    "States" are LearnerStates with a leading axis k, one replica per device; "state" is
+    one replica in numpy, as a checkpoint holds it. The states given to `update` stay
+    valid, so that the last finished state can be saved while the next update runs;
+    donating them would free only a few megabytes.
     """
 
     def __init__(self, agent: base.Agent, count: int, batch_size: int) -> None:
         """Takes the first `count` local devices of the default backend; 0: all.
 
         Raises:
-          ConfigError: there are fewer, or the batch does not divide over them.
+          ConfigError: there are fewer, or none of a platform that JAX_PLATFORMS names,
+            or the batch does not divide over them.
         """
-        devices = jax.local_devices()
+        devices = _local_devices()
         kind = devices[0].platform
         config.check(
             count <= len(devices),
@@ -65,12 +68,8 @@ class LearnerDevices:
         )
         self.devices = devices[: count or len(devices)]
         self.count = len(self.devices)
-        config.check(
-            batch_size % self.count == 0,
-            f"batch_size {batch_size} does not divide over {self.count} learner"
-            " devices",
-        )
-        self._agent = agent
+        _check_divides(batch_size, self.count)
+        self.agent = agent
         self._place = jax.pmap(lambda tree: tree, AXIS, devices=self.devices)
         self._update = jax.pmap(
             lambda state, trajectory: agent.update(state, trajectory, all_sum),
@@ -81,11 +80,11 @@ class LearnerDevices:
     def init(self, seed: int) -> LearnerState:
         """The agent's first state, one replica, in numpy."""
         with jax.default_device(self.devices[0]):
-            state = jax.jit(self._agent.init)(jax.random.PRNGKey(seed))
+            state = jax.jit(self.agent.init)(jax.random.PRNGKey(seed))
         return jax.tree.map(np.asarray, state)
 
     def for_actors(self) -> list[jax.Device]:
-        """Who acts in this process: accelerators the learner leaves, else its own."""
+        """The devices that actors of this process use: the rest, or else the same."""
         return jax.local_devices()[self.count :] or self.devices
 
     def replicate(self, state: LearnerState) -> LearnerState:
@@ -113,7 +112,7 @@ class LearnerDevices:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[0, ...], _first(states))
 
     def fetch_metrics(self, metrics: base.Metrics) -> dict[str, float]:
-        """What `update` told, as floats; waits for it."""
+        """The metrics of `update` as floats; waits for them."""
         return {
             name: float(np.asarray(leaf).max() if name.endswith("_max") else first)
             for (name, leaf), first in zip(
@@ -122,8 +121,38 @@ class LearnerDevices:
         }
 
     def actor_params(self, states: LearnerState) -> Params:
-        """What actors need of the first replica, in numpy; waits for it."""
-        return self.fetch(jax.vmap(self._agent.actor_params)(_first(states)))
+        """The part of the first replica that actors need, in numpy; waits for it."""
+        return self.fetch(jax.vmap(self.agent.actor_params)(_first(states)))
+
+
+def _local_devices() -> list[jax.Device]:
+    """The devices of JAX's default platform.
+
+    Raises:
+      ConfigError: JAX finds no device of the platforms that it may use.
+    """
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX's own, by its version
+        platforms = os.environ.get("JAX_PLATFORMS")
+        config.check(
+            not platforms,
+            f"JAX_PLATFORMS={platforms}: JAX finds no such device here; leave it out,"
+            " or set JAX_PLATFORMS=cpu",
+        )
+        raise config.ConfigError(f"JAX finds no device here: {error}") from error
+
+
+def _check_divides(batch_size: int, devices: int) -> None:
+    """Refuses a batch that has no equal shares, and names the sizes that have."""
+    below = batch_size - batch_size % devices
+    sizes = [str(size) for size in (below, below + devices) if size]
+    config.check(
+        below == batch_size,
+        f"a batch of {batch_size} trajectories does not divide over {devices} learner"
+        f" devices: use --config.batch.batch_size={' or '.join(sizes)}, or another"
+        " --config.runtime.learner_devices",
+    )
 
 
 def _first(tree: Tree) -> Tree:

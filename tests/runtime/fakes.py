@@ -81,6 +81,8 @@ def following_agent() -> agents.Agent:
     """
     import jax.numpy as jnp
 
+    from stac.agents import actor_critic
+
     def act(params, key, observation, first, core):
         del key
         action = (observation @ jnp.array([1.0, 2.0, 3.0]) + params["b"]) % ACTIONS
@@ -97,6 +99,7 @@ def following_agent() -> agents.Agent:
         act=act,
         update=no_update,
         actor_params=lambda state: state.params,
+        watched=actor_critic.WATCHED,
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -166,10 +169,40 @@ def test_actors_get_their_part_of_the_first_replica():
     assert params["b"].shape == ()
 
 
-def test_a_batch_that_does_not_divide_is_refused_with_the_numbers():
+@pytest.mark.parametrize(("size", "sizes"), [(32, "30 or 33"), (2, "3")])
+def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do(size, sizes):
     with pytest.raises(config.ConfigError) as refused:
-        devices.LearnerDevices(tuning_agent(), 3, 32)
-    assert str(refused.value) == "batch_size 32 does not divide over 3 learner devices"
+        devices.LearnerDevices(tuning_agent(), 3, size)
+    assert str(refused.value) == (
+        f"a batch of {size} trajectories does not divide over 3 learner devices: use"
+        f" --config.batch.batch_size={sizes}, or another"
+        " --config.runtime.learner_devices"
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("platform", ["cuda", "abacus"])
+def test_a_platform_of_which_there_is_no_device_is_refused_in_a_line(platform):
+    code = """
+from stac import config
+from stac.runtime import devices
+from tests.runtime import fakes
+try:
+    devices.LearnerDevices(fakes.counting_agent(1), 0, 8)
+except config.ConfigError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "JAX_PLATFORMS": platform},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.splitlines() == [
+        f"JAX_PLATFORMS={platform}: JAX finds no such device here; leave it out, or set"
+        " JAX_PLATFORMS=cpu"
+    ]
 
 
 def test_more_devices_than_there_are_is_refused():
