@@ -15,7 +15,7 @@ from typing import Any
 from stac.config import metaparameter_table
 from stac.config.challenges import Challenges
 from stac.config.checks import check, choose
-from stac.config.metaparameter_table import RAW_LIMIT
+from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
 from stac.config.runtime import RuntimeConfig
 
 BEHAVIOURS = ("head_1", "random_head", "average")
@@ -56,9 +56,9 @@ class Outer:
 class AgentConfig:
     """Which member of the family this is: heads and what is self-tuned."""
 
-    name: str = "stacx"  # a row of stac.agents.variants
+    name: str = "stacx"  # a row of stac.agents.make.FAMILIES
     heads: int = 3  # P
-    self_tuned: str = "gamma,lambda,alpha,g_v,g_p,g_e"  # any subset; "" for none
+    self_tuned: str = ",".join(METAPARAMETERS)  # any of the table; "" for none
     initial_raw: float = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
     initial_raw_gamma: float = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
     reward_clip: float = 1.0  # clips to [-1, 1] in the loss only (IMPALA); 0 is off

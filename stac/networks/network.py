@@ -99,7 +99,7 @@ class _Modules:
         return inputs
 
     def _policy(self, features: Array, number: int) -> Array:
-        """An MLP of two layers; the second one's first weights may be small."""
+        """An MLP of two layers; `policy_scale` scales the second one's weights."""
         hidden, bias = self._config.head_hidden, self._settings.policy_bias
         name = f"head_{number}_policy"
         first = hk.nets.MLP((hidden,), activate_final=True, name=name)
@@ -155,7 +155,7 @@ def make(
 
 
 def _acts(module: str, heads: set[int]) -> bool:
-    """Whether `step` of these heads (counted from 1) reads a module's parameters."""
+    """Whether `step` of these heads (counted from 1) reads parameters of `module`."""
     part = module.split("/")[0]
     if part.endswith("_value"):
         return False

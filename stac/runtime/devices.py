@@ -1,8 +1,7 @@
 """The learner's devices: one update over k of them equals one on a single device.
 
 Every device holds the whole learner state and a k-th of the batch. The agent sums over
-devices where it must (`all_sum`); nothing else here crosses devices. This file is the
-only one that knows of pmap.
+devices where it must (`all_sum`); nothing else crosses devices. pmap is used only here.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ def all_sum(tree: Tree) -> Tree:
 
     An agent differentiates its own device's share of a loss through the summed
     gradient, then sums the result. Device j's share depends on device i's addend for
-    every j, so what flows back is the sum of all devices' cotangents. What JAX itself
-    makes of a psum's gradient depends on its version and on the kind of map; here it
-    is written down.
+    every j, so the cotangent of an addend is the sum of all devices' cotangents. JAX's
+    own gradient of a psum depends on its version and on the kind of map, so it is
+    written down here.
     """
     return jax.lax.psum(tree, AXIS)
 

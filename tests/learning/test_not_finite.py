@@ -1,4 +1,4 @@
-"""Numbers that went bad: such a batch is passed over. And eta stays in its range."""
+"""A batch with a number that is not finite is skipped; eta stays in its range."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ import pickle, sys, warnings
 warnings.simplefilter("ignore")
 import numpy, rlax
 calls = pickle.load(sys.stdin.buffer)
-found = [numpy.asarray(getattr(rlax, name)(*given)) for name, given in calls]
-sys.stdout.buffer.write(pickle.dumps(found))
+results = [numpy.asarray(getattr(rlax, name)(*given)) for name, given in calls]
+sys.stdout.buffer.write(pickle.dumps(results))
 """
 
 

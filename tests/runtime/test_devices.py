@@ -22,9 +22,9 @@ DEVICES = pytest.mark.parametrize("count", [1, 2, 4])
 
 
 def batch(size=8):
-    made = numbered(range(size), rows=4).trajectory
+    trajectory = numbered(range(size), rows=4).trajectory
     random = np.random.default_rng(0)
-    return made._replace(reward=random.normal(size=(size, 3)).astype(np.float32))
+    return trajectory._replace(reward=random.normal(size=(size, 3)).astype(np.float32))
 
 
 def tuning_agent():
@@ -66,18 +66,18 @@ def tuning_state():
 @DEVICES
 def test_a_metagradient_through_the_sum_is_that_of_one_device_with_the_batch(count):
     agent, state = tuning_agent(), tuning_state()
-    one, metrics = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))(
+    alone, metrics = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))(
         state, batch()
     )
     learners = devices.LearnerDevices(agent, count, 8)
-    states, found = learners.update(learners.replicate(state), batch())
+    states, several = learners.update(learners.replicate(state), batch())
     assert float(metrics["metagradient"]) > 0.01
-    assert learners.fetch_metrics(found)["metagradient"] == pytest.approx(
+    assert learners.fetch_metrics(several)["metagradient"] == pytest.approx(
         float(metrics["metagradient"]), rel=1e-5
     )
     for field in ("params", "metaparameters"):
         for a, b in zip(
-            jax.tree.leaves(getattr(one, field)),
+            jax.tree.leaves(getattr(alone, field)),
             jax.tree.leaves(getattr(learners.fetch(states), field)),
             strict=True,
         ):
@@ -124,12 +124,14 @@ def test_each_device_gets_its_share_of_the_batch_in_order():
 def test_a_metric_named_max_is_the_maximum_over_devices():
     learners = devices.LearnerDevices(fakes.counting_agent(1), 4, 8)
     for largest in (0, 5):
-        made = batch()
-        made.reward[largest, 1] = 9.0
-        _, metrics = learners.update(learners.replicate(fakes.learner_state()), made)
-        found = learners.fetch_metrics(metrics)
-        assert found["reward_max"] == 9.0
-        assert found["added"] == pytest.approx(made.reward.sum(), rel=1e-5)
+        trajectory = batch()
+        trajectory.reward[largest, 1] = 9.0
+        _, metrics = learners.update(
+            learners.replicate(fakes.learner_state()), trajectory
+        )
+        fetched = learners.fetch_metrics(metrics)
+        assert fetched["reward_max"] == 9.0
+        assert fetched["added"] == pytest.approx(trajectory.reward.sum(), rel=1e-5)
 
 
 def test_a_weakly_typed_first_state_does_not_compile_twice():
