@@ -26,6 +26,7 @@ of one actor, P heads, A actions (discrete) or action dimensions (continuous).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -35,6 +36,9 @@ Array = jax.Array | np.ndarray
 Tree = Any  # a pytree of arrays
 Params = Tree
 CoreState = Tree  # () for a feed-forward network
+# Sums a tree over all learner devices; the identity on one. Differentiable: the
+# gradient through it is again the sum over devices (see stac.runtime.devices).
+AllSum = Callable[[Tree], Tree]
 
 
 class Timestep(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from stac.types import (
     ActorOutput,
+    AllSum,
     Array,
     CoreState,
     LearnerState,
@@ -23,9 +24,6 @@ from stac.types import (
     Tree,
 )
 
-# Sums a pytree over all learner devices; the identity on one. Differentiable: the
-# gradient through it is again the sum over devices (see stac.runtime.devices).
-AllSum = Callable[[Tree], Tree]
 # Flat: {"loss/value/head_1": scalar}. The same on all devices, but for names that end
 # in "_max": those are each device's own, and their maximum over devices is meant.
 Metrics = dict[str, Array]

@@ -7,13 +7,13 @@ Names ending in "_max" stay each device's own (see stac.agents.base).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 
 from stac.distributions import Distribution
 from stac.learning import losses
-from stac.types import Array, HeadOutput, Tree
+from stac.types import AllSum, Array, HeadOutput
 
 Metrics = dict[str, Array]
 
@@ -54,7 +54,7 @@ def of_outer(terms: losses.Terms, kl: Array, total: Array) -> Metrics:
     return {**named, "outer/kl": kl, "outer/total": total}
 
 
-def reduced(metrics: Metrics, valid: Array, all_sum: Callable[[Tree], Tree]) -> Metrics:
+def reduced(metrics: Metrics, valid: Array, all_sum: AllSum) -> Metrics:
     """Turns local sums into global sums and means."""
     local = {name: m for name, m in metrics.items() if name.endswith("_max")}
     sums = {name: m for name, m in metrics.items() if name not in local}

@@ -26,11 +26,10 @@ from stac import types
 from stac.config import AgentConfig, OptimizerConfig
 from stac.distributions import Distribution
 from stac.learning import losses, metaparameters, metrics, optimizers
-from stac.types import Array, HeadOutput, Params, Trajectory, Tree
+from stac.types import AllSum, Array, HeadOutput, Params, Trajectory, Tree
 
 Outputs = tuple[HeadOutput, ...]
 Unroll = Callable[[Params, Trajectory, Array], Outputs]
-AllSum = Callable[[Tree], Tree]
 
 
 class State(NamedTuple):

@@ -97,6 +97,13 @@ def test_a_metaparameter_is_a_row_its_outer_value_and_its_use_in_the_loss(monkey
     assert metrics["hyperparameters/weight/head_1"] == outer
 
 
+def test_logs_name_the_papers_six_and_the_extra_ones_that_are_tuned():
+    six, logged = set(METAPARAMETERS), metaparameter_table.logged
+    assert set(logged(())) == set(logged(six)) == six
+    assert set(logged(["truncation"])) == six | {"truncation"}
+    assert set(logged(["alpha_c"])) == six - {"alpha"} | {"alpha_rho", "alpha_c"}
+
+
 def test_nothing_tuned_has_no_metagradient_and_an_empty_state():
     case = tiny(self_tuned="")
     new, metrics = update.update(*case, no_devices)
