@@ -19,7 +19,8 @@ from stac.runtime import actor
 from stac.runtime.faults import heartbeat, restarts
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
-from stac.runtime.queues.local import Closed, LocalQueue
+from stac.runtime.queues.base import Closed
+from stac.runtime.queues.make import Buffer
 from stac.runtime.queues.parameters import ParameterStore
 from stac.types import Experience
 
@@ -42,14 +43,19 @@ class Turns:
     """A learner.Feed that lets the actors act in turn when a batch is asked for."""
 
     def __init__(
-        self, config: Config, build: Build, store: ParameterStore, stop: Stop
+        self,
+        config: Config,
+        build: Build,
+        store: ParameterStore,
+        stop: Stop,
+        buffer: Buffer,
     ) -> None:
         self._config, self._build = config, build
         self._store, self._stop = store, stop
         self._batch_size = config.batch.batch_size
         # The one thread cannot take while it puts. So there is room for all that an
         # actor puts at once, and for a batch that is put back.
-        self._queue = LocalQueue(2 * self._batch_size + config.runtime.envs_per_actor)
+        self._queue = buffer.local(2 * self._batch_size + config.runtime.envs_per_actor)
         # None: the actor failed, and another will be built in its turn.
         self._actors: list[ActorAtWork | None] = []
         self._restarts = [

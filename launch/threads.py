@@ -18,7 +18,7 @@ import time
 from typing import NamedTuple
 
 from stac import config as configuration
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
@@ -30,6 +30,7 @@ from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Learner
 from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.local import LocalQueue
+from stac.runtime.queues.make import BUFFERS, Buffer
 from stac.runtime.queues.parameters import ParameterStore
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
@@ -50,7 +51,11 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
     with shutdown.on_signals(stop):
         parts = _Parts.build(config, stop)
         turns = lockstep.Turns(
-            config, functools.partial(parts.actor, config), parts.store, stop
+            config,
+            functools.partial(parts.actor, config),
+            parts.store,
+            stop,
+            parts.buffer,
         )
         with assembly.open_learner(
             config,
@@ -74,17 +79,18 @@ class _Parts(NamedTuple):
     agent: Agent
     devices: devices.LearnerDevices
     store: ParameterStore
+    buffer: Buffer
 
     @classmethod
     def build(cls, config: Config, stop: shutdown.Stop) -> _Parts:
         spec = make.spec(config)
-        agent = actor_critic.build(config, spec)
+        agent = agents.build(config, spec)
         learners = devices.LearnerDevices(
             agent, config.runtime.learner_devices, config.batch.batch_size
         )
         store = ParameterStore()
         stop.wakes(store.close)
-        return cls(spec, agent, learners, store)
+        return cls(spec, agent, learners, store, BUFFERS[agent.buffer])
 
     def actor(
         self, config: Config, index: int, updates: int, restarted: int = 0
@@ -113,7 +119,7 @@ def _threads(
     config: Config, parts: _Parts, learner: Learner, stop: shutdown.Stop
 ) -> None:
     """Actors in threads of their own, the learner in this one, a queue between."""
-    queue = LocalQueue(configuration.queue_capacity(config))
+    queue = parts.buffer.local(configuration.queue_capacity(config))
     feeder = Feeder(queue, config.batch.batch_size)
     stop.wakes(feeder.close)
     actors = _ActorThreads(config, parts, queue, stop, learner.updates)

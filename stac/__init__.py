@@ -1,4 +1,4 @@
-"""STAC and STACX: actor-critics that tune their own hyperparameters (Zahavy et al. 2020).
+"""STAC and STACX: actor-critics that tune themselves (Zahavy et al. 2020).
 
     import stac
     from stac.configs import catch
@@ -6,7 +6,7 @@
     config = catch.config(agent="stacx")
     stac.train(config, "runs/catch")
 
-The public names are below, each behind the module that defines it. A module is imported
+The public names are below, each with the module that defines it. A module is imported
 when one of its names is first used, so that `import stac` costs nothing.
 """
 
@@ -24,11 +24,11 @@ _PUBLIC = {
     "train": "stac.launch.start",
     # Agents: pure functions, built from a configuration.
     "Agent": "stac.agents.base",
-    "make_agent": "stac.agents.make",
+    "make_agent": "stac.agents.make:build",
     # Environments: E copies behind one reset and one step.
     "BatchedEnvironment": "stac.environments.base",
     "EnvironmentSpec": "stac.environments.base",
-    "make_environment": "stac.environments.make",
+    "make_environment": "stac.environments.make:factory",
     # What travels between them (stac.types draws the picture of time).
     "Timestep": "stac.types",
     "Trajectory": "stac.types",
@@ -39,7 +39,7 @@ _PUBLIC = {
     "LocalQueue": "stac.runtime.queues.local",
     "ParameterStore": "stac.runtime.queues.parameters",
 }
-__all__ = ["__version__", *_PUBLIC]
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
@@ -47,8 +47,9 @@ def __getattr__(name: str) -> Any:
         return importlib.metadata.version("stac-rl")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'stac' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_PUBLIC, "__version__"})

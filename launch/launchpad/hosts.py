@@ -16,7 +16,7 @@ from stac.runtime.faults import heartbeat, lines, restarts
 from stac.runtime.faults.heartbeat import Heartbeat, Silent, Watch
 from stac.runtime.faults.restarts import Life, Restarts, Supervised
 from stac.runtime.faults.shutdown import Stop
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 RESTARTS = "STAC_RESTARTS"  # the environment variable with an actor's restarts so far

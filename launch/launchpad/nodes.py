@@ -17,7 +17,7 @@ import jax
 import launchpad as lp
 import numpy as np
 
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config, RunError
 from stac.environments import make
@@ -29,9 +29,9 @@ from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
 from stac.runtime.learner import Learner
-from stac.runtime.queues import reverb
+from stac.runtime.queues.base import Closed
 from stac.runtime.queues.feeder import Feeder
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.make import BUFFERS
 from stac.types import Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
@@ -49,17 +49,22 @@ class QueueNode:
     """Holds the trajectories."""
 
     def __init__(
-        self, host: Host, item: Spec, capacity: int, address: lp.Address
+        self,
+        host: Host,
+        buffer: str,
+        item: Spec,
+        capacity: int,
+        address: lp.Address,
     ) -> None:
         self._host, self._item, self._capacity = host, item, capacity
-        self._address = address
+        self._buffer, self._address = buffer, address
 
     def run(self) -> None:
         self._host.run(self._serve, _ACTOR_GRACE_SECONDS)
 
     def _serve(self, stop: Stop) -> None:
         port = lp.get_port_from_address(self._address.resolve())
-        with reverb.serve(self._item, self._capacity, port):
+        with BUFFERS[self._buffer].serve(self._item, self._capacity, port):
             stop.wait(threading.TIMEOUT_MAX)
 
 
@@ -101,10 +106,9 @@ class LearnerNode:
 
     def _learn(self, stop: Stop) -> None:
         config, spec = self._config, self._spec
+        agent = agents.build(config, spec)
         learners = devices.LearnerDevices(
-            actor_critic.build(config, spec),
-            config.runtime.learner_devices,
-            config.batch.batch_size,
+            agent, config.runtime.learner_devices, config.batch.batch_size
         )
         with assembly.open_learner(
             config, spec.frames_per_step, learners, self._workdir, self._publish
@@ -112,7 +116,7 @@ class LearnerNode:
             stop.saves(lambda: assembly.save(learner, self._workdir))
             learner.count_restarts(lambda: sum(self._restarts))
             # Only now: this loads TensorFlow, and the actors have what they need.
-            queue = reverb.connect(self._queue.resolve(), self._item)
+            queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
             feeder = Feeder(queue, config.batch.batch_size)
             stop.wakes(feeder.close)
             first = threading.Thread(
@@ -174,7 +178,7 @@ class ActorNode:
         self._host.run(self._act, _ACTOR_GRACE_SECONDS)
 
     def _act(self, stop: Stop) -> None:
-        agent = actor_critic.build(self._config, self._spec)  # whose acts compile once
+        agent = agents.build(self._config, self._spec)  # whose acts compile once
 
         def live(restarts: int, heartbeat: Heartbeat) -> None:
             self._live(agent, stop, restarts, heartbeat)
@@ -188,7 +192,7 @@ class ActorNode:
         """One life: its writer, its environment, and nothing of the lives before."""
         config = self._config
         parameters = LearnersParameters(self._learner, _structure(agent), stop)
-        queue = reverb.connect(self._queue.resolve(), self._item)
+        queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
         with stop.closing(queue.close):
             with heartbeat.waiting():
                 updates, _ = parameters.latest()

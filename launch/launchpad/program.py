@@ -33,7 +33,7 @@ from launchpad.launch.run_locally import run_locally
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from stac import config as configuration
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.config import Config
 from stac.environments import make
 from stac.launch import flags as command_line
@@ -95,14 +95,20 @@ def build(
       ConfigError: environment and network do not fit.
     """
     spec = make.spec(config)
-    agent = actor_critic.build(config, spec)
+    agent = agents.build(config, spec)
     core_state = jax.eval_shape(lambda: agent.initial_core_state(1))
     item = experience.spec(spec, config.batch, core_state)
     program = lp.Program("stac")
     address = lp.Address("reverb")
     # Not lp.ReverbNode: it loads TensorFlow into the parent and never stops its server.
-    capacity = configuration.queue_capacity(config)
-    queue = lp.PyClassNode(nodes.QueueNode, queue_host, item, capacity, address)
+    queue = lp.PyClassNode(
+        nodes.QueueNode,
+        queue_host,
+        agent.buffer,
+        item,
+        configuration.queue_capacity(config),
+        address,
+    )
     address.assign(queue)
     program.add_node(queue, label=nodes.QUEUE)
     learner = program.add_node(

@@ -60,7 +60,9 @@ def open_learner(
     """
     path = pathlib.Path(path)
     with contextlib.ExitStack() as stack:
-        progress = terminal.Terminal(config.total_frames)
+        progress = terminal.Terminal(
+            config.total_frames, shown=learner_devices.agent.watched.shown
+        )
         progress.status("building the learner")
         logger = _logger(config, path, progress)
         stack.callback(logger.close)

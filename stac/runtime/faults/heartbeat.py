@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from stac.runtime.faults.lines import say
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 
 TICK_SECONDS = 1.0  # between two looks of a watch
 STARTING_SECONDS = 600.0  # building environments and a first unroll may take this long

@@ -19,7 +19,7 @@ from stac.runtime.faults import heartbeat
 from stac.runtime.faults.heartbeat import Heartbeat, Silent, Watch
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a new actor starts
 QUIET_SECONDS = 60.0  # of work without a failure make the next pause the first again

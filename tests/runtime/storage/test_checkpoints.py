@@ -14,8 +14,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from stac.config import ConfigError
+from stac.learning.update import State as LearnerState
 from stac.runtime.storage import checkpoints, leaves
-from stac.types import LearnerState
 
 Empty = collections.namedtuple("Empty", [])
 RmsState = collections.namedtuple("RmsState", ["nu"])
