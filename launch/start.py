@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-from stac import probe
+from stac import children
 from stac.config import Config
 
 _RUNTIMES = {
@@ -50,4 +50,4 @@ def has_accelerator() -> bool:
     plugins = ("jax_plugins", "libtpu")
     if not any(importlib.util.find_spec(name) for name in plugins):
         return False
-    return probe.ask(_PROBE, _PROBE_SECONDS) not in (None, "", "cpu")
+    return children.ask(_PROBE, _PROBE_SECONDS) not in (None, "", "cpu")

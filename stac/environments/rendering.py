@@ -17,7 +17,7 @@ import threading
 import types
 from collections.abc import Iterator
 
-from stac import config, probe
+from stac import children, config
 
 BACKENDS = ("egl", "osmesa")  # in this order; neither needs a display
 CURE = (
@@ -74,7 +74,7 @@ def works(name: str) -> bool:
     """Whether a process with MUJOCO_GL=name draws a picture."""
     # dm_control sets the other one by MUJOCO_GL.
     variables = {_VARIABLE: name, "PYOPENGL_PLATFORM": None}
-    return probe.ask(_TRIAL, _TRIAL_SECONDS, variables) is not None
+    return children.ask(_TRIAL, _TRIAL_SECONDS, variables) is not None
 
 
 @contextlib.contextmanager
