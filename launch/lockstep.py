@@ -129,8 +129,9 @@ class Turns:
             state = (self._turn, self._updates, totals, waiting)
             taken = {"turns": snapshots.pack(self._what(), state)}
             for index, one in enumerate(self._actors):
-                if one is not None:
-                    taken[f"actor_{index}"] = one.actor.snapshot()
+                snapshot = one.actor.snapshot() if one is not None else None
+                if snapshot is not None:  # else it failed, or takes no snapshots
+                    taken[f"actor_{index}"] = snapshot
             return taken
         finally:
             self._busy.release()
@@ -156,7 +157,11 @@ class Turns:
         for index, one in enumerate(self._actors):
             if one is not None and f"actor_{index}" in saved:
                 one.actor.restore(saved[f"actor_{index}"])
-            elif one is not None:  # it had failed: who takes its place is built anew
+            elif one is not None and not hasattr(one.environment, "snapshot"):
+                if index == 0:  # so it is for all
+                    task = self._config.environment.task
+                    supervision.say(f"episodes begin anew: {task} takes no snapshots")
+            elif one is not None:  # it had failed: another is built in its turn
                 one.environment.close()
                 self._actors[index] = None
         self._turn, self._updates = turn, updates
