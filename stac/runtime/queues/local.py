@@ -1,53 +1,23 @@
-"""The queue between actors and learner: first in, first out, and bounded.
-
-Actors hand in `Experience` of E trajectories at a time, the learner takes B at a time.
-A full queue makes actors wait, an empty one the learner; `close` wakes both sides with
-`Closed`. What is in a queue is disposable: it is counted and no part of a checkpoint,
-but in lockstep.
-"""
+"""A TrajectoryQueue within one process."""
 
 from __future__ import annotations
 
 import collections
 import threading
-from typing import Protocol
 
 import jax
 import numpy as np
 
+from stac.runtime.queues.base import Closed
 from stac.types import Experience
 
 
-class Closed(Exception):
-    """The run is ending: nothing more goes through here."""
-
-
-class TrajectoryQueue(Protocol):
-    """What actors and learner know of a queue, wherever it lives."""
-
-    def put(self, experience: Experience) -> None:
-        """Hands in E trajectories, leaves [E, ...]; waits while full; or Closed."""
-        ...
-
-    def get(self, count: int) -> Experience:
-        """Takes the oldest `count`, numpy [count, ...]; waits for them; or Closed."""
-        ...
-
-    def size(self) -> int:
-        """Trajectories that wait to be taken, or did when it was closed."""
-        ...
-
-    def close(self) -> None:
-        """Wakes whoever waits, on both sides; may be called twice."""
-        ...
-
-
 class LocalQueue:
-    """A TrajectoryQueue within one process, bounded in trajectories.
+    """Holds at most `capacity` trajectories.
 
-    It keeps what was put as slices of the caller's arrays, so the arrays must not be
-    written to afterwards. A `get` that meets exactly what one `put` handed in copies
-    nothing; otherwise it copies once, field by field.
+    It keeps slices of the arrays that were put, so they must not be written to
+    afterwards. A `get` of exactly the trajectories of one `put` copies nothing; any
+    other copies once, field by field.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -60,7 +30,7 @@ class LocalQueue:
         self._has_data = threading.Condition(lock)
 
     def put(self, experience: Experience) -> None:
-        """See TrajectoryQueue; more than there is room for goes in piece by piece."""
+        """See TrajectoryQueue; trajectories go in as soon as there is room for some."""
         total = _count(experience)
         start = 0
         while start < total:
@@ -94,7 +64,7 @@ class LocalQueue:
         return self._size
 
     def content(self) -> list[Experience]:
-        """All that waits, the oldest first, as it was handed in."""
+        """The trajectories that wait, the oldest first, in the pieces they came in."""
         with self._has_data:
             return list(self._slices)
 

@@ -1,30 +1,15 @@
-"""How parameters get from the learner to the actors: the newest only, never a backlog.
-
-The learner publishes after every update; an actor reads the newest before each unroll.
-"""
+"""A ParameterSource within one process."""
 
 from __future__ import annotations
 
 import threading
-from typing import Protocol
 
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 from stac.types import Params
 
 
-class ParameterSource(Protocol):
-    """What an actor knows of the learner."""
-
-    def latest(self) -> tuple[int, Params]:
-        """Returns (updates behind the parameters, the part of theta actors need).
-
-        Waits until something was published. Raises Closed when the run ends.
-        """
-        ...
-
-
 class ParameterStore:
-    """A ParameterSource within one process.
+    """Holds the newest parameters.
 
     Readers share the published arrays (numpy), so nobody may write to them.
     """

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from stac.runtime.queues import feeder, local
+from stac.runtime.queues import base, feeder, local
 from tests.runtime.experiences import SOON, WAIT, Doing, numbered
 
 
@@ -41,7 +41,7 @@ def until(condition):
 
 
 def pause():
-    """Time enough for a thread to do what it is not to do."""
+    """Leaves a thread the time to go too far."""
     threading.Event().wait(SOON)
 
 
@@ -77,7 +77,7 @@ def test_it_is_not_ready_while_the_queue_is_short():
     feed.close()
 
 
-def test_what_the_queue_raises_is_raised_to_the_learner():
+def test_an_error_of_the_queue_is_raised_to_the_learner():
     feed = feeder.Feeder(Endless(limit=0), batch_size=2)
     for _ in range(2):
         with pytest.raises(OSError, match="the queue broke"):
@@ -92,14 +92,14 @@ def test_close_wakes_the_learner_closes_the_queue_and_ends_the_thread():
     waiting = Doing(feed.next)
     assert waiting.waits()
     feed.close()
-    with pytest.raises(local.Closed):
+    with pytest.raises(base.Closed):
         waiting.result()
-    with pytest.raises(local.Closed):
+    with pytest.raises(base.Closed):
         queue.put(numbered(range(1)))
     assert threading.active_count() == before
 
 
-def test_what_waited_when_it_was_closed_is_counted_once():
+def test_trajectories_that_waited_at_the_close_are_counted_once():
     queue = local.LocalQueue(capacity=8)
     feed = feeder.Feeder(queue, batch_size=2)
     queue.put(numbered(range(7)))

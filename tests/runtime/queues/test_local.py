@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from stac.runtime.queues import local
+from stac.runtime.queues import base, local
 from tests.runtime.experiences import Doing, numbered
 
 
@@ -76,7 +76,7 @@ def test_actors_that_put_at_once_lose_nothing_and_keep_their_own_order():
 
 
 @pytest.mark.parametrize("side", ["put", "get"])
-def test_close_wakes_who_waits(side):
+def test_close_wakes_a_waiting_side(side):
     queue = local.LocalQueue(capacity=2)
     if side == "put":
         queue.put(numbered(range(2)))
@@ -85,7 +85,7 @@ def test_close_wakes_who_waits(side):
         waiting = Doing(queue.get, 2)
     assert waiting.waits()
     queue.close()
-    with pytest.raises(local.Closed):
+    with pytest.raises(base.Closed):
         waiting.result()
 
 
@@ -94,9 +94,9 @@ def test_a_closed_queue_takes_and_gives_nothing():
     queue.put(numbered(range(2)))
     queue.close()
     queue.close()
-    with pytest.raises(local.Closed):
+    with pytest.raises(base.Closed):
         queue.put(numbered(range(1)))
-    with pytest.raises(local.Closed):
+    with pytest.raises(base.Closed):
         queue.get(1)
 
 

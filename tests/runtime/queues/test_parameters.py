@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stac.runtime.queues import local, parameters
+from stac.runtime.queues import base, parameters
 from tests.runtime.experiences import Doing
 
 
@@ -29,8 +29,8 @@ def test_close_wakes_readers_and_refuses_later_ones():
     reader = Doing(store.latest)
     assert reader.waits()
     store.close()
-    with pytest.raises(local.Closed):
+    with pytest.raises(base.Closed):
         reader.result()
     store.publish(1, "theta")
-    with pytest.raises(local.Closed):
+    with pytest.raises(base.Closed):
         store.latest()
