@@ -1,7 +1,7 @@
-"""State of what acts, as bytes: what they are of is read before they are.
+"""Snapshots of actors and environments as bytes.
 
-The state itself is pickled, and reading a pickle runs what it says: a snapshot is
-trusted as code is.
+Each begins with a line, its title, that says what it holds; then come a checksum and
+the pickled state. Reading a pickle runs code from it, so read only trusted snapshots.
 """
 
 from __future__ import annotations
@@ -10,34 +10,35 @@ import pickle
 import zlib
 from typing import Any
 
-# Another number where what is packed anywhere has changed its meaning.
-FORMAT = 1
+# To be raised when the meaning of any packed state changes.
+FORMAT = 2
 
 
-def pack(what: str, state: Any) -> bytes:
-    """Pickles a state under one line that says what it is of."""
+def pack(title: str, state: Any) -> bytes:
+    """Pickles a state under a title of one line."""
     body = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
-    return f"{_title(what)}\n{zlib.crc32(body):08x}\n".encode() + body
+    return f"{_first_line(title)}\n{zlib.crc32(body):08x}\n".encode() + body
 
 
-def unpack(what: str, snapshot: bytes) -> Any:
-    """The state that was packed as `what`.
+def unpack(title: str, snapshot: bytes) -> Any:
+    """Returns the state that was packed under the same title.
 
     Raises:
-      ValueError: it is of something else, of another version, or damaged; one line.
+      ValueError: in one line: the title or the format differs, or it is damaged.
     """
-    title, _, rest = snapshot.partition(b"\n")
-    if title != _title(what).encode():
-        found = title[:200].decode(errors="replace")
-        raise ValueError(f"a snapshot of {_title(what)!r} is needed, not of {found!r}")
+    expected = _first_line(title)
+    line, _, rest = snapshot.partition(b"\n")
+    if line != expected.encode():
+        other = line[:200].decode(errors="replace")
+        raise ValueError(f"a snapshot of {expected!r} is needed, not of {other!r}")
     checksum, _, body = rest.partition(b"\n")
     if checksum != f"{zlib.crc32(body):08x}".encode():
-        raise ValueError(f"the snapshot of {_title(what)!r} is damaged")
+        raise ValueError(f"the snapshot of {expected!r} is damaged")
     return load(body)
 
 
 def load(body: bytes) -> Any:
-    """What was pickled.
+    """Unpickles a state.
 
     Raises:
       ValueError: it cannot be read, for whatever reason; one line.
@@ -49,5 +50,5 @@ def load(body: bytes) -> Any:
         raise ValueError(f"the snapshot cannot be read: {reason}") from error
 
 
-def _title(what: str) -> str:
-    return f"{what} (format {FORMAT})"
+def _first_line(title: str) -> str:
+    return f"{title} (format {FORMAT})"

@@ -63,7 +63,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "ml_collections": ("stac.launch",),
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
-    "reverb": ("stac.runtime.queues.reverb", "stac.launch.launchpad.program"),
+    "reverb": ("stac.runtime.queues.reverb",),
     "tensorboardX": ("stac.runtime.logs.loggers",),
     "tensorflow": ("stac.runtime.queues.reverb",),  # Reverb's tensors
     # Parts of what is allowed everywhere or of the standard library.

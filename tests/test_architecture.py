@@ -108,7 +108,7 @@ def test_a_file_without_a_docstring_is_found(tmp_path: pathlib.Path) -> None:
         ("stac/runtime/x.py", "import time\nfrom stac.agents.base import Agent"),
         (
             "launch/launchpad/program.py",
-            "import launchpad\nimport reverb\nfrom stac import agents",
+            "import launchpad\nfrom stac import agents",
         ),
         ("launch/x.py", "import os\ndef f():\n    os.environ['A'] = '1'"),
     ],

@@ -23,12 +23,12 @@ from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch.launchpad.hosts import Host
 from stac.runtime import actor, assembly, devices
+from stac.runtime.experience import Spec
 from stac.runtime.faults.pulse import Pulse
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
 from stac.runtime.queues import reverb
 from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.local import Closed
-from stac.runtime.queues.reverb_items import Template
 from stac.types import Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
@@ -44,7 +44,7 @@ class Queue:
     """Holds the trajectories."""
 
     def __init__(
-        self, host: Host, item: Template, capacity: int, address: lp.Address
+        self, host: Host, item: Spec, capacity: int, address: lp.Address
     ) -> None:
         self._host, self._item, self._capacity = host, item, capacity
         self._address = address
@@ -66,7 +66,7 @@ class Learner:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Template,
+        item: Spec,
         queue: lp.Address,
         workdir: str,
     ) -> None:
@@ -124,7 +124,7 @@ class Actor:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Template,
+        item: Spec,
         queue: lp.Address,
         learner: Any,  # a Courier client of Learner
         index: int,

@@ -37,8 +37,8 @@ from stac.config import Config
 from stac.environments import make
 from stac.launch import flags as command_line
 from stac.launch.launchpad import hosts, nodes, processes, supervisor
+from stac.runtime import experience
 from stac.runtime.faults import lines, shutdown
-from stac.runtime.queues import reverb
 from stac.runtime.storage import workdir as workdir_
 
 # The learner's own grace and time for its last save, the longest there may be, which
@@ -95,7 +95,7 @@ def build(
     spec = make.spec(config)
     agent = actor_critic.build(config, spec)
     core_state = jax.eval_shape(lambda: agent.initial_core_state(1))
-    item = reverb.template(spec, config.batch, core_state)
+    item = experience.spec(spec, config.batch, core_state)
     program = lp.Program("stac")
     address = lp.Address("reverb")
     # Not lp.ReverbNode: it loads TensorFlow into the parent and never stops its server.

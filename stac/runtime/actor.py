@@ -1,15 +1,15 @@
-"""The actor: steps E environments with the policy and cuts what happens into rows.
+"""The actor: steps E environments with the policy and cuts the steps into trajectories.
 
-`stac.types` draws what a row holds. One unroll makes `period = n - overlap` steps:
+`stac.types` draws the rows of a trajectory. One unroll makes `n - overlap` steps:
 
     overlap 0    x_0 .. x_{n-1} | x_n .. x_{2n-1}      no row is shared, and the
                  transition from x_{n-1} to x_n is in no trajectory
     overlap 2    x_0 .. x_{n-1}                        two rows, and the column
                        x_{n-2} .. x_{2n-3}             between them, are shared
 
-An action for the last row is chosen when the next unroll begins, with its parameters.
-Shared columns keep actions of older ones: the report's `parameter_version`, and so the
-`lag` that is logged, is of the columns that are not shared.
+The action for the last row is chosen when the next unroll begins, with the parameters
+of that unroll. Shared columns keep actions of older parameters: `parameter_version` in
+the report, and so the `lag` in the logs, is about the columns that are not shared.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from stac import snapshots
 from stac.agents import base
 from stac.config import BatchConfig
 from stac.environments.base import BatchedEnvironment
+from stac.runtime import experience
 from stac.runtime.faults.pulse import Pulse
 from stac.runtime.logs import episodes
-from stac.runtime.queues.local import Closed, TrajectoryQueue
-from stac.runtime.queues.parameters import ParameterSource
+from stac.runtime.queues.base import Closed, ParameterSource, TrajectoryQueue
 from stac.types import (
     ActorOutput,
     CoreState,
@@ -43,7 +43,7 @@ from stac.types import (
 # Actors of one process share one compiled program: the first to come compiles it.
 _COMPILING = threading.Lock()
 
-# What an actor knows between two unrolls, besides what it was built from.
+# Attributes that hold all that changes from one unroll to the next.
 _STATE = "_key _steps _core_state _timestep _cores _previous _episodes".split()
 
 
@@ -60,23 +60,26 @@ class Actor:
         batch: BatchConfig,
         seed: int,
         index: int,
-        device: jax.Device | None = None,  # None: the CPU
+        device: jax.Device | None = None,  # None: `acting_device()`
     ) -> None:
         self._environment = environment
         self._batch = batch
         self._index = index
-        self._device = device or jax.local_devices(backend="cpu")[0]
-        self.pulse = Pulse()  # that nobody watches; `run` is given one
+        self._device = device or acting_device()
+        self.pulse = Pulse()  # nobody watches this one; `run` gets another
         self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
-        self._key = _key(seed, index)
+        with jax.default_device(self._device):
+            key = jax.random.fold_in(jax.random.PRNGKey(seed), index)
+        self._key = np.asarray(key)
         self._steps = 0
         self._episodes = episodes.Episodes(
             environment.num_envs, environment.spec.staggered
         )
-        core_state = agent.initial_core_state(environment.num_envs)
-        self._core_state = jax.device_put(_to_numpy(core_state), self._device)
+        core_state = _to_numpy(agent.initial_core_state(environment.num_envs))
+        self._core_state = jax.device_put(core_state, self._device)
+        self._spec = experience.spec(environment.spec, batch, core_state)
         self._timestep: Timestep | None = None
-        self._cores: list[CoreState] = []  # before acting, of the rows kept
+        self._cores: list[CoreState] = []  # of the rows kept, each before acting
         self._previous: Trajectory | None = None
 
     def run(
@@ -90,11 +93,11 @@ class Actor:
         try:
             while True:
                 with self.pulse.waiting():
-                    newest = parameters.latest()
-                experience = self.unroll(*newest)
+                    version, params = parameters.latest()
+                unrolled = self.unroll(version, params)
                 self.pulse.starting = False
                 with self.pulse.waiting():
-                    queue.put(experience)
+                    queue.put(unrolled)
         except Closed:
             return
 
@@ -102,48 +105,52 @@ class Actor:
         """Steps `period` times (n - 1 at first) and returns E trajectories of n rows.
 
         Args:
-          version: updates behind `params`, for the report: the newest rows' alone.
-          params: what `agent.actor_params` gave.
+          version: updates behind `params`, for the report.
+          params: the result of `agent.actor_params`.
 
         Returns:
           Fresh numpy arrays, leaves [E, ...]; the actor never writes to them again. In
           the report, episodes that ended in rows of the trajectory before are left out.
         """
         params = jax.device_put(params, self._device)
-        trajectory, report = self._empty(version)
+        trajectory, report = self._blank(version)
         kept = self._keep(trajectory, report)
         for row in range(kept, self._batch.unroll_length):
             output, timestep = self._step(params)
             if row > 0:
-                _write_column(trajectory, row - 1, output, timestep)
+                _write_transition(trajectory, row - 1, output, timestep)
             self._write_row(trajectory, report, row, timestep)
         return self._finish(trajectory, report)
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> bytes | None:
         """Everything that decides the unrolls to come, the environment included.
 
-        Between two unrolls, before the first too, from any thread. Taking it changes
-        nothing.
+        To be called between two unrolls, or before the first, from any thread; it
+        changes nothing. None where the environment takes no snapshots.
         """
+        if not hasattr(self._environment, "snapshot"):
+            return None
         state = {name: getattr(self, name) for name in _STATE}
         state |= {name: _to_numpy(state[name]) for name in ("_core_state", "_cores")}
-        return snapshots.pack(self._what(), (state, self._environment.snapshot()))
+        return snapshots.pack(self._title(), (state, self._environment.snapshot()))
 
     def restore(self, snapshot: bytes) -> None:
-        """Goes on from there: unrolls are the same, bit for bit, whatever the seed.
+        """Continues from a snapshot: the same unrolls, bit for bit, whatever the seed.
 
-        For an actor that has not unrolled yet, of the same configuration. A snapshot is
-        trusted as code is (stac.snapshots).
+        For an actor that has not unrolled yet, of the same configuration. Reading a
+        snapshot runs code from it (stac.snapshots).
 
         Raises:
-          ValueError: this is no snapshot of such an actor, in one line; it and its
-            environment are still as they were built.
+          ValueError: this is no snapshot of such an actor, in one line; the actor and
+            its environment are still as they were built.
         """
-        state, environment = snapshots.unpack(self._what(), snapshot)
+        state, environment = snapshots.unpack(self._title(), snapshot)
+        if not hasattr(self._environment, "restore"):
+            raise ValueError("the environment takes no snapshots")
         self._environment.restore(environment)
         vars(self).update(state)
 
-    def _what(self) -> str:
+    def _title(self) -> str:
         envs, rows = self._environment.num_envs, self._batch.unroll_length
         core = jax.tree.map(np.shape, self._core_state)
         return (
@@ -152,10 +159,10 @@ class Actor:
         )
 
     def _step(self, params: Params) -> tuple[ActorOutput, Timestep]:
-        """Acts on the newest row, steps, and remembers the row that came of it."""
+        """Acts on the newest row and steps to the next."""
         assert self._timestep is not None
-        seen = self._timestep
-        arguments = (seen.observation, seen.first, self._core_state)
+        observation, first = self._timestep.observation, self._timestep.first
+        arguments = (observation, first, self._core_state)
         step = np.uint32(self._steps % 2**32)
         with self.pulse.waiting():
             if self._steps == 0:
@@ -177,15 +184,14 @@ class Actor:
             return 1
         if self._previous is None:
             return 0
-        kept = self._batch.overlap
-        period = self._batch.period
-        for field in ("observation", "first"):
-            rows = getattr(self._previous, field)
-            getattr(trajectory, field)[:, :kept] = rows[:, period:]
-        for field in ("action", "behaviour_log_prob", "reward", "discount"):
-            columns = getattr(self._previous, field)
-            getattr(trajectory, field)[:, : kept - 1] = columns[:, period:]
-        return kept
+        overlap, period = self._spec.overlap, self._spec.period
+        for name in experience.ROWS:
+            rows = getattr(self._previous, name)
+            getattr(trajectory, name)[:, :overlap] = rows[:, period:]
+        for name in experience.TRANSITIONS:
+            columns = getattr(self._previous, name)
+            getattr(trajectory, name)[:, : overlap - 1] = columns[:, period:]
+        return overlap
 
     def _write_row(
         self, trajectory: Trajectory, report: Report, row: int, timestep: Timestep
@@ -198,40 +204,23 @@ class Actor:
         self._cores.append(self._core_state)
 
     def _finish(self, trajectory: Trajectory, report: Report) -> Experience:
-        """Adds row 0's core state and keeps what the next trajectory shares."""
+        """Adds row 0's core state and keeps the rows that the next one shares."""
         core_state = _to_numpy(self._cores[0])
         self._cores = self._cores[self._batch.period :]
         self._previous = trajectory if self._batch.overlap else None
         return Experience(trajectory._replace(core_state=core_state), report)
 
-    def _empty(self, version: int) -> tuple[Trajectory, Report]:
-        """Arrays to fill in."""
-        envs, rows = self._environment.num_envs, self._batch.unroll_length
-        columns = (envs, rows - 1)
-        spec = self._environment.spec
-        action = (spec.num_actions,) if spec.continuous else ()
-        action_dtype = np.float32 if spec.continuous else np.int32
-        trajectory = Trajectory(
-            observation=np.empty(
-                (envs, rows, *spec.observation_shape), spec.observation_dtype
-            ),
-            first=np.empty((envs, rows), bool),
-            action=np.empty((*columns, *action), action_dtype),
-            behaviour_log_prob=np.empty(columns, np.float32),
-            reward=np.empty(columns, np.float32),
-            discount=np.empty(columns, np.float32),
-            core_state=(),
-        )
-        report = Report(
-            episode_return=np.full((envs, rows), np.nan, np.float32),
-            episode_length=np.zeros((envs, rows), np.int32),
-            parameter_version=np.full(envs, version, np.int32),
-            actor=np.full(envs, self._index, np.int32),
-        )
-        return trajectory, report
+    def _blank(self, version: int) -> Experience:
+        """Arrays to fill in, and a report without episodes."""
+        blank = experience.empty(self._spec, self._environment.num_envs)
+        blank.report.episode_return[:] = np.nan
+        blank.report.episode_length[:] = 0
+        blank.report.parameter_version[:] = version
+        blank.report.actor[:] = self._index
+        return blank
 
 
-def _write_column(
+def _write_transition(
     trajectory: Trajectory, column: int, output: ActorOutput, timestep: Timestep
 ) -> None:
     """The transition into `timestep`."""
@@ -243,7 +232,7 @@ def _write_column(
 
 @functools.lru_cache(maxsize=8)
 def _compiled(act: Callable[..., Any]) -> Callable[..., Any]:
-    """`act` with the key of a step, jitted once for all actors of a process."""
+    """Jits `act` with the key of a step, once for all actors of a process."""
 
     def act_at(params, key, step, observation, first, core_state):  # type: ignore[no-untyped-def]
         key = jax.random.fold_in(key, step)
@@ -259,16 +248,21 @@ def stream(seed: int, index: int, updates: int, restarts: int = 0) -> int:
       seed: of the run.
       index: of the actor.
       updates: at which the actor starts, so that a continued run sees new episodes.
-      restarts: of the actor so far, so that another one does not fail as it did.
+      restarts: of the actor so far, so that it does not fail again in the same way.
     """
     entropy = [seed, index, updates, restarts]
     words = np.random.SeedSequence(entropy).generate_state(1)
     return int(words[0] >> 1)
 
 
-def _key(seed: int, index: int) -> np.ndarray:
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return np.asarray(jax.random.fold_in(jax.random.PRNGKey(seed), index))
+def acting_device(
+    local_devices: Callable[..., list[jax.Device]] = jax.local_devices,
+) -> jax.Device:
+    """The CPU; or another local device where JAX has no CPU (JAX_PLATFORMS=cuda)."""
+    try:
+        return local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return local_devices()[-1]
 
 
 def _to_numpy(tree: CoreState) -> CoreState:

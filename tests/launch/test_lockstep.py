@@ -10,6 +10,7 @@ import pytest
 
 from stac.config import BatchConfig
 from stac.configs import atari, catch, control, realworld
+from stac.environments import catch as games
 from stac.launch import lockstep, threads
 from stac.runtime import assembly
 from stac.runtime.faults import shutdown, supervision
@@ -116,6 +117,27 @@ def test_k_updates_and_k_after_a_resume_are_2k_updates_bit_for_bit(domain, tmp_p
         "actor_1's games",
     }
     assert (whole.counters["episodes"] > 0) == (domain == "catch")  # others are long
+
+
+def test_a_run_of_environments_without_snapshots_goes_on_with_new_episodes(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delattr(games.Catch, "snapshot")
+    monkeypatch.delattr(games.Catch, "restore")
+    config = small(catch.config(agent="impala"))
+    assert run(config, tmp_path, UPDATES).acting.keys() == {"turns"}
+    assert "anew" not in capsys.readouterr().err
+    built = []
+
+    def part(learner, turns, stop):
+        assert all(turns._actors), "none counts as failed"
+        built.extend(turns._actors)
+        learner.run(Few(turns, UPDATES), stop)
+
+    assert run(config, tmp_path, 0, part).step == 2 * UPDATES
+    line = "episodes begin anew: features takes no snapshots"
+    assert capsys.readouterr().err.count(line) == 1
+    assert len(built) == 2
 
 
 def test_restarts_before_the_cut_are_part_of_what_goes_on(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stac.runtime.queues.reverb_items import Template
+from stac.runtime.experience import Spec
 from stac.types import Experience, Report, Trajectory
 
 WAIT = 5.0  # seconds after which a test calls something stuck
@@ -82,9 +82,9 @@ def overlapping(
     return [put(number) for number in range(puts)]
 
 
-def like(experience: Experience, overlap: int = 0) -> Template:
-    """What one trajectory of it looks like."""
-    return Template(
+def like(experience: Experience, overlap: int = 0) -> Spec:
+    """The shape of one trajectory of an experience."""
+    return Spec(
         jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), experience
         ),

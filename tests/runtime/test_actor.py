@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from stac.config import BatchConfig
-from stac.runtime import actor
+from stac.runtime import actor, experience
 from stac.runtime.faults import pulse
 from stac.runtime.queues import local, parameters
-from tests.runtime import fakes
+from tests.runtime import experiences, fakes
 from tests.runtime.experiences import Doing
 
 ENVS = 3
@@ -43,6 +43,16 @@ def rows(overlap, unroll):
 def test_an_unroll_makes_period_steps_and_the_first_one_fills_all_rows(played):
     overlap, environment, _ = played
     assert len(environment.actions) == 4 + (UNROLLS - 1) * (5 - overlap)
+
+
+@pytest.mark.parametrize("overlap", BATCH)
+def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
+    environment, agent = fakes.Counting(ENVS), fakes.following_agent()
+    batch = BATCH[overlap]
+    unrolled = actor.Actor(agent, environment, batch, 1, 0).unroll(0, offset(0))
+    spec = experience.spec(environment.spec, batch, agent.initial_core_state(7))
+    assert spec == experiences.like(unrolled, overlap)
+    assert (spec.rows, spec.period) == (batch.unroll_length, batch.period)
 
 
 def test_rows_hold_the_observations_in_order_and_say_which_are_first(played):

@@ -1,4 +1,4 @@
-"""An actor that is restored: k unrolls, and k more elsewhere, are 2k unrolls."""
+"""Restoring an actor: k unrolls, and k more of another actor, are 2k unrolls."""
 
 from __future__ import annotations
 
@@ -53,17 +53,19 @@ def learnt(environments, lstm_size: int) -> tuple[base.Agent, list[Any]]:
 def built(environments, seed: int = 1, lstm_size: int = 4, overlap: int = 3):
     environment = environments(seed)
     agent, params = learnt(catches if environments is catches else moves, lstm_size)
-    made = actor.Actor(agent, environment, BATCH[overlap], seed, index=2)
-    return environment, made, params
+    acting = actor.Actor(agent, environment, BATCH[overlap], seed, index=2)
+    return environment, acting, params
 
 
-def unrolls(made: actor.Actor, params: list[Any], versions: range) -> list[Experience]:
-    return [made.unroll(version, params[version]) for version in versions]
+def unrolls(
+    acting: actor.Actor, params: list[Any], versions: range
+) -> list[Experience]:
+    return [acting.unroll(version, params[version]) for version in versions]
 
 
-def assert_equal(one: Any, other: Any) -> None:
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for leaf, twin in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+def assert_equal(left: Any, right: Any) -> None:
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    for leaf, twin in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
         assert (leaf.dtype, leaf.shape) == (twin.dtype, twin.shape)
         np.testing.assert_array_equal(leaf, twin)
 
@@ -104,12 +106,11 @@ def test_it_does_not_matter_who_steps_the_environments():
     environment.close()
 
 
-def test_one_that_has_not_acted_yet_has_a_snapshot_too():
+def test_an_actor_that_has_not_acted_yet_has_a_snapshot_too():
     environment, whole, params = built(moves)
     environment_2, second, _ = built(moves, seed=77)
     second.restore(whole.snapshot())
-    pair = [unrolls(one, params, range(3)) for one in (whole, second)]
-    assert_equal(*pair)
+    assert_equal(unrolls(whole, params, range(3)), unrolls(second, params, range(3)))
     environment.close(), environment_2.close()
 
 
@@ -154,9 +155,19 @@ def test_the_number_of_environments_may_not_change():
         pair[1].restore(pair[0].snapshot())
 
 
-def test_what_is_no_snapshot_is_refused_in_one_line():
-    _, made, _ = built(catches)
-    for nonsense in (b"", b"\x00\n\xff\n", made.snapshot()[:-1]):
+def test_bytes_that_are_no_snapshot_are_refused_in_one_line():
+    _, acting, _ = built(catches)
+    for nonsense in (b"", b"\x00\n\xff\n", acting.snapshot()[:-1]):
         with pytest.raises(ValueError, match="snapshot of") as refusal:
-            made.restore(nonsense)
+            acting.restore(nonsense)
         assert "\n" not in str(refusal.value)
+
+
+def test_an_actor_has_no_snapshot_where_its_environment_takes_none():
+    acting, other = (
+        actor.Actor(fakes.following_agent(), environment, BATCH[0], 0, 0)
+        for environment in (fakes.Counting(ENVS), catch.Catch("features", 0, ENVS))
+    )
+    assert acting.snapshot() is None
+    with pytest.raises(ValueError, match="takes no snapshots"):
+        acting.restore(other.snapshot())

@@ -1,16 +1,16 @@
 """A TrajectoryQueue between processes: one Reverb table, first in, first out.
 
 One trajectory is one item of the table (`reverb_items.py`). The table holds `capacity`
-of them and gives each away once; a writer whose items do not fit waits.
-Nothing here waits in Reverb for longer than a second: most of its calls cannot be woken
+items and gives each away once; a writer whose items do not fit waits. Rows that
+trajectories share are sent and stored once; Reverb forgets them when no item refers to
+them and their writer is past them.
+
+No call here waits in Reverb for longer than a second: most of its calls cannot be woken
 from outside, and a thread that is left in one keeps its process from ending well. So a
-reader takes only what it has seen to be there, which holds for one reader alone.
+reader takes only items that it has seen in the table, which works for one reader alone.
 
-Steps that trajectories share are sent to the table and stored in it once; it forgets
-them when they are in no item and their writer is past them. A reader gets items whole.
-
-Reverb imports TensorFlow, several seconds and some hundred megabytes a process. So it
-is imported by the first who needs it, and not with this file.
+Reverb imports TensorFlow, which takes several seconds and some hundred megabytes in a
+process. So it is imported where it is first needed, and not with this file.
 """
 
 from __future__ import annotations
@@ -21,73 +21,31 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from stac.config import BatchConfig
-from stac.environments.base import EnvironmentSpec
+from stac.runtime.experience import Spec
 from stac.runtime.queues import reverb_items
-from stac.runtime.queues.local import Closed
-from stac.runtime.queues.reverb_items import Template
-from stac.types import CoreState, Experience, Report, Trajectory
+from stac.runtime.queues.base import Closed
+from stac.types import Experience
 
 if TYPE_CHECKING:
     import reverb
 
 TABLE = "trajectories"
 _FLUSH_MILLISECONDS = 250  # how late a waiting writer sees that the queue was closed
-_ANSWER_SECONDS = 1  # for the server to say how it is (Reverb takes whole seconds)
+_ANSWER_SECONDS = 1  # for the server to describe its table (Reverb takes whole seconds)
 _ENDING_SECONDS = 2.0  # between the end of the server and that of a client
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.01  # seconds between looks into an empty table
 
 
-def template(
-    spec: EnvironmentSpec, batch: BatchConfig, core_state: CoreState
-) -> Template:
-    """What the actors' trajectories look like.
-
-    Args:
-      spec: of the environment.
-      batch: for n and the overlap.
-      core_state: of the agent for any number of environments: leaves [E, ...].
-    """
-    rows, columns = batch.unroll_length, batch.unroll_length - 1
-    action = (spec.num_actions,) if spec.continuous else ()
-    array: Any = jax.ShapeDtypeStruct
-    experience = Experience(
-        Trajectory(
-            observation=array(
-                (rows, *spec.observation_shape), np.dtype(spec.observation_dtype)
-            ),
-            first=array((rows,), np.bool_),
-            action=array(
-                (columns, *action), np.float32 if spec.continuous else np.int32
-            ),
-            behaviour_log_prob=array((columns,), np.float32),
-            reward=array((columns,), np.float32),
-            discount=array((columns,), np.float32),
-            core_state=jax.tree.map(
-                lambda leaf: array(leaf.shape[1:], leaf.dtype), core_state
-            ),
-        ),
-        Report(
-            episode_return=array((rows,), np.float32),
-            episode_length=array((rows,), np.int32),
-            parameter_version=array((), np.int32),
-            actor=array((), np.int32),
-        ),
-    )
-    return Template(experience, batch.overlap)
-
-
 @contextlib.contextmanager
-def serve(item: Template, capacity: int, port: int | None = None) -> Iterator[str]:
-    """A server with the table, for as long as the block lasts.
+def serve(spec: Spec, capacity: int, port: int | None = None) -> Iterator[str]:
+    """Runs a server with the table for as long as the block lasts.
 
-    It listens on every network interface, and whoever reaches it may read and write.
+    It listens on every network interface, without asking callers who they are.
 
     Args:
-      item: what one item looks like; others are refused. See `template`.
+      spec: the shape of a trajectory; the table refuses others.
       capacity: in trajectories.
       port: None picks a free one.
 
@@ -99,7 +57,7 @@ def serve(item: Template, capacity: int, port: int | None = None) -> Iterator[st
 
     signature = [
         tensorflow.TensorSpec(shape, dtype)
-        for shape, dtype in reverb_items.packing(item).signature()
+        for shape, dtype in reverb_items.Items(spec).signature()
     ]
     table = reverb.Table.queue(TABLE, capacity, signature=signature)
     with tempfile.TemporaryDirectory() as unused:  # else it leaves one behind
@@ -109,14 +67,14 @@ def serve(item: Template, capacity: int, port: int | None = None) -> Iterator[st
             yield f"localhost:{server.port}"
         finally:
             server.stop()
-            del server  # before the interpreter goes, which it would complain about
+            del server  # the interpreter would complain if it went first
 
 
-def connect(address: str, item: Template) -> ReverbQueue:
+def connect(address: str, spec: Spec) -> ReverbQueue:
     """One side of the queue that `serve` holds; the server may come up later."""
     import reverb
 
-    return ReverbQueue(reverb.Client(address), item)
+    return ReverbQueue(reverb.Client(address), spec)
 
 
 class ReverbQueue:
@@ -125,45 +83,46 @@ class ReverbQueue:
     An object belongs to one side: either its `put` is used or its `get`.
     """
 
-    def __init__(self, client: reverb.Client, item: Template) -> None:
+    def __init__(self, client: reverb.Client, spec: Spec) -> None:
         """See `connect`."""
         self._client = client
-        self._packing = reverb_items.packing(item)
+        self._items = reverb_items.Items(spec)
         self._writer: reverb.TrajectoryWriter | None = None
-        self._taken: list[list[np.ndarray]] = []  # of a batch that is not whole yet
+        self._taken: list[list[np.ndarray]] = []  # items of a batch that is not full
         self._closed = threading.Event()
 
     def put(self, experience: Experience) -> None:
         """See TrajectoryQueue; returns when the table has taken all E.
 
-        Where trajectories overlap, all that one object is given must come from one
-        actor, in order and from its first.
+        Where trajectories overlap, one object must be given the trajectories of one
+        actor, all of them and in order.
 
         Raises:
           Closed: this side was closed.
-          ValueError: a leaf does not look like the table's items, or trajectories that
-            overlap are not as many as the time before.
+          ValueError: a leaf does not look like the table's items; or trajectories
+            overlap, and E has changed.
         """
-        with self._ending():
-            writer = self._open_writer(len(experience.report.actor))
-            for step in self._packing.steps(experience):
-                writer.append(step.cells)
-                if step.item:
-                    columns = zip(writer.history, step.item, strict=True)
-                    item = [column[places] for column, places in columns]
-                    writer.create_item(TABLE, 1.0, item)
+        envs = len(experience.report.actor)
+        places = self._items.places(envs)
+        with self._ended_by_close():
+            writer = self._open_writer(envs)
+            for block, own in self._items.steps(experience):
+                writer.append([block, own])
+                if own is not None:
+                    blocks, owns = writer.history
+                    writer.create_item(TABLE, 1.0, [blocks[places], owns[-1]])
             self._flush(writer)
 
     def get(self, count: int) -> Experience:
         """See TrajectoryQueue; `count` may be more than the table holds at a time."""
-        with self._ending():
+        with self._ended_by_close():
             while (missing := count - len(self._taken)) > 0:
                 self._taken += self._sample(min(self._wait_for_items(), missing))
         items, self._taken = self._taken, []
-        return self._packing.join(items)
+        return self._items.join(items)
 
     def size(self) -> int:
-        """Trajectories in the table, and those taken for a batch to come."""
+        """Trajectories in the table, and those taken for a batch that is not full."""
         return self._in_table() + len(self._taken)
 
     def close(self) -> None:
@@ -173,11 +132,11 @@ class ReverbQueue:
             self._writer.close()  # a server that stops waits 5 s for open ones
 
     def _open_writer(self, envs: int) -> reverb.TrajectoryWriter:
-        """The one writer, when the server is up: making one asks the server."""
+        """Returns the writer; waits for the server, which must answer to open one."""
         while self._writer is None:
             self._check()
-            if self._info():
-                kept = self._packing.kept(envs)
+            if self._table():
+                kept = (self._items.history(envs), 1)
                 self._writer = self._client.trajectory_writer(max(kept))
                 for column, steps in enumerate(kept):
                     self._writer.configure(
@@ -197,7 +156,7 @@ class ReverbQueue:
             return
 
     def _wait_for_items(self) -> int:
-        """Trajectories that can be taken without waiting: at least one."""
+        """Waits for an item; returns the number in the table."""
         pause = _FIRST_LOOK
         while not (size := self._in_table()):
             if self._closed.wait(pause):
@@ -207,17 +166,17 @@ class ReverbQueue:
         return size
 
     def _in_table(self) -> int:
-        """Trajectories there; 0 where the server does not answer."""
-        info = self._info()
-        return info.current_size if info else 0
+        """The number of items in the table; 0 where the server does not answer."""
+        table = self._table()
+        return table.current_size if table else 0
 
     def _sample(self, count: int) -> list[list[np.ndarray]]:
-        """Leaves of the oldest `count` items, which must be there: this call waits."""
+        """Takes the oldest `count` items, which must be there: this call waits."""
         samples = self._client.sample(TABLE, count, emit_timesteps=False)
         return [list(sample.data) for sample in samples]
 
-    def _info(self) -> Any | None:
-        """What the server says of the table; None if it says nothing in time."""
+    def _table(self) -> Any | None:
+        """The server's description of the table; None where it does not answer."""
         from reverb import errors
 
         try:
@@ -230,11 +189,14 @@ class ReverbQueue:
             raise Closed
 
     @contextlib.contextmanager
-    def _ending(self) -> Iterator[None]:
-        """A server that ends with the run is no failure: the close is on its way."""
+    def _ended_by_close(self) -> Iterator[None]:
+        """Turns the error of a server that ends with the run into Closed.
+
+        The run may close the server some moments before it closes this side.
+        """
         try:
             yield
-        except RuntimeError as error:  # all that Reverb's client knows
+        except RuntimeError as error:  # Reverb's client has no class of its own
             if self._closed.wait(_ENDING_SECONDS):
                 raise Closed from error
             raise

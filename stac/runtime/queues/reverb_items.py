@@ -1,25 +1,26 @@
-"""How trajectories become items of a Reverb table, and back.
+"""Trajectories as items of a Reverb table: bytes in, trajectories out.
 
-Without overlap (`Whole`) a trajectory is one step of the writer, a leaf a column.
+The writer appends blocks of rows, and an item refers to the blocks it spans. So where
+trajectories overlap, each row is compressed, sent and stored once. For one environment,
+n = 6 and overlap 4, where a trajectory begins every 2 rows:
 
-With overlap (`Shared`) the steps of the writer are blocks of rows, and an item names
-the blocks it spans, so that each row is compressed, sent and stored once. For one
-environment, n = 6 and overlap 4, where a new trajectory begins every 2 rows:
+    put 0   x_0 x_1 | x_2 x_3 | x_4 x_5               3 blocks, and an item of 3
+    put 1             x_2 x_3 | x_4 x_5 | x_6 x_7     1 block,  and an item of 3
 
-    put 0   x_0 x_1 | x_2 x_3 | x_4 x_5               3 steps, and an item of 3
-    put 1             x_2 x_3 | x_4 x_5 | x_6 x_7     1 step,  and an item of 3
+Without overlap an item is one block of n rows.
 
 - A block is gcd(n, period) rows, so that trajectories begin and end between blocks.
 - A row travels with the transition into it: column t with row t + 1 (see `stac.types`).
-  The transition into row 0 is in no trajectory; it is cut off by the reader.
-- Environments take turns, block by block, in one writer, which keeps what one `put`
-  hands in together and in order. An item's blocks are E steps apart in its history.
-- What is an item's own goes beside its last block: the core state, and the report,
-  whose rows are not shared (what an earlier trajectory reported is left out).
-- All of a block's leaves are one cell of bytes: what Reverb takes for an item goes by
-  its columns and chunks, more than by its bytes.
-- A cell is a chunk of its own: chunks are read whole, so in a longer one an item would
-  bring along the rows of its neighbours.
+  The transition into row 0 is in no trajectory: the writer sends filler in its place,
+  and the reader cuts it off.
+- Environments take turns, block by block, in one writer, which keeps the trajectories
+  of one `put` together and in order. An item's blocks are E steps apart in its history.
+- The core state and the report are not shared (an episode is reported once). They
+  travel in a second column, beside the item's last block.
+- All fields of a block are joined to one array of bytes: Reverb's time for an item
+  depends on the number of columns and chunks more than on the number of bytes.
+- Each block is a chunk of its own. Reverb reads whole chunks, so in a longer chunk an
+  item would also carry the rows of its neighbours.
 """
 
 from __future__ import annotations
@@ -27,145 +28,95 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
+from stac.runtime.experience import ROWS, TRANSITIONS, Spec
 from stac.types import CoreState, Experience, Report, Trajectory
 
 Leaf = Any  # np.ndarray or jax.ShapeDtypeStruct
-_INTO_ROWS = ("action", "behaviour_log_prob", "reward", "discount")  # n - 1 of each
-_WITH_ROWS = ("observation", "first", *_INTO_ROWS)
 
 
-class Template(NamedTuple):
-    """What a trajectory looks like, for both sides of the queue and the server."""
+class Items:
+    """Packs trajectories into the steps of a writer, and items into trajectories.
 
-    experience: Experience  # jax.ShapeDtypeStructs without a batch axis
-    overlap: int = 0  # rows shared with the trajectory before
-
-
-class Step(NamedTuple):
-    """What the writer appends at once, and the item that ends with it."""
-
-    cells: list[np.ndarray | None]  # one a column; None: the column has no such step
-    item: list[int | list[int]] | None  # for each column, places in its history; None:
-    # no item ends here
-
-
-class Packing(Protocol):
-    """One side's way to make items and to read them."""
-
-    def signature(self) -> list[tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of an item's columns."""
-        ...
-
-    def kept(self, envs: int) -> list[int]:
-        """For each column, how far back in its history an item may reach."""
-        ...
-
-    def steps(self, experience: Experience) -> Iterator[Step]:
-        """For the writer, all that E trajectories add, leaves [E, ...]."""
-        ...
-
-    def join(self, items: Sequence[Sequence[np.ndarray]]) -> Experience:
-        """What count items held, as fresh arrays [count, ...]."""
-        ...
-
-
-def packing(template: Template) -> Packing:
-    """The one for trajectories that overlap so; of one side, and used by one thread."""
-    return Shared(template) if template.overlap else Whole(template)
-
-
-class Whole:
-    """An item is a trajectory, a column a leaf of it."""
-
-    def __init__(self, template: Template) -> None:
-        self._leaves, self._structure = jax.tree.flatten(template.experience)
-
-    def signature(self) -> list[tuple[tuple[int, ...], np.dtype]]:
-        return [(leaf.shape, leaf.dtype) for leaf in self._leaves]
-
-    def kept(self, envs: int) -> list[int]:
-        return [1] * len(self._leaves)
-
-    def steps(self, experience: Experience) -> Iterator[Step]:
-        leaves = jax.tree.leaves(experience)
-        for env in range(len(leaves[0])):
-            yield Step([leaf[env] for leaf in leaves], [-1] * len(leaves))
-
-    def join(self, items: Sequence[Sequence[np.ndarray]]) -> Experience:
-        leaves = [np.stack(column) for column in zip(*items, strict=True)]
-        return jax.tree.unflatten(self._structure, leaves)
-
-
-class Shared:
-    """An item is blocks of rows, most of them in other items too, and what is its own.
-
-    The writer's side takes it on trust that one actor made what its `steps` are given,
-    in order: rows [:overlap] are rows [period:] of the time before, bit for bit.
+    An object belongs to one side of the queue, and to one thread. The writer's side
+    relies on one actor for all trajectories, in order: rows [:overlap] are, bit for
+    bit, rows [period:] of the time before.
     """
 
-    def __init__(self, template: Template) -> None:
-        like = template.experience
-        self._like = like
-        self._rows = like.trajectory.first.shape[0]
-        self._period = self._rows - template.overlap
-        self._block = math.gcd(self._rows, self._period)
-        self._blocks = self._rows // self._block
-        self._shared = [_with_rows(leaf, self._rows) for leaf in _of_rows(like)]
-        self._own, self._own_structure = jax.tree.flatten(_own(like))
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._block = math.gcd(spec.rows, spec.period)  # rows
+        self._blocks = spec.rows // self._block  # in an item
+        self._shared = [_of_rows(leaf, spec.rows) for leaf in _shared(spec.experience)]
+        self._own, self._own_structure = jax.tree.flatten(_own(spec.experience))
         self._envs: int | None = None  # E; None before the first trajectories
 
     def signature(self) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of an item's two columns: blocks, and the item's own."""
         shared, own = (sum(map(_size, leaves)) for leaves in (self._shared, self._own))
         byte = np.dtype(np.uint8)
         return [((self._blocks, shared // self._blocks), byte), ((own,), byte)]
 
-    def kept(self, envs: int) -> list[int]:
-        # So far back does the first item of a `put` reach when the last one is made.
-        # Making it needs less; but what is dropped before it is sent is sent twice.
-        return [self._blocks * envs, 1]
+    def places(self, envs: int) -> list[int]:
+        """Places of an item's blocks in the writer's history when the item ends."""
+        return list(range(-1 - (self._blocks - 1) * envs, 0, envs))
 
-    def steps(self, experience: Experience) -> Iterator[Step]:
-        """See Packing.
+    def history(self, envs: int) -> int:
+        """The number of blocks that the writer must keep."""
+        if not self._spec.overlap:
+            return 1
+        # From the oldest block of the first item of a `put` to the end of the last
+        # item. Making the items needs fewer, but Reverb sends again what it dropped
+        # before it was sent.
+        return self._blocks * envs
+
+    def steps(
+        self, experience: Experience
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yields all that E trajectories, leaves [E, ...], add to the writer.
+
+        Yields:
+          (a block, None), or (the last block of an item, the item's own): uint8.
 
         Raises:
-          ValueError: a leaf does not look like the template's, or E has changed.
+          ValueError: a leaf does not look like the spec's; or trajectories overlap, and
+            E has changed.
         """
         envs = self._checked(experience)
-        new = self._period if self._envs else self._rows
+        new = self._spec.period if self._envs else self._spec.rows
         self._envs = envs
-        rows = [_last_rows(leaf, new) for leaf in _of_rows(experience)]
-        blocks = _cells(rows, new // self._block)
-        own = _cells(jax.tree.leaves(_own(experience)), 1)
+        rows = [_last_rows(leaf, new) for leaf in _shared(experience)]
+        blocks = _bytes(rows, new // self._block)
+        own = _bytes(jax.tree.leaves(_own(experience)), 1)
         for number in range(blocks.shape[1] - 1):
             for env in range(envs):
-                yield Step([blocks[env, number], None], None)
-        places = list(range(-1 - (self._blocks - 1) * envs, 0, envs))
+                yield blocks[env, number], None
         for env in range(envs):
-            yield Step([blocks[env, -1], own[env, 0]], [places, -1])
+            yield blocks[env, -1], own[env, 0]
 
     def join(self, items: Sequence[Sequence[np.ndarray]]) -> Experience:
+        """Returns the trajectories in `count` items, as fresh arrays [count, ...]."""
         blocks, own = zip(*items, strict=True)
-        leaves = dict(zip(_WITH_ROWS, _leaves(blocks, self._shared), strict=True))
-        for name in _INTO_ROWS:
+        names = (*ROWS, *TRANSITIONS)
+        leaves = dict(zip(names, _leaves(blocks, self._shared), strict=True))
+        for name in TRANSITIONS:
             leaves[name] = leaves[name][:, 1:].copy()
         core_state, report = jax.tree.unflatten(
             self._own_structure, _leaves(own, self._own)
         )
-        trajectory = Trajectory(**leaves, core_state=core_state)
-        return Experience(trajectory, report)
+        return Experience(Trajectory(**leaves, core_state=core_state), report)
 
     def _checked(self, experience: Experience) -> int:
-        """E, of what looks as it should."""
+        """Returns E, if the experience looks as it should."""
         envs = len(experience.report.actor)
-        if self._envs not in (None, envs):
+        if self._spec.overlap and self._envs not in (None, envs):
             raise ValueError(f"{envs} trajectories came after {self._envs} at a time")
         jax.tree_util.tree_map_with_path(
-            functools.partial(_check_leaf, envs), self._like, experience
+            functools.partial(_check_leaf, envs), self._spec.experience, experience
         )
         return envs
 
@@ -180,28 +131,28 @@ def _check_leaf(envs: int, path: Any, like: Leaf, leaf: np.ndarray) -> None:
         )
 
 
-def _of_rows(experience: Experience) -> list[Leaf]:
-    """The leaves that trajectories share."""
-    return [getattr(experience.trajectory, name) for name in _WITH_ROWS]
+def _shared(experience: Experience) -> list[Leaf]:
+    """The leaves whose rows overlapping trajectories share."""
+    return [getattr(experience.trajectory, name) for name in (*ROWS, *TRANSITIONS)]
 
 
 def _own(experience: Experience) -> tuple[CoreState, Report]:
-    """What they do not."""
+    """The leaves that belong to one trajectory alone."""
     return experience.trajectory.core_state, experience.report
 
 
-def _with_rows(leaf: Leaf, rows: int) -> Leaf:
+def _of_rows(leaf: Leaf, rows: int) -> Leaf:
     return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
 
 
 def _last_rows(leaf: np.ndarray, rows: int) -> np.ndarray:
-    """[E, n, ...] or [E, n-1, ...] -> [E, rows, ...]; into row 0 goes anything."""
+    """[E, n, ...] or [E, n-1, ...] -> [E, rows, ...]; filler goes into row 0."""
     if rows > leaf.shape[1]:
         leaf = np.concatenate([leaf[:, :1], leaf], axis=1)
     return leaf[:, -rows:]
 
 
-def _cells(leaves: Sequence[np.ndarray], count: int) -> np.ndarray:
+def _bytes(leaves: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Leaves [E, ...] -> uint8 [E, count, bytes of all leaves]."""
     parts = [
         np.ascontiguousarray(leaf).reshape(len(leaf), count, -1).view(np.uint8)
@@ -210,15 +161,15 @@ def _cells(leaves: Sequence[np.ndarray], count: int) -> np.ndarray:
     return np.concatenate(parts, axis=-1)
 
 
-def _leaves(cells: Sequence[np.ndarray], like: Sequence[Leaf]) -> Iterator[np.ndarray]:
+def _leaves(items: Sequence[np.ndarray], like: Sequence[Leaf]) -> Iterator[np.ndarray]:
     """The inverse: uint8 [count, bytes], or [bytes], of each item -> [items, ...]."""
-    count = cells[0].size // cells[0].shape[-1]
+    count = items[0].size // items[0].shape[-1]
     stop = 0
     for leaf in like:
         start, stop = stop, stop + _size(leaf) // count
-        data = np.stack([cell[..., start:stop] for cell in cells])
-        flat = data.reshape(len(cells), -1).view(leaf.dtype)
-        yield flat.reshape(len(cells), *leaf.shape)
+        data = np.stack([item[..., start:stop] for item in items])
+        flat = data.reshape(len(items), -1).view(leaf.dtype)
+        yield flat.reshape(len(items), *leaf.shape)
 
 
 def _size(leaf: Leaf) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from stac.config import BatchConfig
-from stac.runtime import actor
+from stac.runtime import experience
 from stac.runtime.queues import reverb
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 from stac.types import Experience
 from tests.runtime import experiences, fakes
 
@@ -62,38 +62,27 @@ def rows(tree: Experience, start: int, stop: int) -> Experience:
     ids=["feed-forward", "recurrent"],
 )
 @pytest.mark.parametrize("continuous", [False, True])
-def test_what_went_in_comes_out_bit_for_bit_and_in_order(core_state, continuous):
+def test_trajectories_come_out_bit_for_bit_and_in_order(core_state, continuous):
     spec = fakes.Counting(1).spec._replace(
         observation_shape=(4, 6, 6),
         observation_dtype=np.dtype(np.uint8),
         continuous=continuous,
     )
     batch = BatchConfig(batch_size=1, unroll_length=5)
-    item = reverb.template(spec, batch, core_state)
-    sent = random_bits(item.experience, 12, seed=1)
-    with reverb.serve(item, capacity=12) as address:
-        reader = reverb.connect(address, item)
-        with contextlib.closing(reverb.connect(address, item)) as writer:
+    shape = experience.spec(spec, batch, core_state)
+    sent = random_bits(shape.experience, 12, seed=1)
+    with reverb.serve(shape, capacity=12) as address:
+        reader = reverb.connect(address, shape)
+        with contextlib.closing(reverb.connect(address, shape)) as writer:
             for start, stop in ((0, 3), (3, 4), (4, 12)):
                 writer.put(rows(sent, start, stop))
         for start, stop in ((0, 1), (1, 8), (8, 12)):
             got = reader.get(stop - start)
-            assert jax.tree.structure(got) == jax.tree.structure(item.experience)
+            assert jax.tree.structure(got) == jax.tree.structure(shape.experience)
             assert experiences.bits(got) == experiences.bits(rows(sent, start, stop))
 
 
-def test_the_template_is_what_an_actor_puts():
-    batch = BatchConfig(batch_size=1, unroll_length=5, overlap=3)
-    environment, agent = fakes.Counting(3), fakes.following_agent()
-    acting = actor.Actor(agent, environment, batch, seed=1, index=0)
-    put = acting.unroll(0, {"b": np.float32(0)})
-    core_state = agent.initial_core_state(7)
-    assert reverb.template(environment.spec, batch, core_state) == experiences.like(
-        put, 3
-    )
-
-
-def test_the_size_is_what_waits(address):
+def test_the_size_counts_the_trajectories_that_wait(address):
     writer, reader = side(address), side(address)
     assert reader.size() == 0
     writer.put(experiences.numbered(range(3)))
@@ -102,7 +91,7 @@ def test_the_size_is_what_waits(address):
     assert reader.size() == 1
 
 
-def test_those_taken_for_a_batch_that_is_not_whole_wait_too(address):
+def test_trajectories_taken_for_a_batch_that_is_not_full_count_as_waiting(address):
     writer, reader = side(address), side(address)
     writer.put(experiences.numbered(range(2)))
     batch = experiences.Doing(reader.get, 3)
@@ -150,19 +139,19 @@ def test_a_batch_may_be_more_than_the_table_holds(address):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("waiter", ["a writer", "a reader"])
-def test_close_wakes_who_waits_within_a_second(address, waiter):
+def test_close_wakes_a_waiting_side_within_a_second(address, waiter):
     queue = side(address)
     if waiter == "a writer":
         waiting = experiences.Doing(queue.put, experiences.numbered(range(9)))
     else:
         waiting = experiences.Doing(queue.get, 1)
     assert waiting.waits()
-    asked = time.monotonic()
+    began = time.monotonic()
     queue.close()
     queue.close()
     with pytest.raises(Closed):
         waiting.result()
-    assert time.monotonic() - asked < 1.0
+    assert time.monotonic() - began < 1.0
 
 
 @pytest.mark.faults
@@ -194,7 +183,7 @@ def test_a_server_may_come_up_later():
 
 @pytest.mark.faults
 @pytest.mark.parametrize("waiter", ["a writer", "a reader"])
-def test_who_waits_for_a_server_can_be_closed_too(waiter):
+def test_a_side_that_waits_for_a_server_can_be_closed(waiter):
     queue = side("localhost:1")
     if waiter == "a writer":
         waiting = experiences.Doing(queue.put, experiences.numbered(range(1)))

@@ -18,33 +18,27 @@ from tests.runtime import experiences, fakes
 OVERLAPS = [(8, 6), (5, 4), (5, 3), (8, 2), (12, 3)]
 
 
-class FakeWriter:
-    """Keeps of every column what a writer would, and makes items of it."""
+ENVS = 3
 
-    def __init__(self, packing: reverb_items.Packing, envs: int) -> None:
+
+class FakeWriter:
+    """Keeps as many blocks as a real writer would, and makes items of them."""
+
+    def __init__(self, packing: reverb_items.Items) -> None:
         self._packing = packing
-        self._kept = packing.kept(envs)
-        self.history: list[list[np.ndarray]] = [[] for _ in self._kept]
+        self.history: list[np.ndarray] = []
+        self.blocks = 0  # appended so far
         self.items: list[list[np.ndarray]] = []
-        self.cells: list[int] = [0 for _ in self._kept]
 
     def put(self, experience: Experience) -> None:
-        for step in self._packing.steps(experience):
-            for column, cell in enumerate(step.cells):
-                if cell is not None:
-                    self.history[column].append(cell.copy())
-                    self.cells[column] += 1
-            kept = zip(self.history, self._kept, strict=True)
-            self.history = [column[-length:] for column, length in kept]
-            if step.item is not None:
-                columns = zip(self.history, step.item, strict=True)
-                self.items.append([_at(column, places) for column, places in columns])
-
-
-def _at(column: list[np.ndarray], places: int | list[int]) -> np.ndarray:
-    if isinstance(places, int):
-        return column[places]
-    return np.stack([column[place] for place in places])
+        for block, own in self._packing.steps(experience):
+            self.blocks += 1
+            self.history.append(block.copy())
+            self.history = self.history[-self._packing.history(ENVS) :]
+            if own is not None:
+                places = self._packing.places(ENVS)
+                blocks = np.stack([self.history[place] for place in places])
+                self.items.append([blocks, own.copy()])
 
 
 def joined(puts: list[Experience]) -> Experience:
@@ -54,45 +48,45 @@ def joined(puts: list[Experience]) -> Experience:
 @pytest.mark.parametrize(("rows", "overlap"), [*OVERLAPS, (5, 0)])
 def test_trajectories_come_out_of_their_items_bit_for_bit_and_in_order(rows, overlap):
     puts = experiences.overlapping(5, rows, overlap)
-    template = experiences.like(puts[0], overlap)
-    writer = FakeWriter(reverb_items.packing(template), envs=3)
+    spec = experiences.like(puts[0], overlap)
+    writer = FakeWriter(reverb_items.Items(spec))
     for put in puts:
         writer.put(put)
-    signature = reverb_items.packing(template).signature()
+    signature = reverb_items.Items(spec).signature()
     for item in writer.items:
-        assert [(cell.shape, cell.dtype) for cell in item] == signature
-    got = reverb_items.packing(template).join(writer.items)
+        assert [(column.shape, column.dtype) for column in item] == signature
+    got = reverb_items.Items(spec).join(writer.items)
     assert jax.tree.structure(got) == jax.tree.structure(puts[0])
     assert experiences.bits(got) == experiences.bits(joined(puts))
     assert all(leaf.flags.c_contiguous for leaf in jax.tree.leaves(got))
 
 
-@pytest.mark.parametrize(("rows", "overlap"), OVERLAPS)
+@pytest.mark.parametrize(("rows", "overlap"), [*OVERLAPS, (5, 0)])
 def test_every_row_is_handed_to_the_writer_once(rows, overlap):
     puts = experiences.overlapping(5, rows, overlap)
-    packing = reverb_items.packing(experiences.like(puts[0], overlap))
-    writer = FakeWriter(packing, envs=3)
+    packing = reverb_items.Items(experiences.like(puts[0], overlap))
+    writer = FakeWriter(packing)
     for put in puts:
         writer.put(put)
     (blocks, _), _ = packing.signature()[0]
-    made = rows + 4 * (rows - overlap)
-    assert writer.cells == [3 * made * blocks // rows, 3 * 5]
+    all_rows = rows + 4 * (rows - overlap)
+    assert writer.blocks == ENVS * all_rows * blocks // rows
+    assert len(writer.items) == ENVS * 5
 
 
 @pytest.mark.parametrize(("rows", "overlap"), OVERLAPS)
-def test_a_writer_keeps_all_that_a_put_is_made_of_until_its_end(rows, overlap):
-    """Else it may send again what an item shares with those before it."""
+def test_a_writer_keeps_the_blocks_of_a_put_until_its_end(rows, overlap):
+    """Else it may send again the blocks that an item shares with those before it."""
     puts = experiences.overlapping(3, rows, overlap)
-    packing = reverb_items.packing(experiences.like(puts[0], overlap))
-    writer = FakeWriter(packing, envs=3)
+    writer = FakeWriter(reverb_items.Items(experiences.like(puts[0], overlap)))
     for put in puts:
         writer.put(put)
-        kept = [cell.tobytes() for cell in writer.history[0]]
-        assert all(block.tobytes() in kept for block in writer.items[-3][0])
+        kept = [block.tobytes() for block in writer.history]
+        assert all(block.tobytes() in kept for block in writer.items[-ENVS][0])
 
 
 @pytest.mark.parametrize("overlap", [1, 3, 4])
-def test_an_actors_trajectories_overlap_as_sharing_takes_for_granted(overlap):
+def test_an_actors_trajectories_overlap_as_the_writer_relies_on(overlap):
     batch = BatchConfig(batch_size=1, unroll_length=5, overlap=overlap)
     acting = actor.Actor(
         fakes.following_agent(), fakes.Counting(3), batch, seed=1, index=0
@@ -106,17 +100,17 @@ def test_an_actors_trajectories_overlap_as_sharing_takes_for_granted(overlap):
                 assert experiences.bits(kept) == experiences.bits(shared), name
 
 
-def test_a_leaf_that_is_not_the_tables_is_refused_by_name():
+def test_a_leaf_of_another_type_is_refused_by_name():
     put = experiences.overlapping(1, 5, 3)[0]
-    packing = reverb_items.packing(experiences.like(put, 3))
+    packing = reverb_items.Items(experiences.like(put, 3))
     wrong = put.trajectory._replace(reward=put.trajectory.reward.astype(np.float64))
     with pytest.raises(ValueError, match=r"reward is float64 .* must be float32"):
         list(packing.steps(put._replace(trajectory=wrong)))
 
 
-def test_another_number_of_environments_is_refused():
+def test_another_number_of_overlapping_trajectories_is_refused():
     put, after = experiences.overlapping(2, 5, 3)
-    packing = reverb_items.packing(experiences.like(put, 3))
+    packing = reverb_items.Items(experiences.like(put, 3))
     list(packing.steps(put))
     fewer = jax.tree.map(lambda leaf: leaf[:2], after)
     with pytest.raises(ValueError, match="2 trajectories came after 3"):

@@ -16,7 +16,7 @@ import pytest
 from stac.config import BatchConfig
 from stac.runtime import actor
 from stac.runtime.queues import reverb
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 from tests.runtime import experiences, fakes
 
 pytestmark = [
@@ -33,13 +33,13 @@ def sides(
     puts: list, overlap: int, capacity: int, writers: int = 1
 ) -> Iterator[list[reverb.ReverbQueue]]:
     """A reader and writers of a table for such trajectories."""
-    item = experiences.like(puts[0], overlap)
+    spec = experiences.like(puts[0], overlap)
     with (
-        reverb.serve(item, capacity) as address,
+        reverb.serve(spec, capacity) as address,
         contextlib.ExitStack() as stack,
     ):
         yield [
-            stack.enter_context(contextlib.closing(reverb.connect(address, item)))
+            stack.enter_context(contextlib.closing(reverb.connect(address, spec)))
             for _ in range(1 + writers)
         ]
 
@@ -57,7 +57,7 @@ def received() -> int:
 
 
 @pytest.mark.parametrize("overlap", [6, 3])
-def test_what_actors_put_comes_out_bit_for_bit_and_in_order(overlap):
+def test_trajectories_of_actors_come_out_bit_for_bit_and_in_order(overlap):
     """Two at a time, and a third when the first is gone; two new blocks at once."""
     batch = BatchConfig(batch_size=1, unroll_length=ROWS, overlap=overlap)
     actors = [
@@ -101,18 +101,18 @@ def test_a_row_is_stored_once():
         saved = pathlib.Path(reader._client.checkpoint())
         size = sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
     rows = size / (ENVS * WIDTH)
-    made = ROWS + 4 * (ROWS - OVERLAP)
-    assert made <= rows < 1.05 * made
+    all_rows = ROWS + 4 * (ROWS - OVERLAP)
+    assert all_rows <= rows < 1.05 * all_rows
 
 
-def test_what_was_put_before_there_was_a_reader_is_not_lost():
+def test_trajectories_put_before_there_was_a_reader_are_not_lost():
     puts = experiences.overlapping(3, ROWS, OVERLAP)
-    item = experiences.like(puts[0], OVERLAP)
-    with reverb.serve(item, 99) as address:
-        with contextlib.closing(reverb.connect(address, item)) as writer:
+    spec = experiences.like(puts[0], OVERLAP)
+    with reverb.serve(spec, 99) as address:
+        with contextlib.closing(reverb.connect(address, spec)) as writer:
             for put in puts:
                 writer.put(put)
-        reader = reverb.connect(address, item)
+        reader = reverb.connect(address, spec)
         for put in puts:
             assert experiences.bits(reader.get(ENVS)) == experiences.bits(put)
 
