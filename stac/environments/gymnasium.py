@@ -80,7 +80,7 @@ class Gymnasium:
         try:
             self._vector: Any = (
                 vector.AsyncVectorEnv(builds, context="spawn")
-                if workers == "processes"
+                if workers == "processes" and num_envs > 1
                 else vector.SyncVectorEnv(builds)
             )
         except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:

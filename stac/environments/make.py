@@ -120,28 +120,16 @@ def factory(config: Config) -> base.EnvironmentFactory:
     It pickles, and counts the cores of the machine on which it is called.
 
     Raises:
-      ConfigError: an unknown domain, or a field that the domain does not read. An
-        unknown task is refused by the returned function, and by `spec`.
+      ConfigError: an unknown domain. An unknown task is refused by the returned
+        function, and by `spec`.
     """
     domain = configuration.choose("domain", config.environment.domain, DOMAINS)
-    _check_unused(domain, config.environment)
     return functools.partial(DOMAINS[domain], config)
 
 
 def unused(domain: str) -> list[str]:
-    """Fields of the environment's configuration that this domain does not read."""
+    """Fields of the environment's configuration that --help need not list."""
     return [name for name, readers in _ONLY.items() if domain not in readers]
-
-
-def _check_unused(domain: str, environment: configuration.EnvironmentConfig) -> None:
-    """Refuses a changed field that this domain does not read."""
-    plain = configuration.EnvironmentConfig()
-    for name in unused(domain):
-        readers = " and ".join(f"launch.{reader}" for reader in _ONLY[name])
-        configuration.check(
-            getattr(environment, name) == getattr(plain, name),
-            f"environment.{name} is for {readers} alone: leave it out",
-        )
 
 
 def spec(config: Config) -> base.EnvironmentSpec:
