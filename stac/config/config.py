@@ -23,7 +23,7 @@ GAMMA_EMBEDDINGS = ("none", "shared", "per_head")
 TORSOS = ("deep", "shallow", "mlp", "residual_strided")
 REDUCTIONS = ("sum", "mean")
 OBSERVATIONS = ("features", "pixels")
-WORKERS = ("auto", "serial", "threads", "processes")
+WORKERS = ("auto", "serial", "processes")
 
 
 @dataclasses.dataclass(frozen=True)
