@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from stac.config import Config, ConfigError, EnvironmentConfig, choose
-from stac.config.challenges import Challenges, alone
+from stac.config import Challenges, Config, EnvironmentConfig, check, choose
 from stac.configs import control
 
 
@@ -49,8 +48,11 @@ def challenges(domain: str, challenge: str) -> Challenges:
     Raises:
       ConfigError: there is no such challenge.
     """
-    if challenge in vars(Challenges()):
-        raise ConfigError(_alone(challenge))
+    check(
+        challenge not in vars(Challenges()),
+        f"challenge {challenge}: is one number, not a combination: write"
+        f" --challenge=none --config.environment.challenges.{challenge}=<value>",
+    )
     row = CHALLENGES[choose("challenge", challenge, CHALLENGES)]
     if challenge == "none":
         return row
@@ -63,18 +65,6 @@ def challenges(domain: str, challenge: str) -> Challenges:
         perturbation_minimum=within.minimum,
         perturbation_maximum=within.maximum,
         perturbation_std=within.std,
-    )
-
-
-def _alone(number: str) -> str:
-    """How a number of `Challenges` is set without any combination, in one line."""
-    told = " ".join(
-        f"--config.environment.challenges.{name}={value}"
-        for name, value in alone(number).items()
-    )
-    return (
-        f"challenge {number}: is one number, not a combination: write --challenge=none"
-        f" {told}"
     )
 
 

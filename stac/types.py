@@ -26,12 +26,14 @@ of one actor, P heads, A actions (discrete) or action dimensions (continuous).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
+if TYPE_CHECKING:  # a command line is read without the seconds that JAX takes
+    import jax
+
+Array: TypeAlias = "jax.Array | np.ndarray"
 Tree = Any  # a pytree of arrays
 Params = Tree
 CoreState = Tree  # () for a feed-forward network

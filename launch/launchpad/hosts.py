@@ -8,14 +8,14 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-from stac.config import ConfigError, RunError, RuntimeConfig
+from stac.config import FAILED, USER_ERROR, ConfigError, RunError, RuntimeConfig
 from stac.launch.launchpad import child
 from stac.runtime.faults import supervision
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.faults.supervision import Life, Restarts, Silent, Supervised
 from stac.runtime.queues.local import Closed
 
-FAILED, USER_ERROR, HANGS = 1, 2, 3  # exit statuses
+HANGS = 3  # an exit status beside FAILED and USER_ERROR
 PAST = "STAC_FAILURES"  # tells a new process of an actor what became of the old ones
 
 Work = Callable[[Stop], None]

@@ -41,7 +41,9 @@ def task(name: str) -> str:
     )
     known = {letters(one): one for one in tasks()}
     found = known.get(letters(name))
-    return found or config.choose("control task", name, known.values())
+    return found or config.choose(
+        "control task", name, known.values(), "--task=list names all"
+    )
 
 
 def tasks() -> list[str]:
