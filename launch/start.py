@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from typing import NamedTuple
 
 from stac import probe
 from stac.config import Config
+from stac.runtime.faults import lines
 
 _RUNTIMES = {
     "launchpad": "stac.launch.launchpad.program",
@@ -15,15 +17,21 @@ _RUNTIMES = {
 }
 _PROBE = "import jax; print(jax.default_backend())"
 _PROBE_SECONDS = 60.0
+_DAY = 24 * 60 * 60
 
-SLOW = {  # what is seen, by which torso; measured on 2 cores, see BUILD_NOTES.md
-    ("atari", "deep"): "the deep network learns from about 240 frames/s on 2 CPU cores;"
-    " --network=shallow is meant for a CPU",
-    (
-        "pixels",
-        "residual_strided",
-    ): "pixels are learned from at 10 to 20 frames/s on 2 CPU cores;"
-    " --observations=features is meant for a CPU",
+
+class Slow(NamedTuple):
+    """How STACX fares on two CPU cores."""
+
+    frames_per_second: int
+    cure: str
+    memory: str = ""  # of all processes together, where it is much
+
+
+# By observation and torso; see docs/performance.md.
+SLOW = {
+    ("atari", "deep"): Slow(240, "--network=shallow", " and about 8 GB of memory"),
+    ("pixels", "residual_strided"): Slow(15, "--observations=features"),
 }
 
 
@@ -37,7 +45,7 @@ def run(config: Config, workdir: str) -> int | None:
     seen = "atari" if played.domain == "atari" else played.observations
     slow = SLOW.get((seen, config.network.torso))
     if slow and not has_accelerator():
-        print(f"no accelerator found: {slow}", flush=True)
+        lines.show(_warning(slow, config.total_frames))
     return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
 
 
@@ -51,3 +59,14 @@ def has_accelerator() -> bool:
     if not any(importlib.util.find_spec(name) for name in plugins):
         return False
     return probe.ask(_PROBE, _PROBE_SECONDS) not in (None, "", "cpu")
+
+
+def _warning(slow: Slow, frames: int) -> str:
+    days = frames / slow.frames_per_second / _DAY
+    length = f"{days:.0f} days" if days >= 2 else f"{24 * days:.1f} hours"
+    return (
+        "no accelerator found: on 2 CPU cores this network learns from about"
+        f" {slow.frames_per_second} frames/s, so {frames:,} frames take {length}"
+        f"{slow.memory}; {slow.cure} is meant for a CPU, and launch.catch and"
+        " launch.gymnasium learn within minutes"
+    )
