@@ -69,7 +69,7 @@ def challenges(domain: str, challenge: str) -> Challenges:
 
 
 class Within(NamedTuple):
-    """How far a parameter goes."""
+    """The range of a parameter."""
 
     minimum: float
     maximum: float
@@ -77,7 +77,7 @@ class Within(NamedTuple):
 
 
 class Perturbed(NamedTuple):
-    """What changes from episode to episode, drawn anew for each (RWRL)."""
+    """A parameter of the model, drawn anew for each episode (RWRL)."""
 
     parameter: str  # of stac.environments.realworld.models
     start: float  # of the unperturbed model

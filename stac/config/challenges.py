@@ -1,8 +1,8 @@
 """The Real-World RL challenges of one run, each on its own (Dulac-Arnold et al. 2020).
 
 The combined easy, medium and hard are rows of `configs/realworld.py`; every number
-here can also be set alone: `--config.environment.challenges.action_delay=3`. What each
-does, and in which order, is told by `stac.environments.realworld`.
+here can also be set alone: `--config.environment.challenges.action_delay=3`.
+`stac.environments.realworld` explains each of them, and the order in which they act.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SCHEDULERS = (
     *("constant", "random_walk", "drift_pos", "drift_neg"),
     *("cyclic_pos", "cyclic_neg", "uniform", "saw_wave"),
 )
-OWN = -1.0  # a perturbation's number that is the parameter's own
+OWN = -1.0  # in the place of a perturbation's number: the parameter has its own
 
 
 @dataclasses.dataclass(frozen=True)
 class Challenges:
-    """What stands between a task and the agent; the defaults are no challenge."""
+    """What makes a task hard for the agent; by default nothing."""
 
     # Whether delays, counters and held values run on over episodes, as the original's
     # do ("faithful"), or start anew with each ("reset").
@@ -117,8 +117,8 @@ def implied(plain: Challenges, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _PREFIX = "environment.challenges"
-_LARGEST = 10_000  # of what is held (rows, noise in a row), and longer than an episode
-_RANGES = (  # (fields, lowest, highest, what is said)
+_LARGEST = 10_000  # steps or dimensions; an episode has 1,000 steps
+_RANGES = (  # (fields, lowest, highest, the message)
     (
         ("action_delay", "observation_delay", "reward_delay", "dummy_dimensions"),
         *(0, _LARGEST, f"must be in [0, {_LARGEST}]"),
