@@ -17,8 +17,13 @@ help:  ## list the targets
 setup: $(VENV)/.ready  ## make .venv: Python 3.10, Launchpad, Reverb, the constrained set
 	@:
 
-run: setup  ## train STACX on James Bond; ARGS="--game=pong …" adds or overrides flags
-	@exec $(PYTHON) -m launch.atari --agent=stacx --game=james_bond $(ARGS)
+# Any other variable of the command line is a flag: make run game=pong seed=2
+OURS := VENV VENV_LATEST PYTHON PYTHON_LATEST ARGS WORKERS
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+FLAGS = $(foreach name,$(filter-out $(OURS) GIVEN FLAGS,$(GIVEN)),'--$(name)=$($(name))')
+
+run: setup  ## train STACX on James Bond; game=pong or ARGS="--game=pong …" sets flags
+	@exec $(PYTHON) -m launch.atari --agent=stacx --game=james_bond $(ARGS) $(FLAGS)
 
 test: setup  ## the tests, without those marked slow; ARGS="tests/… -k …" selects
 	@exec $(PYTHON) -m pytest $(WORKERS) $(ARGS)

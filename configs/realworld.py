@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from stac.config import Config, ConfigError, EnvironmentConfig, choose
-from stac.config.challenges import Challenges, alone
+from stac.config import Challenges, Config, EnvironmentConfig, check, choose
 from stac.configs import control
 
 
@@ -49,8 +48,11 @@ def challenges(domain: str, challenge: str) -> Challenges:
     Raises:
       ConfigError: there is no such challenge.
     """
-    if challenge in vars(Challenges()):
-        raise ConfigError(_alone(challenge))
+    check(
+        challenge not in vars(Challenges()),
+        f"challenge {challenge}: is one number, not a combination: write"
+        f" --challenge=none --config.environment.challenges.{challenge}=<value>",
+    )
     row = CHALLENGES[choose("challenge", challenge, CHALLENGES)]
     if challenge == "none":
         return row
@@ -66,20 +68,8 @@ def challenges(domain: str, challenge: str) -> Challenges:
     )
 
 
-def _alone(number: str) -> str:
-    """How a number of `Challenges` is set without any combination, in one line."""
-    told = " ".join(
-        f"--config.environment.challenges.{name}={value}"
-        for name, value in alone(number).items()
-    )
-    return (
-        f"challenge {number}: is one number, not a combination: write --challenge=none"
-        f" {told}"
-    )
-
-
 class Within(NamedTuple):
-    """How far a parameter goes."""
+    """The range of a parameter."""
 
     minimum: float
     maximum: float
@@ -87,7 +77,7 @@ class Within(NamedTuple):
 
 
 class Perturbed(NamedTuple):
-    """What changes from episode to episode, drawn anew for each (RWRL)."""
+    """A parameter of the model, drawn anew for each episode (RWRL)."""
 
     parameter: str  # of stac.environments.realworld.models
     start: float  # of the unperturbed model

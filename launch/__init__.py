@@ -1,10 +1,12 @@
 """The commands: flags, configuration, runtime."""
 
-import signal
+import importlib.util
 import sys
 
-# `python -m launch.…` imports for seconds. Python's answer to Ctrl-C is an exception,
-# which is lost where an import calls back; until `as_program` it just ends the process.
-_PROGRAM = sys.argv[:1] == ["-m"]
-if _PROGRAM and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Another Python than the project's: one line, not the traceback of the first import.
+if any(importlib.util.find_spec(library) is None for library in ("absl", "jax")):
+    sys.stderr.write(
+        "stac's libraries are not installed for this Python: run `make setup`, then"
+        " start the command with .venv/bin/python\n"
+    )
+    sys.exit(2)

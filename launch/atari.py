@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from stac.configs import atari as numbers
-from stac.environments import atari
 from stac.launch import flags, start
 from stac.runtime.faults import shutdown
+
+
+def _rom_id(game: str) -> str:
+    from stac.environments import atari  # imports ale-py
+
+    return atari.rom_id(game)
+
+
+def _games() -> list[str]:
+    from stac.environments import atari
+
+    return atari.games()
+
 
 DOMAIN = flags.Domain(
     program="launch.atari",
@@ -14,8 +26,9 @@ DOMAIN = flags.Domain(
         "game": ("james_bond", "any of ale-py's games, in any usual spelling"),
         "network": ("deep", "deep (the paper's) or shallow (for a CPU)"),
     },
-    config=lambda game, **rest: numbers.config(game=atari.rom_id(game), **rest),
-    played=atari.games,
+    config=numbers.config,
+    played=_games,
+    task=_rom_id,
 )
 
 

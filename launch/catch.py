@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stac.configs import catch as numbers
-from stac.environments import catch
 from stac.launch import flags, start
 from stac.runtime.faults import shutdown
+
+
+def _tasks() -> Iterable[str]:
+    from stac.environments import catch
+
+    return catch.TASKS
+
 
 DOMAIN = flags.Domain(
     program="launch.catch",
     summary="trains on catch, a tiny game, to see everything work within a minute.",
     flags={"task": ("features", "features (a flat grid) or pixels")},
     config=numbers.config,
-    played=lambda: catch.TASKS,
+    played=_tasks,
 )
 
 

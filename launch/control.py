@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from stac.configs import control as numbers
-from stac.environments import control
 from stac.launch import flags, start
 from stac.runtime.faults import shutdown
+
+
+def _task(name: str) -> str:
+    from stac.environments import control  # imports dm_control to know its tasks
+
+    return control.task(name)
+
+
+def _tasks() -> list[str]:
+    from stac.environments import control
+
+    return control.tasks()
+
 
 DOMAIN = flags.Domain(
     program="launch.control",
@@ -14,8 +26,9 @@ DOMAIN = flags.Domain(
         "task": ("walker.walk", "domain.task, in any usual spelling; list names all"),
         "observations": ("features", "features or pixels (84x84 RGB of one camera)"),
     },
-    config=lambda task, **rest: numbers.config(task=control.task(task), **rest),
-    played=control.tasks,
+    config=numbers.config,
+    played=_tasks,
+    task=_task,
 )
 
 

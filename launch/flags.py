@@ -1,41 +1,39 @@
 """The command line that all commands share: flags in, one checked `Config` out.
 
 Later wins: the domain's numbers, the agent's row, the common flags, `--config.a.b=c`.
-Whatever a user gets wrong ends with exit status 2 and one line on stderr.
+A wrong command line ends with exit status 2 and one line on stderr. Reading one imports
+neither JAX nor a simulator, so that the line comes at once.
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import importlib
 import importlib.util
 import pathlib
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from stac.config import RUNTIMES, Config, ConfigError, RunError, challenges, choose
+from stac.config import (
+    FAILED,
+    RUNTIMES,
+    USER_ERROR,
+    Config,
+    ConfigError,
+    RunError,
+    challenges,
+    changed,
+    choose,
+)
 from stac.config.checks import nearest
-from stac.environments import make
 from stac.launch import overrides
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir
 
-FAILED, USER_ERROR = 1, 2  # exit statuses
-
-LAUNCH_TYPES = ("local_mp", "local_mt")  # Launchpad's that are here for a run
-
-# Whose those flags are that are not every command's, to say it elsewhere.
-OWNERS = {
-    **dict.fromkeys(("game", "network"), "launch.atari"),
-    **dict.fromkeys(("task", "observations"), "launch.control"),
-    "challenge": "launch.realworld",
-}
-
-_PLAYED = ("env", "game", "task")  # words that name a folder of their own
+LAUNCH_TYPES = ("local_mp", "local_mt")  # those of Launchpad's that run here
 
 # The fields behind the common flags.
 _FIELDS = {
@@ -48,13 +46,16 @@ _FIELDS = {
 
 
 class Domain(NamedTuple):
-    """What one command adds: `python -m <program>`."""
+    """The part of the command line that is one command's own."""
 
     program: str  # "launch.atari"
     summary: str  # one line for --help
-    flags: Mapping[str, tuple[str, str]]  # name: (default, help); all are words
+    flags: Mapping[str, tuple[str, str]]  # name: (default, help); all are words, and
+    # the first one names the task
     config: Callable[..., Config]  # called with agent=… and the flags above by name
-    played: Callable[[], Iterable[str]]  # what the first flag may be, for `list`
+    played: Callable[[], Iterable[str]]  # the names of all tasks, for `list`
+    task: Callable[[str], str] = str  # the task's own name, from any spelling of it;
+    # called last, for it may import a simulator
 
 
 class Request(NamedTuple):
@@ -80,78 +81,72 @@ def main(
       domain: the command.
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
+    argv = sys.argv if argv is None else argv
     try:
-        request = parse(sys.argv if argv is None else argv, domain)
-        make.spec(request.config)  # an unknown task leaves no workdir behind
-        with workdir.prepare(request.workdir, request.config) as place:
-            verb = "continuing" if place.resumed else "writing to"
-            print(f"{verb} {place.path}", flush=True)
-            try:
-                status = run(request.config, str(place.path)) or 0
-            except ConfigError:  # what only the runtime can know, such as its devices
-                place.abandon()
-                raise
-            if status == USER_ERROR:
-                place.abandon()
-            return status
+        return _run(run, parse(argv, domain))
     except Help as text:
-        with contextlib.suppress(OSError, ValueError):  # such as `| head`
-            print(text, flush=True)
+        lines.show(str(text))
         return 0
     except ConfigError as error:
-        lines.say(f"{domain.program}: {' '.join(str(error).split())}")
+        lines.say(f"{_program(argv, domain)}: {' '.join(str(error).split())}")
         return USER_ERROR
     except RunError as error:
-        lines.say(f"{domain.program}: {error}")
+        lines.say(f"{_program(argv, domain)}: {error}")
         return FAILED
+
+
+def _run(run: Callable[[Config, str], int | None], request: Request) -> int:
+    from stac.environments import make
+
+    make.spec(request.config)  # an unknown task leaves no workdir behind
+    with workdir.prepare(request.workdir, request.config) as place:
+        verb = "continuing" if place.resumed else "writing to"
+        lines.show(f"{verb} {place.path}")
+        try:
+            status = run(request.config, str(place.path)) or 0
+        except ConfigError:  # only the runtime knows its devices, for example
+            place.abandon()
+            raise
+        if status == USER_ERROR:
+            place.abandon()
+        return status
 
 
 def parse(argv: Sequence[str], domain: Domain) -> Request:
     """Reads a command line.
 
     Raises:
-      ConfigError: anything in it cannot be.
+      ConfigError: it is wrong; the message says how, and the cure.
       Help: `--help` is in it, or `list` where a game or task should be.
     """
-    argv = [argv[0], *overrides.spell(_with_files(argv[1:]))]
-    peek = _define(argv, domain)
-    _read(peek, argv, strict=False)
-    if peek["help"].value:
-        raise Help(_help(peek, domain))
-    if peek[next(iter(domain.flags))].value == "list":
-        raise Help("\n".join(domain.played()))
-    values = _define(argv, domain)  # anew: a tuple that is parsed twice adds up
-    if _common(peek)["runtime.name"] == "launchpad":
-        _add_launchpads_flags(values)
-    _read(values, argv, strict=True)
-    if "lp_launch_type" in values:
-        launch_type(values)
+    changes, arguments = overrides.split(_with_files(argv[1:]))
+    values = _define(domain)
+    rest = _read(values, arguments)
+    if values["help"].value:
+        raise Help(_help(values, _program(argv, domain), domain))
     words = {name: str(values[name].value) for name in domain.flags}
+    task, *others = words.values()
+    if task == "list":
+        raise Help("\n".join(domain.played()))
+    changes = {**_common(values), **changes}
+    runtime = choose("runtime", changes["runtime.name"], RUNTIMES)
+    _read_rest(rest, list(values), runtime)
     plain = domain.config(agent=values["agent"].value, **words)
-    changes = _common(values)
-    config = overrides.apply(plain, changes)
-    challenges.check_changes(
-        plain.environment.challenges,
-        config.environment.challenges,
-        [name.removeprefix("environment.challenges.") for name in changes],
-    )
-    place = values["workdir"].value
-    if place == "":
-        raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
-    told = [word for name, word in words.items() if name not in _PLAYED]
-    place = place or workdir.default(config, *told)
-    return Request(config, workdir.place(place))
+    changes = {**challenges.implied(plain.environment.challenges, changes), **changes}
+    config = _with_task(changed(plain, changes), domain.task)
+    return Request(config, _place(values["workdir"].value, config, others))
 
 
-def launch_type(values: flags.FlagValues) -> str:
-    """What was asked of Launchpad; processes where nothing was.
+def launch_type() -> str:
+    """How Launchpad is to launch the program; as processes by default.
 
     Raises:
-      ConfigError: it is none of `LAUNCH_TYPES`.
+      ConfigError: `--lp_launch_type` is none of `LAUNCH_TYPES`.
     """
-    flag = values["lp_launch_type"]
-    asked = flag.value if flag.present else LAUNCH_TYPES[0]
-    return choose("launch type", str(asked), LAUNCH_TYPES)
+    flags.FLAGS.mark_as_parsed()  # they have their defaults where none was given
+    flag = flags.FLAGS["lp_launch_type"]
+    value = flag.value if flag.present else LAUNCH_TYPES[0]
+    return choose("launch type", str(value), LAUNCH_TYPES)
 
 
 def default_runtime() -> str:
@@ -164,126 +159,129 @@ def _with_files(arguments: Sequence[str]) -> list[str]:
     try:
         return flags.FlagValues().read_flags_from_files(arguments, force_gnu=False)
     except (flags.Error, OSError, ValueError) as error:
-        raise ConfigError(_plain(str(error))) from None
+        raise ConfigError(str(error)) from None
 
 
-def _define(argv: Sequence[str], domain: Domain) -> flags.FlagValues:
+def _define(domain: Domain) -> flags.FlagValues:
     """Flags of this parse alone: absl's global ones would outlive it."""
     values = flags.FlagValues()
-    _define_common(values)
-    for name, (default, help_) in domain.flags.items():
-        flags.DEFINE_string(name, default, help_, flag_values=values)
-    overrides.define(argv, values)
-    return values
 
-
-class _Whole(flags.ArgumentParser[int]):
-    def parse(self, argument: str | int) -> int:
-        return overrides.whole(argument)
-
-
-def _define_common(values: flags.FlagValues) -> None:
     def word(name: str, default: str | None, help_: str) -> None:
         flags.DEFINE_string(name, default, help_, flag_values=values)
 
-    def number(name: str, help_: str) -> None:
-        serializer: flags.ArgumentSerializer[int] = flags.ArgumentSerializer()
-        flags.DEFINE(_Whole(), name, None, help_, values, serializer)
-
     flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
     word("agent", "stacx", "impala, impala_aux, stac or stacx")
+    for name, (default, help_) in domain.flags.items():
+        word(name, default, help_)
+    word("total_frames", None, "length in environment frames, action repeats included")
     word("workdir", None, "all that the run writes; an existing one is continued")
     word("runtime", default_runtime(), f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}")
-    number("total_frames", "length in environment frames, action repeats included")
-    number("seed", "of parameters, actions and environments")
-    number("num_actors", "actors, each with environments of its own")
-    number("envs_per_actor", "environments that one actor steps together")
+    word("seed", None, "of parameters, actions and environments")
+    word("num_actors", None, "actors, each with environments of its own")
+    word("envs_per_actor", None, "environments that one actor steps together")
+    return values
 
 
-def _read(values: flags.FlagValues, argv: Sequence[str], strict: bool) -> None:
-    """Parses; where not strict, flags that are not defined (yet) are passed over."""
+def _read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """Reads the flags that are defined; returns all other arguments."""
     try:
-        rest = values(list(argv), known_only=not strict)[1:]
-    except flags.UnrecognizedFlagError as error:
-        raise ConfigError(_unknown_flag(error.flagname, list(values))) from None
+        return list(values(["", *arguments], known_only=True)[1:])
     except (flags.Error, ValueError, TypeError) as error:
-        raise ConfigError(_plain(str(error))) from None
-    if strict and rest:
+        raise ConfigError(str(error).removeprefix("flag ")) from None
+
+
+def _read_rest(rest: list[str], known: list[str], runtime: str) -> None:
+    """Launchpad reads its own flags (`--lp_launch_type`); any others are refused."""
+    if runtime == "launchpad":
+        if not _installed("launchpad"):
+            raise ConfigError(
+                "the launchpad runtime is not installed (it needs Linux and Python"
+                " 3.10): use --runtime=threads"
+            )
+        if any(argument.lstrip("-").startswith("lp_") for argument in rest):
+            importlib.import_module("launchpad.flags")
+            rest = _read(flags.FLAGS, rest)
+            known = [*known, *flags.FLAGS]
+    if not rest:
+        return
+    if not rest[0].startswith("-"):
         raise ConfigError(f"unexpected argument {rest[0]!r}: write --name=value")
+    name = rest[0].lstrip("-").partition("=")[0]
+    raise ConfigError(f"unknown flag --{name}: {_hint(name, known)}")
 
 
-def _unknown_flag(name: str, known: Sequence[str]) -> str:
-    if name.startswith("lp_") and "lp_launch_type" not in known:
-        return f"--{name} is Launchpad's: it needs --runtime=launchpad"
-    if name in OWNERS:
-        return f"unknown flag --{name}: it is {OWNERS[name]}'s"
-    near = nearest(name, known)
-    hint = f"did you mean --{' or --'.join(near)}?" if near else "see --help"
-    return f"unknown flag --{name}: {hint}"
+def _hint(name: str, known: Iterable[str]) -> str:
+    """The cure for an unknown flag.
+
+    The last word of a configuration key is enough to find it: `--learning_rate` is
+    `--config.optimizer.learning_rate`.
+    """
+    if name.startswith("lp_"):
+        return "Launchpad's flags need --runtime=launchpad"
+    keys: dict[str, list[str]] = {}
+    for key in overrides.values(Config()):
+        keys.setdefault(key.rpartition(".")[2], []).append(f"--config.{key}")
+    spellings = {**keys, **{flag: [f"--{flag}"] for flag in known}}
+    words = [name] if name in spellings else nearest(name, spellings)[:2]
+    near = [spelling for word in words for spelling in spellings[word]]
+    return f"did you mean {' or '.join(near)}?" if near else "see --help"
 
 
 def _common(values: flags.FlagValues) -> dict[str, Any]:
-    """What was set by common flags and overrides, by the field's name."""
-    flagged = {field: values[name].value for name, field in _FIELDS.items()}
-    changes = {field: value for field, value in flagged.items() if value is not None}
-    changes.update(overrides.given(values))
-    choose("runtime", changes["runtime.name"], RUNTIMES)
-    return changes
+    """The values of the common flags that were set, by the field's name."""
+    texts = {name: values[name].value for name in _FIELDS}
+    return {
+        _FIELDS[name]: overrides.read(f"--{name}={text}", _FIELDS[name], text)
+        for name, text in texts.items()
+        if text is not None
+    }
 
 
-def _add_launchpads_flags(values: flags.FlagValues) -> None:
-    """Shares Launchpad's own flags (`--lp_launch_type`), so that it sees the values."""
-    if not _installed("launchpad"):
-        raise ConfigError(
-            "the launchpad runtime is not installed (it needs Linux and Python 3.10):"
-            " use --runtime=threads"
-        )
-    module = importlib.import_module("launchpad.flags")
-    for flag in flags.FLAGS.flags_by_module_dict()[module.__name__]:
-        values[flag.name] = flag
-    flags.FLAGS.mark_as_parsed()
+def _with_task(config: Config, spelled: Callable[[str], str]) -> Config:
+    task = spelled(config.environment.task)
+    environment = dataclasses.replace(config.environment, task=task)
+    return dataclasses.replace(config, environment=environment)
+
+
+def _place(written: str | None, config: Config, words: Iterable[str]) -> pathlib.Path:
+    if written == "":
+        raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
+    return workdir.place(written or workdir.default(config, *words))
 
 
 def _installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
 
 
-def _plain(message: str) -> str:
-    """absl's message without its and Python's own words."""
-    message = message.removeprefix("ERROR:: ").removeprefix("flag ")
-    message = re.sub(r"\('Non-boolean.*", "must be true or false", message)
-    message = message.replace("Missing value for flag ", "missing value: write ")
-    message = re.sub(r"(missing value: write \S+)$", r"\1=<value>", message)
-    message = re.sub(
-        r"invalid literal for int\(\).*", "must be a whole number", message
-    )
-    return re.sub(r"could not convert string to float.*", "must be a number", message)
+def _program(argv: Sequence[str], domain: Domain) -> str:
+    """The command as the user started it: "launch.atari" or "stac atari"."""
+    return argv[0] if argv[0].startswith("stac ") else domain.program
 
 
-def _help(values: flags.FlagValues, domain: Domain) -> str:
-    shown = ["agent", *domain.flags, "total_frames", "workdir", "runtime", "seed"]
-    shown += ["num_actors", "envs_per_actor"]
-    lines = [f"python -m {domain.program}: {domain.summary}", ""]
+def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
+    start = program if program != domain.program else f"python -m {program}"
+    text = [f"{start}: {domain.summary}", ""]
     defaults = _defaults(domain)
-    for name in shown:
+    for name in (name for name in values if name not in ("help", "h")):
         default = values[name].default
         default = defaults.get(_FIELDS.get(name, "")) if default is None else default
         note = "" if default is None else f" (default {default})"
-        lines.append(f"  --{name:<16} {values[name].help}{note}")
+        text.append(f"  --{name:<16} {values[name].help}{note}")
     about = [
         "any number below, winning over flags; of one given",
-        "twice the last holds. stac/config.py explains them,",
-        "spreading.py runtime's, challenges.py challenges';",
-        f"{domain.program} has, without flags:",
+        "twice the last holds. stac/config/ explains them;",
+        f"{program} has, without flags:",
     ]
-    for flag, text in zip(("--config.a.b=c", "", "", ""), about, strict=True):
-        lines.append(f"  {flag:<18} {text}")
-    lines += [f"  {'':<18}   {name}={value}" for name, value in defaults.items()]
-    return "\n".join(lines)
+    for flag, line in zip(("--config.a.b=c", "", ""), about, strict=True):
+        text.append(f"  {flag:<18} {line}")
+    text += [f"  {'':<18}   {name}={value}" for name, value in defaults.items()]
+    return "\n".join(text)
 
 
 def _defaults(domain: Domain) -> dict[str, Any]:
     """What every overridable name of the configuration is before any flag."""
+    from stac.environments import make
+
     words = {name: default for name, (default, _) in domain.flags.items()}
     config = domain.config(agent="stacx", **words)
     refused = tuple(

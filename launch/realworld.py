@@ -6,20 +6,36 @@ The Real-World RL suite, each challenge also on its own:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from stac.config import Config
 from stac.configs import realworld as numbers
-from stac.environments.realworld import suite
 from stac.launch import flags, start
 from stac.runtime.faults import shutdown
+
+
+def _config(task: str, **rest: Any) -> Config:
+    from stac.environments.realworld import suite
+
+    return numbers.config(task=suite.task(task), **rest)
+
+
+def _tasks() -> Sequence[str]:
+    from stac.environments.realworld import suite
+
+    return suite.TASKS
+
 
 DOMAIN = flags.Domain(
     program="launch.realworld",
     summary="trains STAC, STACX or IMPALA on a task of the Real-World RL suite.",
     flags={
-        "task": ("cartpole.swingup", f"one of {', '.join(suite.TASKS)}"),
+        "task": ("cartpole.swingup", "in any usual spelling; list names all four"),
         "challenge": ("easy", "none, or all of them together: easy, medium or hard"),
     },
-    config=lambda task, **rest: numbers.config(task=suite.task(task), **rest),
-    played=lambda: suite.TASKS,
+    config=_config,
+    played=_tasks,
 )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pathlib
+from typing import NamedTuple
 
 from stac import children
 from stac.config import Config
-from stac.environments import make
+from stac.runtime.faults import lines
 from stac.runtime.storage import workdir as workdir_
 
 _RUNTIMES = {
@@ -18,15 +19,21 @@ _RUNTIMES = {
 }
 _PROBE = "import jax; print(jax.default_backend())"
 _PROBE_SECONDS = 60.0
+_DAY = 24 * 60 * 60
 
-SLOW = {  # what is seen, by which torso; measured on 2 cores, see BUILD_NOTES.md
-    ("atari", "deep"): "the deep network learns from about 240 frames/s on 2 CPU cores;"
-    " --network=shallow is meant for a CPU",
-    (
-        "pixels",
-        "residual_strided",
-    ): "pixels are learned from at 10 to 20 frames/s on 2 CPU cores;"
-    " --observations=features is meant for a CPU",
+
+class Slow(NamedTuple):
+    """How STACX fares on two CPU cores."""
+
+    frames_per_second: int
+    cure: str
+    memory: str = ""  # of all processes together, where it is much
+
+
+# By observation and torso; see docs/performance.md.
+SLOW = {
+    ("atari", "deep"): Slow(240, "--network=shallow", " and about 8 GB of memory"),
+    ("pixels", "residual_strided"): Slow(15, "--observations=features"),
 }
 
 
@@ -36,22 +43,42 @@ def run(config: Config, workdir: str) -> int | None:
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
     """
-    if lines := _finished(config, workdir):
-        print("\n".join(lines), flush=True)
+    if finished := _finished(config, workdir):
+        for line in finished:
+            lines.show(line)
         return None
     played = config.environment
     seen = "atari" if played.domain == "atari" else played.observations
     slow = SLOW.get((seen, config.network.torso))
     if slow and not has_accelerator():
-        print(f"no accelerator found: {slow}", flush=True)
+        lines.show(_warning(slow, config.total_frames))
     return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
+
+
+def train(config: Config, path: str | pathlib.Path) -> int | None:
+    """Trains in a directory, or continues the run in it, from Python.
+
+    Args:
+      config: the run, such as `stac.configs.catch.config(agent="stacx")`; its
+        `runtime.name` says how it runs.
+      path: the run's directory.
+
+    Returns:
+      An exit status or None.
+
+    Raises:
+      ConfigError: the configuration cannot work, or `path` holds another run.
+    """
+    with workdir_.prepare(path, config) as place:
+        return run(config, str(place.path))
 
 
 def _finished(config: Config, path: str) -> list[str]:
     """See assembly.finished; asked before anything is built or started."""
     if not any(pathlib.Path(path, workdir_.CHECKPOINTS).glob("*")):
         return []
-    from stac.runtime import assembly  # only now: this loads JAX and Orbax
+    from stac.environments import make  # only now: these load JAX and Orbax
+    from stac.runtime import assembly
 
     return assembly.finished(config, make.spec(config).frames_per_step, path)
 
@@ -66,3 +93,14 @@ def has_accelerator() -> bool:
     if not any(importlib.util.find_spec(name) for name in plugins):
         return False
     return children.ask(_PROBE, _PROBE_SECONDS) not in (None, "", "cpu")
+
+
+def _warning(slow: Slow, frames: int) -> str:
+    days = frames / slow.frames_per_second / _DAY
+    length = f"{days:.0f} days" if days >= 2 else f"{24 * days:.1f} hours"
+    return (
+        "no accelerator found: on 2 CPU cores this network learns from about"
+        f" {slow.frames_per_second} frames/s, so {frames:,} frames take {length}"
+        f"{slow.memory}; {slow.cure} is meant for a CPU, and launch.catch and"
+        " launch.gymnasium learn within minutes"
+    )

@@ -27,12 +27,14 @@ of one actor, P heads, A actions (discrete) or action dimensions (continuous).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
+if TYPE_CHECKING:  # a command line is read without the seconds that JAX takes
+    import jax
+
+Array: TypeAlias = "jax.Array | np.ndarray"
 Tree = Any  # a pytree of arrays
 Params = Tree
 CoreState = Tree  # () for a feed-forward network
@@ -101,12 +103,10 @@ class LearnerState(Protocol):
     @property
     def updates(self) -> Array:
         """[] int32, updates since the run began."""
-        ...
 
     @property
     def frames(self) -> Array:
         """[] int32, environment frames consumed, action repeats included."""
-        ...
 
 
 def valid(trajectory: Trajectory) -> Array:

@@ -42,6 +42,7 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "stac.runtime": (*FIRST_ROW, "stac.environments.base", "stac.agents.base"),
     "stac.configs": (*FIRST_ROW, "stac.agents.variants"),
     "stac.launch": ("stac",),
+    "stac.__main__": ("stac.launch", "stac.runtime.faults", "stac.config"),
     "stac.analysis": ("stac",),
 }
 
@@ -60,7 +61,6 @@ DOORS: dict[str, tuple[str, ...]] = {
     "haiku": ("stac.networks",),
     "launchpad": ("stac.launch.launchpad",),
     "matplotlib": ("stac.analysis",),
-    "ml_collections": ("stac.launch",),
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
-from stac.config import ConfigError, RunError, RuntimeConfig
+from stac.config import FAILED, USER_ERROR, ConfigError, RunError, RuntimeConfig
 from stac.launch.launchpad import child
 from stac.runtime.faults import heartbeat, lines, restarts
 from stac.runtime.faults.heartbeat import Heartbeat, Silent, Watch
@@ -18,7 +18,6 @@ from stac.runtime.faults.restarts import Life, Restarts, Supervised
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
 
-FAILED, USER_ERROR = 1, 2  # exit statuses
 RESTARTS = "STAC_RESTARTS"  # the environment variable with an actor's restarts so far
 
 Work = Callable[[Stop], None]

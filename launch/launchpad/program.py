@@ -27,7 +27,6 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import launchpad as lp
-from absl import flags
 from launchpad.launch import worker_manager
 from launchpad.launch.run_locally import run_locally
 from launchpad.nodes.python.local_multi_processing import PythonProcess
@@ -70,7 +69,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
     Raises:
       ConfigError: environment and network do not fit; a launch type that is not local.
     """
-    launch_type = command_line.launch_type(flags.FLAGS)
+    launch_type = command_line.launch_type()
     os.environ.update({**_QUIET, **os.environ, **_without_proxy(os.environ)})
     stop = shutdown.Stop()
     with shutdown.on_signals(stop, _END_SECONDS + _QUEUE_SECONDS + _LAST_SECONDS):
@@ -132,7 +131,7 @@ def _as_processes(config: Config, workdir: str, stop: shutdown.Stop) -> int:
         processes.Processes, last_roles=(nodes.QUEUE,), files=workdir_.locks()
     )
     actors = config.runtime.num_actors
-    print(f"starting the processes: queue, learner, {actors} acting", flush=True)
+    lines.show(f"starting the processes: queue, learner, {actors} acting")
     running: processes.Processes = lp.launch(
         program,
         launch_type="local_mp",

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
-from stac.config import ConfigError
-from stac.launch.flags import USER_ERROR, Help
+from stac.config import USER_ERROR, ConfigError
+from stac.launch.flags import Help
 
 INTERRUPTED = 130  # as a shell has it
 

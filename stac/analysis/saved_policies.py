@@ -24,10 +24,9 @@ from stac.agents import actor_critic
 from stac.agents.base import Agent
 from stac.analysis import asking, episodes
 from stac.analysis.episodes import Returns
-from stac.config import Config, ConfigError, check, flat
+from stac.config import Config, ConfigError, changed, check, flat
 from stac.distributions import Distribution
 from stac.environments import make
-from stac.launch import overrides
 from stac.runtime.storage import checkpoints, workdir
 from stac.types import Array, Params
 
@@ -48,7 +47,7 @@ def configuration(path: pathlib.Path) -> Config:
     }
     strange = values.keys() ^ flat(dataclasses.asdict(Config())).keys()
     check(not strange, f"{place}: is another version's: {', '.join(sorted(strange))}")
-    return overrides.apply(Config(), values)
+    return changed(Config(), values)
 
 
 def played(

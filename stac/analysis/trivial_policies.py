@@ -23,11 +23,10 @@ import numpy as np
 from stac.agents import make as agents
 from stac.analysis import asking, episodes
 from stac.analysis.episodes import Policy, Returns, returns
-from stac.config import Config
+from stac.config import Config, changed
 from stac.configs import control, realworld
 from stac.environments import make
 from stac.environments.base import BatchedEnvironment
-from stac.launch import overrides
 
 FAR = 20.0  # its tanh is 1 in double precision
 
@@ -62,7 +61,7 @@ def row(what: str, num_episodes: int) -> Iterator[tuple[str, Returns]]:
     task, _, challenge = what.partition(":")
     if challenge:
         config = realworld.config(task, "impala", challenge)
-        config = overrides.apply(config, {"environment.challenges.buffers": "reset"})
+        config = changed(config, {"environment.challenges.buffers": "reset"})
     else:
         config = control.config(task, "impala")
     config = episodes.whole(config)

@@ -1,6 +1,10 @@
 """The configuration of a run: frozen dataclasses, checked when they are built."""
 
 from stac.config.challenges import Challenges as Challenges
+from stac.config.changes import changed as changed
+from stac.config.changes import from_dict as from_dict
+from stac.config.checks import FAILED as FAILED
+from stac.config.checks import USER_ERROR as USER_ERROR
 from stac.config.checks import ConfigError as ConfigError
 from stac.config.checks import RunError as RunError
 from stac.config.checks import check as check

@@ -1,4 +1,4 @@
-"""How a run is refused or given up: one line, what is wrong and what is right."""
+"""How a run is refused or given up: one line, the fault and its cure."""
 
 from __future__ import annotations
 
@@ -6,49 +6,65 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_FARTHEST = 0.45  # share of two names' letters that they do not have in common
+FAILED, USER_ERROR = 1, 2  # exit statuses
+
+# Of two names' letters, the share that they do not have in common. `hrad` and `hard`
+# differ by 0.25, `game` and `gamma` by 0.33, and nobody mistypes one for the other.
+_FARTHEST = 0.3
 
 
 class ConfigError(ValueError):
-    """What the user asked for cannot be; the message is one line that says the cure."""
+    """The user asked for the impossible; the message is one line that says the cure."""
 
 
 class RunError(RuntimeError):
     """The run cannot go on; the message is one line, and needs no traceback."""
 
 
-def choose(what: str, value: str, choices: Iterable[str]) -> str:
+def choose(what: str, value: str, choices: Iterable[str], otherwise: str = "") -> str:
     """Returns `value` if it is one of `choices`, else raises with the nearest ones.
 
-    Where none is near, or `value` is "list", it names all of them.
+    Args:
+      what: the kind of thing that is chosen, for the message.
+      value: the name to look for.
+      choices: all names.
+      otherwise: what to tell where none is near; by default all names. They are also
+        told where `value` is "list".
+
+    Raises:
+      ConfigError: `value` is none of `choices`.
     """
     choices = list(choices)
     if value in choices:
         return value
     near = [] if value == "list" else nearest(value, choices)
     hint = f"did you mean {' or '.join(near)}?" if near else ""
-    known = hint or f"choose one of {', '.join(choices)}"
-    raise ConfigError(f"unknown {what} {value!r}: {known}")
+    cure = hint or otherwise or f"choose one of {', '.join(choices)}"
+    raise ConfigError(f"unknown {what} {value!r}: {cure}")
 
 
 def nearest(value: str, choices: Iterable[str]) -> list[str]:
     """Returns what `value` may have meant: up to four choices, the likeliest first.
 
-    Those that contain it, as a word (`walk`: `dog.walk` before `walker.run`) or as two
-    letters at least; else those spelled like it, and none of them more than three times
-    as far from it as the nearest.
+    Those are the choices that contain it, as a word (`walk`: `dog.walk` before
+    `walker.run`) or as two letters at least. If there are none, those spelled like it,
+    but none more than three times as far from it as the nearest.
     """
-    asked = value.lower()
-    far = {
-        choice: 1 - difflib.SequenceMatcher(a=choice.lower(), b=asked).ratio()
+    wanted = value.lower()
+    distance = {
+        choice: 1 - difflib.SequenceMatcher(a=choice.lower(), b=wanted).ratio()
         for choice in choices
     }
-    near = [choice for choice in far if len(asked) > 1 and asked in choice.lower()]
-    if not near:
-        limit = min(_FARTHEST, 3 * min(far.values(), default=0))
-        near = [choice for choice in far if far[choice] <= limit]
-    parts = {choice: re.split(r"[._]", choice.lower()) for choice in near}
-    return sorted(near, key=lambda one: (asked not in parts[one], far[one]))[:4]
+    near = [choice for choice in distance if wanted in choice.lower()]
+    if len(wanted) < 2 or not near:
+        limit = min(_FARTHEST, 3 * min(distance.values(), default=0))
+        near = [choice for choice in distance if distance[choice] <= limit]
+
+    def order(choice: str) -> tuple[bool, float]:
+        words = re.split(r"[._]", choice.lower())
+        return wanted not in words, distance[choice]
+
+    return sorted(near, key=order)[:4]
 
 
 def check(condition: bool, message: str) -> None:

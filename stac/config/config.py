@@ -54,7 +54,7 @@ class Outer:
 
 @dataclasses.dataclass(frozen=True)
 class AgentConfig:
-    """Which member of the family this is: heads and what is self-tuned."""
+    """The agent: its heads, and the metaparameters that it tunes."""
 
     name: str = "stacx"  # a row of stac.agents.make.FAMILIES
     heads: int = 3  # P
@@ -63,7 +63,7 @@ class AgentConfig:
     initial_raw_gamma: float = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
     reward_clip: float = 1.0  # clips to [-1, 1] in the loss only (IMPALA); 0 is off
     reduction: str = "sum"  # over batch and time (Alg. 1)
-    behaviour: str = "head_1"  # who acts (Sec. 9.3)
+    behaviour: str = "head_1"  # the policy that acts (Sec. 9.3)
     gamma_embedding: str = "none"  # Sec. 9.5
     outer: Outer = Outer()
 
@@ -104,7 +104,7 @@ class AgentConfig:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
-    """Table 2."""
+    """The network (Table 2)."""
 
     torso: str = "deep"  # "deep" is the paper's; "shallow" is IMPALA's small one
     lstm_size: int = 0  # 0: no recurrent core (Atari stacks frames)
@@ -137,7 +137,7 @@ class NetworkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Table 3."""
+    """The optimizers of the inner and the outer loss (Table 3)."""
 
     learning_rate: float = 6e-4  # at frame 0; linear in frames
     end_learning_rate: float = 0.0  # at total_frames
@@ -175,7 +175,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BatchConfig:
-    """What one update reads (Table 3)."""
+    """The batch of one update (Table 3)."""
 
     batch_size: int = 32  # B, trajectories, over all learner devices together
     unroll_length: int = 20  # n, observations; the last one only bootstraps
@@ -197,7 +197,7 @@ class BatchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EnvironmentConfig:
-    """What is played. Each domain reads the fields it knows."""
+    """The task. Each domain reads the fields that it knows."""
 
     domain: str = "atari"  # a row of stac.environments.make.DOMAINS
     task: str = "pong"  # a ROM in snake_case, or domain.task
@@ -217,7 +217,7 @@ class EnvironmentConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One run."""
+    """The configuration of one run."""
 
     agent: AgentConfig = AgentConfig()
     network: NetworkConfig = NetworkConfig()

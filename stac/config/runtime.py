@@ -1,4 +1,4 @@
-"""How the work of a run is spread, how often it reports, and what it puts up with."""
+"""The runtime of a run: its parts, how often it reports, the failures it survives."""
 
 from __future__ import annotations
 

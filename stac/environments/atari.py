@@ -70,7 +70,7 @@ def rom_id(name: str) -> str:
     known = {_letters(rom): rom for rom in games()}
     if _letters(stem) in known:
         return known[_letters(stem)]
-    return config.choose("game", stem, known.values())
+    return config.choose("game", stem, known.values(), "--game=list names all")
 
 
 def games() -> list[str]:

@@ -41,7 +41,9 @@ def task(name: str) -> str:
     )
     known = {letters(task): task for task in tasks()}
     match = known.get(letters(name))
-    return match or config.choose("control task", name, known.values())
+    return match or config.choose(
+        "control task", name, known.values(), "--task=list names all"
+    )
 
 
 def tasks() -> list[str]:

@@ -83,7 +83,18 @@ def test_a_large_network_without_an_accelerator_is_warned_of_once(
     said = capsys.readouterr().out.splitlines()
     assert len(said) == (1 if cure else 0)
     assert all(line.startswith("no accelerator found: ") for line in said)
-    assert all(cure in line for line in said)
+    assert all(f"{cure} is meant for a CPU" in line for line in said)
+
+
+def test_the_warning_says_how_long_the_run_takes_and_its_memory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(start, "has_accelerator", lambda: False)
+    start.run(a_config(), "somewhere")
+    text = capsys.readouterr().out
+    assert "200,000,000 frames take 10 days and about 8 GB of memory" in text
+    start.run(dataclasses.replace(a_config(), total_frames=864_000), "somewhere")
+    assert "864,000 frames take 1.0 hours" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,21 @@ def say(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
 
+def show(text: str, stream: TextIO | None = None) -> None:
+    """Prints to standard output, or to `stream`, whether or not anybody reads it.
+
+    Characters that the stream cannot encode are escaped.
+    """
+    stream = stream or sys.stdout
+    if stream is None:  # closed when Python started
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    # A closed pipe or a log on a full disk does not end a run of days.
+    with contextlib.suppress(OSError, ValueError):
+        escaped = text.encode(encoding, "backslashreplace").decode(encoding)
+        print(escaped, file=stream, flush=True)
+
+
 def leave(status: int) -> NoReturn:
     """Ends the process at once, whatever its threads are in."""
     for stream in (sys.stdout, sys.stderr):

@@ -7,7 +7,6 @@ an update may take longer than the promised ten seconds, and compiling much long
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 import threading
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from stac.runtime.faults import lines
 from stac.runtime.logs.loggers import Scalars
 
 SECONDS = 8.0  # the promise is a line at least every 10
@@ -109,13 +109,7 @@ class Terminal:
         return line if fresh else f"{line}  (as of {duration(waited)} ago)"
 
     def _print(self, line: str) -> None:
-        # That nobody reads any more (a closed pipe, a log on a full disk) does not end
-        # a run of days; the numbers are in the files too.
-        if self._file is None:  # closed when Python started
-            return
-        with contextlib.suppress(OSError, ValueError):
-            self._file.write(f"{line}\n")
-            self._file.flush()
+        lines.show(line, self._file)  # the numbers are in the files too
 
 
 def progress(

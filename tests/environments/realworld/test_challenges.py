@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-import numpy as np
 import pytest
 
 from stac.config import Config, ConfigError
-from stac.config.challenges import OWN, SCHEDULERS, Challenges
+from stac.config.challenges import OWN, Challenges
 from stac.configs import control
 from stac.configs import realworld as numbers
-from stac.environments.realworld import schedules
 from stac.launch import flags, overrides
 from stac.launch import realworld as command
 from tests.environments.realworld.twin import FACTS
@@ -85,101 +83,22 @@ def test_the_papers_numbers_are_those_of_control_from_features():
     assert environment.stagger
 
 
-def needed(name: str) -> dict[str, object]:
-    """Numbers without which one would change nothing."""
-    if name == "action_repetition":
-        return {"action_repetition_steps": 3}
-    if name == "buffers":
-        return {"reward_delay": 3}
-    if name.endswith("_steps"):
-        return {name.removesuffix("_steps"): 0.5}
-    if name.startswith("multi_objective"):
-        return {
-            "safety": True,
-            "multi_objective": True,
-            "multi_objective_observed": True,
-        }
-    if name in ("perturbation_start", "perturbation_std"):
-        return {"perturbation": "pole_mass", "perturbation_scheduler": "random_walk"}
-    if name == "safety_observed":
-        return {
-            "safety": True,
-            "multi_objective": True,
-            "multi_objective_coefficient": 0.5,
-        }
-    for switch, value in (("safety", True), ("perturbation", "pole_mass")):
-        if name.startswith(f"{switch}_"):
-            return {switch: value}
-    return {}
+def test_settings_that_do_nothing_are_accepted() -> None:
+    alone = [
+        *("action_repetition=0.5", "observation_dropped_steps=5", "buffers=reset"),
+        *("perturbation_scheduler=constant", "perturbation_std=2", "safety=true"),
+        *("safety_observed=false", "multi_objective_coefficient=0.5"),
+    ]
+    for setting in alone:
+        parsed("--challenge=none", f"--config.{PREFIX}{setting}")
 
 
-ALONE = [field.name for field in FIELDS if needed(field.name)]
-
-
-@pytest.mark.parametrize("name", [n for n in ALONE if n != "multi_objective"])
-def test_a_number_that_would_change_nothing_is_refused(name: str) -> None:
-    other = {bool: "true", float: 0.5, int: 2, str: "uniform"}
-    value = other[type(getattr(Challenges(), name))]
-    if name == "perturbation_scheduler":
-        value = "saw_wave"
-    elif name == "safety_observed":
-        value = "false"
-    elif name == "buffers":
-        value = "reset"
-    with pytest.raises(ConfigError, match=f"{PREFIX}{name}=.*: does nothing without"):
-        parsed("--challenge=none", f"--config.{PREFIX}{name}={value}")
-
-
-RANGE = schedules.Range(start=1.0, minimum=0.5, maximum=2.0, std=0.5)
-OTHER = {"start": 0.9, "minimum": 1.5, "maximum": 0.9, "std": 0.3}
-
-
-def course(scheduler: str, within: schedules.Range) -> list[float]:
-    random = np.random.default_rng(0)
-    schedule = schedules.Schedule(scheduler, within, random)
-    return [schedule.next() for _ in range(50)]
-
-
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-@pytest.mark.parametrize("number", [*OTHER, "period"])
-def test_what_the_scheduler_does_not_read_is_refused(number: str, scheduler: str):
-    if number == "period":
-        read = scheduler != "constant"
-    else:
-        other = RANGE._replace(**{number: OTHER[number]})
-        read = course(scheduler, other) != course(scheduler, RANGE)
-    asked = {
-        "perturbation": "joint_damping",
-        "perturbation_scheduler": scheduler,
-        f"perturbation_{number}": 2,
-    }
-    if scheduler == "constant" and number != "start":
-        asked["perturbation_start"] = 0.5  # what it changes
-    arguments = [f"--config.{PREFIX}{name}={value}" for name, value in asked.items()]
-    if read:
-        parsed("--challenge=none", *arguments)
-    else:
-        said = rf"_{number}=2.*: does nothing with .*={scheduler}: it is for "
-        message = rf"{said}(?!.*{scheduler})"
-        with pytest.raises(ConfigError, match=message):
-            parsed("--challenge=none", *arguments)
-
-
-def test_a_number_of_the_parameters_own_may_always_be_asked_for():
-    own = [f"--config.{PREFIX}perturbation_{name}=-1" for name in ("start", "std")]
-    found = parsed("--challenge=hard", *own).environment.challenges
-    assert (found.perturbation_start, found.perturbation_std) == (OWN, OWN)
-
-
-def test_what_is_taken_out_of_a_combination_may_leave_its_numbers() -> None:
-    out = ("observation_dropped=0", "action_repetition=0", "perturbation=")
+def test_an_effect_taken_out_of_a_combination_may_leave_its_numbers() -> None:
+    out = ("observation_dropped=0", "action_repetition=0")
     hard = ["--challenge=hard", *(f"--config.{PREFIX}{name}" for name in out)]
-    found = parsed(*hard).environment.challenges
-    assert (found.observation_dropped, found.observation_dropped_steps) == (0, 10)
-    assert (found.action_repetition, found.action_repetition_steps) == (0, 3)
-    assert (found.perturbation, found.perturbation_maximum) == ("", 2.3)
-    with pytest.raises(ConfigError, match=r"nothing without .*observation_dropped"):
-        parsed(*hard, f"--config.{PREFIX}observation_dropped_steps=5")
+    challenges = parsed(*hard).environment.challenges
+    assert challenges.observation_dropped_steps == 10
+    assert challenges.action_repetition_steps == 3
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
@@ -196,19 +115,20 @@ def test_each_number_is_set_alone_from_the_command_line(field):
         value = 0.5
     else:
         value = words.get(field.name, 2)
-    changed = {**needed(field.name), field.name: value}
+    needed = {"safety": True} if field.name == "multi_objective" else {}
+    changed = {**needed, field.name: value}
     arguments = [f"--config.{PREFIX}{name}={is_}" for name, is_ in changed.items()]
-    found = parsed("--challenge=none", *arguments).environment.challenges
-    assert found == dataclasses.replace(Challenges(), **changed)
-    assert found != Challenges()
-    assert type(getattr(found, field.name)) is type(default)
+    challenges = parsed("--challenge=none", *arguments).environment.challenges
+    assert challenges == dataclasses.replace(Challenges(), **changed)
+    assert challenges != Challenges()
+    assert type(getattr(challenges, field.name)) is type(default)
 
 
 def test_one_number_of_a_combined_challenge_can_be_changed():
-    found = parsed("--challenge=hard", f"--config.{PREFIX}buffers=reset")
+    config = parsed("--challenge=hard", f"--config.{PREFIX}buffers=reset")
     hard = numbers.challenges("cartpole", "hard")
     expected = dataclasses.replace(hard, buffers="reset")
-    assert found.environment.challenges == expected
+    assert config.environment.challenges == expected
 
 
 def test_every_number_is_listed_by_help():
@@ -263,12 +183,8 @@ def test_every_number_is_listed_by_help():
             r"multi_objective_coefficient=-0.5: must be in \[0, 1\]",
         ),
         (
-            {"multi_objective": True, "multi_objective_observed": True},
+            {"multi_objective": True},
             "weighs the constraints: set safety=true as well",
-        ),
-        (
-            {"multi_objective": True, "safety": True},
-            "alone changes nothing: set .*_coefficient or .*_observed",
         ),
     ],
 )
@@ -279,52 +195,19 @@ def test_a_challenge_that_cannot_be_is_refused_in_one_line(changes, message):
     assert "environment.challenges." in str(refusal.value)
 
 
-def test_a_combined_challenges_range_is_not_taken_for_another_parameter() -> None:
+def test_another_parameter_is_perturbed_within_its_own_range() -> None:
+    """Not within the range of the combined challenge's parameter."""
     other = ["--challenge=hard", f"--config.{PREFIX}perturbation=joint_damping"]
-    said = "perturbation_minimum, perturbation_maximum would still be of pole_length"
-    with pytest.raises(ConfigError, match=said):
-        parsed(*other)
-    minimum = f"--config.{PREFIX}perturbation_minimum=-1"
-    with pytest.raises(ConfigError, match=r"damping: perturbation_maximum would still"):
-        parsed(*other, minimum)
-    same = f"--config.{PREFIX}perturbation_maximum=2.3"  # as hard has it
-    found = parsed(*other, minimum, same)
-    assert found.environment.challenges.perturbation_maximum == 2.3
-    walk = f"--config.{PREFIX}perturbation_scheduler=random_walk"
-    said = "_start, perturbation_minimum, perturbation_maximum, perturbation_std would"
-    with pytest.raises(ConfigError, match=said):
-        parsed(*other, walk)
-
-
-def test_a_constant_that_is_the_models_own_is_refused() -> None:
-    constant = [
-        f"--config.{PREFIX}perturbation=pole_mass",
-        f"--config.{PREFIX}perturbation_scheduler=constant",
-    ]
-    with pytest.raises(ConfigError, match=r"nothing without .*perturbation_start$"):
-        parsed("--challenge=none", *constant)
-    parsed("--challenge=none", *constant, f"--config.{PREFIX}perturbation_start=0.5")
-    with pytest.raises(ConfigError, match=r"nothing without .*perturbation_start$"):
-        parsed("--challenge=easy", constant[1])  # the row's start is the model's own
-    parsed("--challenge=easy", constant[1], f"--config.{PREFIX}perturbation_start=0.9")
-
-
-@pytest.mark.parametrize("number", [field.name for field in FIELDS])
-def test_the_cure_for_a_number_that_is_no_challenge_is_taken(number: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^challenge {number}: is one") as refusal:
-        parsed(f"--challenge={number}")
-    values = {int: "2", float: "0.5", str: "reset"}
-    names = {"perturbation": "pole_mass", "perturbation_scheduler": "random_walk"}
-    _, cure = str(refusal.value).split(": write ")
-    arguments = []
-    for told in cure.split():
-        flag, value = told.split("=")
-        name = flag.split(".")[-1]
-        default = getattr(Challenges(), name, None)
-        filled = names.get(name) or values.get(type(default), "true")
-        arguments.append(f"{flag}={filled}" if value == "<value>" else told)
-    found = parsed(*arguments).environment.challenges
-    assert getattr(found, number) != getattr(Challenges(), number)
+    challenges = parsed(*other).environment.challenges
+    assert challenges.perturbation == "joint_damping"
+    assert challenges.perturbation_minimum == OWN
+    assert challenges.perturbation_maximum == OWN
+    maximum = f"--config.{PREFIX}perturbation_maximum=2.3"
+    assert parsed(*other, maximum).environment.challenges == dataclasses.replace(
+        challenges, perturbation_maximum=2.3
+    )
+    same = f"--config.{PREFIX}perturbation=pole_length"  # as in the combination
+    assert parsed("--challenge=hard", same) == parsed("--challenge=hard")
 
 
 def test_every_range_is_checked():
@@ -343,30 +226,7 @@ def test_every_range_is_checked():
     [
         (["--challenge=hrad"], "unknown challenge 'hrad': did you mean hard?"),
         (["--challenge=HARD"], "unknown challenge 'HARD': did you mean hard?"),
-        (["--challenge=safety"], f"--challenge=none --config.{PREFIX}safety=true"),
-        (
-            ["--challenge=perturbation_std"],
-            f"none --config.{PREFIX}perturbation=<value>"
-            f" --config.{PREFIX}perturbation_std=<value>"
-            f" --config.{PREFIX}perturbation_scheduler=random_walk",
-        ),
-        (
-            ["--challenge=action_repetition"],
-            f"none --config.{PREFIX}action_repetition=<value>"
-            f" --config.{PREFIX}action_repetition_steps=<value>",
-        ),
-        (
-            [f"--config.{PREFIX}safety_action_change=true"],
-            f"does nothing without {PREFIX}safety",
-        ),
-        (
-            [f"--config.{PREFIX}multi_objective_coefficient=0.5"],
-            f"does nothing without {PREFIX}multi_objective",
-        ),
-        (
-            [f"--config.{PREFIX}safety=true", f"--config.{PREFIX}safety_observed=0"],
-            "leave safety_observed or set multi_objective and multi_objective_coeff",
-        ),
+        (["--challenge=safety"], f"--challenge=none --config.{PREFIX}safety=<value>"),
         (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
         (["--agent=stax"], "unknown agent 'stax': did you mean"),
         ([f"--config.{PREFIX}action_dely=3"], "action_dely': did you mean"),
@@ -391,13 +251,13 @@ def test_the_command_refuses_in_one_line_and_leaves_nothing(
     argv = ["realworld", "--runtime=threads", f"--workdir={place}", *arguments]
     argv += ["--total_frames=240"]  # it would be short, were it not refused
     assert command.main(argv) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    refusal = capsys.readouterr().err
+    assert message in refusal
+    assert refusal.count("\n") == 1
     assert not place.exists()
 
 
 def test_tasks_are_spelled_as_one_likes():
-    found = parsed("--task=Humanoid-Walk", "--challenge=medium").environment
-    assert found.task == "humanoid.walk"
-    assert found.challenges == numbers.challenges("humanoid", "medium")
+    environment = parsed("--task=Humanoid-Walk", "--challenge=medium").environment
+    assert environment.task == "humanoid.walk"
+    assert environment.challenges == numbers.challenges("humanoid", "medium")

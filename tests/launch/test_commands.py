@@ -1,0 +1,62 @@
+"""`python -m stac COMMAND`: the same commands by one name."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+from stac import __main__ as commands
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def stac(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stac", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_every_command_is_in_the_table() -> None:
+    files = (ROOT / "launch").glob("*.py")
+    with_flags = {path.stem for path in files if "\nDOMAIN = " in path.read_text()}
+    assert {"atari", "catch", "control", "realworld"} <= with_flags
+    assert with_flags <= set(commands.COMMANDS)
+
+
+def test_without_a_command_all_are_listed() -> None:
+    ended = stac()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    listed = [line.split()[0] for line in ended.stdout.splitlines() if line[:2] == "  "]
+    assert listed == list(commands.COMMANDS)
+
+
+def test_an_unknown_command_is_refused_in_one_line() -> None:
+    ended = stac("atary")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "stac: unknown command 'atary': did you mean atari?\n"
+
+
+def test_the_rest_of_the_line_is_the_commands_and_its_messages_say_how_it_began():
+    ended = stac("catch", "--seed=one")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "stac catch: --seed=one: must be a whole number\n"
+    assert stac("catch", "--help").stdout.startswith("stac catch: trains on catch")
+
+
+def test_make_run_takes_variables_as_flags() -> None:
+    """No run is started: `make --dry-run` prints the command."""
+    ended = subprocess.run(
+        ["make", "--dry-run", "run", "game=pong", "seed=2", "ARGS=--num_actors=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    command = ended.stdout.splitlines()[-1]
+    assert "-m launch.atari --agent=stacx --game=james_bond --num_actors=1" in command
+    flags = command.partition("--num_actors=1")[2]
+    assert set(flags.split()) == {"'--game=pong'", "'--seed=2'"}
