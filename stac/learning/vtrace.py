@@ -11,7 +11,7 @@ stac.types.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from stac.types import Array
 
 # zeta: what Algorithm 1 reads, by the names of stac.config.metaparameter_table; scalars
 # for one head, [P] for all.
-Hyperparameters = Mapping[str, Array | float]
+Hyperparameters: TypeAlias = "Mapping[str, Array | float]"
 
 
 class Targets(NamedTuple):
