@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS := -n 2 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-latest lint format clean
+.PHONY: help setup run test test-all test-latest test-package lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-all: setup  ## all tests, the slow ones too
 
 test-latest: $(VENV_LATEST)/.ready  ## the tests on Python 3.12 and the newest JAX
 	@exec $(PYTHON_LATEST) -m pytest $(WORKERS) $(ARGS)
+
+test-package:  ## the wheel, in fresh environments of Python 3.11 and 3.13
+	@exec scripts/check_package 3.11 3.13
 
 lint: setup  ## formatting, lint and types
 	@status=0; \

@@ -1,10 +1,10 @@
-"""How fast control environments step alone, by task and by who steps them.
+"""Steps per second of control environments alone, in one thread and in processes.
 
     python -m benchmarks.control_environments --tasks=walker.walk,walker.walk:pixels
 
-The ways take turns, so that whatever else the machine does meets them all. Prints
-environment steps per second of one actor (one step of E environments counts E) under
-normally distributed samples: the median over rounds, and the best round.
+Both ways take turns, so that other work on the machine slows both. Prints environment
+steps per second of one actor (a step of E environments counts E) with normally
+distributed samples as actions: the median over rounds, and the best round.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ def main() -> None:
     given = parser.parse_args()
     with asking.in_one_line(parser):
         counts = _counts(given.envs)
-    print(f"{given.threads} threads or processes; steps/s: median (best)")
+    print(f"{given.threads} processes; steps/s: median (best)")
     print(f"{'task':<24} {'E':>3}" + "".join(f"{way:>18}" for way in WAYS), flush=True)
     for task in given.tasks.split(","):
         for num_envs in counts:
             with asking.in_one_line(parser):
                 ways = [built(task, way, num_envs, given.threads) for way in WAYS]
             rounds = [
-                [steps_per_second(one, given.seconds) for one in ways]
+                [steps_per_second(way, given.seconds) for way in ways]
                 for _ in range(given.rounds)
             ]
-            for one in ways:
-                one.close()
+            for way in ways:
+                way.close()
             cells = (
                 f"{statistics.median(rates):>10,.0f} ({max(rates):,.0f})".rjust(18)
                 for rates in zip(*rounds, strict=True)

@@ -202,9 +202,9 @@ CASES = (
 
 
 def measure(case: Case, runtime: str) -> Row:
-    asked = (f"--runtime={runtime}", moments.OFTEN)
+    arguments = (f"--runtime={runtime}", moments.OFTEN)
     with tempfile.TemporaryDirectory() as folder:
-        run = case.moment.run(pathlib.Path(folder), *asked)
+        run = case.moment.run(pathlib.Path(folder), *arguments)
         try:
             config = flags.parse(["", *run.flags], catch.DOMAIN).config
             case.moment.reached(run)
@@ -238,8 +238,8 @@ def main() -> int:
             cells = list(map(str, measure(case, runtime)))
         except Exception as error:  # noqa: BLE001 - the row says so
             failed += 1
-            said = "".join(str(error).strip().splitlines()[-1:])
-            cells = [f"NOT MEASURED: {type(error).__name__}: {said}"]
+            reason = "".join(str(error).strip().splitlines()[-1:])
+            cells = [f"NOT MEASURED: {type(error).__name__}: {reason}"]
         print(f"| {' | '.join((case.fault, runtime, *cells))} |", flush=True)
     return 1 if failed else 0
 

@@ -29,14 +29,14 @@ END_SECONDS = 60.0  # that it may take after Ctrl-C
 
 def memory(root: psutil.Process) -> dict[str, float]:
     """Unique memory of the process and all below it, in MiB, by what they are."""
-    found = {}
+    sizes = {}
     for process in [root, *root.children(recursive=True)]:
         try:
             name = f"{process.pid} {_role(process)}"
-            found[name] = process.memory_full_info().uss / 2**20
+            sizes[name] = process.memory_full_info().uss / 2**20
         except psutil.NoSuchProcess:
             continue
-    return found
+    return sizes
 
 
 def _role(process: psutil.Process) -> str:
@@ -59,14 +59,14 @@ def interrupt(process: subprocess.Popen) -> str:
     """Ends its session as a terminal does, if it has not ended; how that went."""
     if process.poll() is not None:
         return f"ended by itself, exit status {process.returncode}"
-    asked = time.monotonic()
+    began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     try:
         status = process.wait(timeout=END_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         return f"did not end within {END_SECONDS:.0f} s of Ctrl-C, and was killed"
-    return f"exit status {status}, {time.monotonic() - asked:.1f} s after Ctrl-C"
+    return f"exit status {status}, {time.monotonic() - began:.1f} s after Ctrl-C"
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ OWNERS = {
     "challenge": "launch.realworld",
 }
 
-_PLAYED = ("game", "task")  # words that name a folder of their own
+_PLAYED = ("env", "game", "task")  # words that name a folder of their own
 
 # The fields behind the common flags.
 _FIELDS = {

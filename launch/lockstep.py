@@ -1,8 +1,8 @@
 """Lockstep: actors act in turn until there is a batch, then the learner learns.
 
-One thread does everything, so the same seed gives the same bits. What the actors, their
-environments and the trajectories that wait will do next is part of every checkpoint, so
-a run that was cut goes on to the same bits as one that was not.
+One thread does everything, so the same seed gives the same bits. Every checkpoint holds
+the states of actors and environments and the trajectories that wait. So a run that was
+interrupted continues with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from stac import snapshots
 from stac.config import Config, ConfigError
 from stac.environments.base import BatchedEnvironment
 from stac.runtime import actor
-from stac.runtime.faults import supervision, watchdog
+from stac.runtime.faults import heartbeat, restarts
+from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
-from stac.runtime.queues.local import Closed, LocalQueue
+from stac.runtime.queues.base import Closed
+from stac.runtime.queues.make import Buffer
 from stac.runtime.queues.parameters import ParameterStore
 from stac.types import Experience
 
-# How long a save from another thread waits for one to end: between unrolls alone it is
-# exact. The run is asked to stop by then, so it is the last.
+# How long a save from another thread waits for the end of an unroll: only between two
+# of them is it exact. The run is asked to stop by then, so the unroll is the last.
 _UNROLL_SECONDS = 15.0
 
 
@@ -41,33 +43,37 @@ class Turns:
     """A learner.Feed that lets the actors act in turn when a batch is asked for."""
 
     def __init__(
-        self, config: Config, build: Build, store: ParameterStore, stop: Stop
+        self,
+        config: Config,
+        build: Build,
+        store: ParameterStore,
+        stop: Stop,
+        buffer: Buffer,
     ) -> None:
         self._config, self._build = config, build
         self._store, self._stop = store, stop
         self._batch_size = config.batch.batch_size
-        # Nobody takes while one thread puts: all that one actor puts must fit, and a
-        # batch that is put back.
-        self._queue = LocalQueue(2 * self._batch_size + config.runtime.envs_per_actor)
-        # None: one that failed, until another takes its place.
+        # The one thread cannot take while it puts. So there is room for all that an
+        # actor puts at once, and for a batch that is put back.
+        self._queue = buffer.local(2 * self._batch_size + config.runtime.envs_per_actor)
+        # None: the actor failed, and another will be built in its turn.
         self._actors: list[ActorAtWork | None] = []
         self._restarts = [
-            supervision.Restarts.configured(config.runtime)
+            restarts.Restarts.configured(config.runtime)
             for _ in range(config.runtime.num_actors)
         ]
-        self._updates = 0  # at which the run's first actors were built
+        self._updates = 0  # of the learner when the run's first actors were built
         self._restarts_before = 0  # in earlier parts of the run
-        self._turn = 0  # whose it is
-        self._given = 0  # batches since the run began: one for each update
-        self._last: Experience | None = None  # the newest of them
-        self._busy = threading.Lock()  # while that is not what a save may read
-        self._watchdog = watchdog.Watchdog(config.runtime.silence_seconds)
+        self._turn = 0  # index of the actor that acts next
+        self._given = 0  # batches since the run began, one for each update
+        self._last: Experience | None = None  # the newest batch
+        self._busy = threading.Lock()  # held while a save may not read all of the above
 
     def begin(self, updates: int, saved: Mapping[str, bytes]) -> None:
-        """Builds the actors, `updates` updates into the run, and continues `saved`.
+        """Builds the actors, `updates` updates into the run, and restores `saved`.
 
-        Where it is of another number of actors or environments, or of other versions of
-        what is in it, episodes begin anew, and a line says why.
+        If `saved` holds another number of actors or environments, or comes from other
+        versions of them, episodes begin anew, and a line says why.
         """
         self._updates = self._given = updates
         self._build_all()
@@ -83,8 +89,8 @@ class Turns:
             self._close_all()
             self._build_all()
             known = isinstance(error, ValueError)  # said in a line
-            reason = str(error) if known else supervision.describe(error)
-            supervision.say(f"episodes begin anew: {reason}")
+            reason = str(error) if known else restarts.describe(error)
+            say(f"episodes begin anew: {reason}")
 
     def next(self) -> Experience:
         with self._busy:
@@ -107,17 +113,18 @@ class Turns:
         """The last save is still to come; see `end`."""
 
     def restarts(self) -> int:
-        """Of all actors so far."""
-        return sum(one.total for one in self._restarts) - self._restarts_before
+        """Restarts of all actors in this part of the run."""
+        return sum(each.total for each in self._restarts) - self._restarts_before
 
     def snapshot(self, updates: int) -> dict[str, bytes] | None:
-        """All that decides the batches after that of update `updates`; from any thread.
+        """Everything that decides the batches after update `updates`; any thread.
 
-        A batch of an update that has begun is put back. None where the moment is gone,
-        or an unroll takes too long: then a run continues with new episodes.
+        The batch of an update that has begun is put back. None where the actors have
+        gone on since, or where an unroll takes too long: then episodes begin anew when
+        the run continues.
         """
         if not self._busy.acquire(timeout=_UNROLL_SECONDS):
-            supervision.say("an unroll does not end: saved without the actors' states")
+            say("an unroll does not end: saved without the actors' states")
             return None
         try:
             begun = self._given - updates
@@ -125,11 +132,11 @@ class Turns:
                 return None
             back = [self._last] if begun else []
             waiting = [*back, *self._queue.content()]
-            totals = [one.total for one in self._restarts]
+            totals = [each.total for each in self._restarts]
             state = (self._turn, self._updates, totals, waiting)
             taken = {"turns": snapshots.pack(self._what(), state)}
-            for index, one in enumerate(self._actors):
-                snapshot = one.actor.snapshot() if one is not None else None
+            for index, each in enumerate(self._actors):
+                snapshot = each.actor.snapshot() if each is not None else None
                 if snapshot is not None:  # else it failed, or takes no snapshots
                     taken[f"actor_{index}"] = snapshot
             return taken
@@ -138,35 +145,33 @@ class Turns:
 
     def end(self) -> None:
         """Closes the environments; may be called twice."""
-        self._watchdog.close()
         self._close_all()
 
     def _close_all(self) -> None:
         actors, self._actors = self._actors, []
-        for one in filter(None, actors):
-            with contextlib.suppress(Exception):  # it may be what failed
-                one.environment.close()
+        for each in filter(None, actors):
+            _close(each)
 
     def _build_all(self) -> None:
         for index in range(len(self._restarts)):
             self._actors.append(self._build(index, self._updates, 0))
 
     def _restore(self, saved: Mapping[str, bytes]) -> None:
-        """All of it, or it raises and nothing is changed but the actors."""
+        """Restores everything; where it raises, only the actors are changed."""
         turn, updates, totals, waiting = snapshots.unpack(self._what(), saved["turns"])
-        for index, one in enumerate(self._actors):
-            if one is not None and f"actor_{index}" in saved:
-                one.actor.restore(saved[f"actor_{index}"])
-            elif one is not None and not hasattr(one.environment, "snapshot"):
-                if index == 0:  # so it is for all
+        for index, each in enumerate(self._actors):
+            if each is not None and f"actor_{index}" in saved:
+                each.actor.restore(saved[f"actor_{index}"])
+            elif each is not None and not hasattr(each.environment, "snapshot"):
+                if index == 0:  # the same holds for all
                     task = self._config.environment.task
-                    supervision.say(f"episodes begin anew: {task} takes no snapshots")
-            elif one is not None:  # it had failed: another is built in its turn
-                one.environment.close()
+                    say(f"episodes begin anew: {task} takes no snapshots")
+            elif each is not None:  # it had failed: another is built in its turn
+                each.environment.close()
                 self._actors[index] = None
         self._turn, self._updates = turn, updates
-        for restarts, total in zip(self._restarts, totals, strict=True):
-            restarts.total = total
+        for counted, total in zip(self._restarts, totals, strict=True):
+            counted.total = total
         self._restarts_before = sum(totals)
         for experience in waiting:
             self._queue.put(experience)
@@ -178,24 +183,34 @@ class Turns:
         )
 
     def _act(self) -> None:
-        """One unroll, which is kept whatever is asked meanwhile, or a new actor."""
+        """One unroll, which is kept even if a stop is asked for, or a new actor."""
         if self._stop.is_set():
             raise Closed
         newest = self._store.latest()
-        index, restarts = self._turn, self._restarts[self._turn]
+        index, counted = self._turn, self._restarts[self._turn]
+        each = self._actors[index]
         try:
-            one = self._actors[index]
-            if one is None:
-                one = self._build(index, self._updates, restarts.total)
-            self._actors[index] = one
-            with self._watchdog.over(f"actor/{index}", one.actor.pulse):
-                experience = one.actor.unroll(*newest)
+            if each is None:
+                each = self._build(index, self._updates, counted.total)
+                self._actors[index] = each
+            beating, longest = (
+                each.actor.heartbeat,
+                self._config.runtime.silence_seconds,
+            )
+            with heartbeat.naming(f"actor/{index}", beating, longest):
+                experience = each.actor.unroll(*newest)
         except Exception as error:  # noqa: BLE001 - `again` raises what it must
-            failed, self._actors[index] = self._actors[index], None
-            if failed is not None:
-                with contextlib.suppress(Exception):  # it is what failed
-                    failed.environment.close()
-            supervision.again(f"actor/{index}", error, restarts, self._stop)
+            self._actors[index] = None
+            worked = 0.0
+            if each is not None:
+                worked = each.actor.heartbeat.worked_seconds
+                _close(each)
+            restarts.again(f"actor/{index}", error, worked, counted, self._stop)
             return
         self._queue.put(experience)
         self._turn = (index + 1) % len(self._actors)
+
+
+def _close(each: ActorAtWork) -> None:
+    with contextlib.suppress(Exception):  # the environment may be what failed
+        each.environment.close()

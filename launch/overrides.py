@@ -26,7 +26,7 @@ T = TypeVar("T")
 ELSEWHERE = {
     "agent.name": "--agent",
     "environment.domain": "another command (launch.atari, launch.control, …)",
-    "environment.task": "--game of launch.atari, --task of the other commands",
+    "environment.task": "--game (launch.atari), --env (launch.gymnasium) or --task",
     "environment.observations": "--observations of launch.control",
 }
 _OVERRIDE = re.compile(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pathlib
 
-from stac import probe
+from stac import children
 from stac.config import Config
+from stac.environments import make
+from stac.runtime.storage import workdir as workdir_
 
 _RUNTIMES = {
     "launchpad": "stac.launch.launchpad.program",
@@ -33,12 +36,24 @@ def run(config: Config, workdir: str) -> int | None:
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
     """
+    if lines := _finished(config, workdir):
+        print("\n".join(lines), flush=True)
+        return None
     played = config.environment
     seen = "atari" if played.domain == "atari" else played.observations
     slow = SLOW.get((seen, config.network.torso))
     if slow and not has_accelerator():
         print(f"no accelerator found: {slow}", flush=True)
     return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
+
+
+def _finished(config: Config, path: str) -> list[str]:
+    """See assembly.finished; asked before anything is built or started."""
+    if not any(pathlib.Path(path, workdir_.CHECKPOINTS).glob("*")):
+        return []
+    from stac.runtime import assembly  # only now: this loads JAX and Orbax
+
+    return assembly.finished(config, make.spec(config).frames_per_step, path)
 
 
 def has_accelerator() -> bool:
@@ -50,4 +65,4 @@ def has_accelerator() -> bool:
     plugins = ("jax_plugins", "libtpu")
     if not any(importlib.util.find_spec(name) for name in plugins):
         return False
-    return probe.ask(_PROBE, _PROBE_SECONDS) not in (None, "", "cpu")
+    return children.ask(_PROBE, _PROBE_SECONDS) not in (None, "", "cpu")

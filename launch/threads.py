@@ -18,18 +18,19 @@ import time
 from typing import NamedTuple
 
 from stac import config as configuration
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch import lockstep
 from stac.runtime import actor, assembly, devices
-from stac.runtime.faults import shutdown, supervision
-from stac.runtime.faults.pulse import Pulse
+from stac.runtime.faults import lines, restarts, shutdown
+from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Learner
 from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.local import LocalQueue
+from stac.runtime.queues.make import BUFFERS, Buffer
 from stac.runtime.queues.parameters import ParameterStore
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
@@ -50,7 +51,11 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
     with shutdown.on_signals(stop):
         parts = _Parts.build(config, stop)
         turns = lockstep.Turns(
-            config, functools.partial(parts.actor, config), parts.store, stop
+            config,
+            functools.partial(parts.actor, config),
+            parts.store,
+            stop,
+            parts.buffer,
         )
         with assembly.open_learner(
             config,
@@ -60,7 +65,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
             parts.store.publish,
             acting=turns.snapshot,
         ) as learner:
-            stop.saves(learner.save)
+            stop.saves(lambda: assembly.save(learner, workdir))
             if config.runtime.name == "lockstep":
                 _in_turn(turns, learner, stop)
             else:
@@ -68,34 +73,35 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
 
 
 class _Parts(NamedTuple):
-    """What both runtimes are made of."""
+    """The parts that both runtimes need."""
 
     spec: EnvironmentSpec
     agent: Agent
     devices: devices.LearnerDevices
     store: ParameterStore
+    buffer: Buffer
 
     @classmethod
     def build(cls, config: Config, stop: shutdown.Stop) -> _Parts:
         spec = make.spec(config)
-        agent = actor_critic.build(config, spec)
+        agent = agents.build(config, spec)
         learners = devices.LearnerDevices(
             agent, config.runtime.learner_devices, config.batch.batch_size
         )
         store = ParameterStore()
         stop.wakes(store.close)
-        return cls(spec, agent, learners, store)
+        return cls(spec, agent, learners, store, BUFFERS[agent.buffer])
 
     def actor(
-        self, config: Config, index: int, updates: int, restarts: int = 0
+        self, config: Config, index: int, updates: int, restarted: int = 0
     ) -> lockstep.ActorAtWork:
         """Builds one actor and its environment, `updates` updates into the run."""
-        seed = actor.stream(config.seed, index, updates, restarts)
+        seed = actor.stream(config.seed, index, updates, restarted)
         environment = make.factory(config)(seed, config.runtime.envs_per_actor)
         places = self.devices.for_actors()
         place = places[index % len(places)]
-        made = actor.Actor(self.agent, environment, config.batch, seed, index, place)
-        return lockstep.ActorAtWork(made, environment)
+        acting = actor.Actor(self.agent, environment, config.batch, seed, index, place)
+        return lockstep.ActorAtWork(acting, environment)
 
 
 def _in_turn(turns: lockstep.Turns, learner: Learner, stop: shutdown.Stop) -> None:
@@ -113,11 +119,11 @@ def _threads(
     config: Config, parts: _Parts, learner: Learner, stop: shutdown.Stop
 ) -> None:
     """Actors in threads of their own, the learner in this one, a queue between."""
-    queue = LocalQueue(configuration.queue_capacity(config))
+    queue = parts.buffer.local(configuration.queue_capacity(config))
     feeder = Feeder(queue, config.batch.batch_size)
     stop.wakes(feeder.close)
     actors = _ActorThreads(config, parts, queue, stop, learner.updates)
-    learner.count_restarts(actors.restarts)
+    learner.count_restarts(actors.restarted)
     try:
         learner.run(feeder, stop)
     finally:
@@ -127,7 +133,7 @@ def _threads(
 
 
 class _ActorThreads:
-    """The actors, each with a thread that watches it; the first to give up is heard."""
+    """The actors, each with a thread that watches it; keeps the first failure."""
 
     def __init__(
         self,
@@ -145,48 +151,48 @@ class _ActorThreads:
         ]
         self._threads = [
             threading.Thread(
-                target=self._run, args=(one,), name=f"{one.name}'s watch", daemon=True
+                target=self._run, args=(each,), name=f"{each.name}'s watch", daemon=True
             )
-            for one in self._actors
+            for each in self._actors
         ]
         for thread in self._threads:
             thread.start()
 
-    def restarts(self) -> int:
-        """Of all actors so far."""
-        return sum(one.restarts.total for one in self._actors)
+    def restarted(self) -> int:
+        """Restarts of all actors so far."""
+        return sum(each.restarts.total for each in self._actors)
 
     def join(self) -> None:
-        """Waits for all; raises what the first to give up raised.
+        """Waits for all; raises the failure of the first to give up.
 
-        One that still hangs is left where it is: what is learned is complete.
+        An actor that still hangs is left where it is: what is learned is complete.
         """
         deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._failure is not None:
             raise self._failure
-        for thread, one in zip(self._threads, self._actors, strict=True):
+        for thread, each in zip(self._threads, self._actors, strict=True):
             if thread.is_alive():
-                supervision.say(f"{one.name} still hangs: it is left behind")
+                lines.say(f"{each.name} still hangs: it is left behind")
 
-    def _supervised(self, index: int) -> supervision.Supervised:
-        def live(restarts: int, pulse: Pulse) -> None:
-            made, environment = self._parts.actor(
-                self._config, index, self._updates, restarts
+    def _supervised(self, index: int) -> restarts.Supervised:
+        def live(restarted: int, heartbeat: Heartbeat) -> None:
+            acting, environment = self._parts.actor(
+                self._config, index, self._updates, restarted
             )
             with contextlib.closing(environment):
-                made.run(self._parts.store, self._queue, pulse)
+                acting.run(self._parts.store, self._queue, heartbeat)
 
         runtime = self._config.runtime
-        counted = supervision.Restarts.configured(runtime)
-        return supervision.Supervised(
+        counted = restarts.Restarts.configured(runtime)
+        return restarts.Supervised(
             f"actor/{index}", live, counted, self._stop, runtime.silence_seconds
         )
 
-    def _run(self, one: supervision.Supervised) -> None:
+    def _run(self, each: restarts.Supervised) -> None:
         try:
-            one.run()
+            each.run()
         except BaseException as error:  # noqa: BLE001 - `join` raises it
             self._failure = self._failure or error
             self._stop.set()

@@ -83,8 +83,8 @@ def tanh_normal(action_size: int, initial_std: float | None = None) -> Distribut
 
     Args:
       action_size: A.
-      initial_std: which the bias makes of outputs that are 0 otherwise, between
-        exp(LOG_STD_MIN) and exp(LOG_STD_MAX); None: no bias, so their middle, 0.135.
+      initial_std: the standard deviation at the start, which the head's bias sets;
+        between exp(LOG_STD_MIN) and exp(LOG_STD_MAX). None: no bias, so 0.135.
     """
     middle = 0.5 * (LOG_STD_MIN + LOG_STD_MAX)
     log_std = middle if initial_std is None else math.log(initial_std)
@@ -113,7 +113,7 @@ def tanh_normal(action_size: int, initial_std: float | None = None) -> Distribut
         return _normal_kl(mean, log_std, jnp.zeros_like(mean), jnp.zeros_like(mean))
 
     def describe(outputs: Array) -> dict[str, Array]:
-        """A policy that saturates or stops to explore shows here first."""
+        """Shows first where a policy saturates or stops exploring."""
         mean, log_std = mean_and_log_std(outputs)
         return {
             "policy_mean": jnp.mean(jnp.abs(mean), axis=-1),

@@ -26,7 +26,8 @@ of one actor, P heads, A actions (discrete) or action dimensions (continuous).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -35,6 +36,9 @@ Array = jax.Array | np.ndarray
 Tree = Any  # a pytree of arrays
 Params = Tree
 CoreState = Tree  # () for a feed-forward network
+# Sums a tree over all learner devices; the identity on one. Differentiable: the
+# gradient through it is again the sum over devices (see stac.runtime.devices).
+AllSum = Callable[[Tree], Tree]
 
 
 class Timestep(NamedTuple):
@@ -85,16 +89,25 @@ class Experience(NamedTuple):
     report: Report
 
 
-class LearnerState(NamedTuple):
-    """Everything an update reads and writes; a checkpoint holds all of it."""
+class HeadOutput(NamedTuple):
+    """The outputs of one head for a batch of trajectories."""
 
-    params: Params  # theta
-    optimizer: Tree  # RMSProp's second moment
-    metaparameters: dict[str, Array]  # eta before the squash: {name: [P]}, tuned only
-    meta_optimizer: Tree  # Adam over eta
-    updates: Array  # [] int32
-    frames: Array  # [] int32, environment frames consumed, action repeats included
-    key: Array  # [2] uint32, for updates that need randomness
+    policy: Array  # [B, n, num_outputs]
+    value: Array  # [B, n]
+
+
+class LearnerState(Protocol):
+    """A family's own pytree, of which others read these two leaves alone."""
+
+    @property
+    def updates(self) -> Array:
+        """[] int32, updates since the run began."""
+        ...
+
+    @property
+    def frames(self) -> Array:
+        """[] int32, environment frames consumed, action repeats included."""
+        ...
 
 
 def valid(trajectory: Trajectory) -> Array:

@@ -27,9 +27,9 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "stac.types": (),
     "stac.config": (),
     "stac.snapshots": (),
-    "stac.probe": (),
+    "stac.children": (),
     "stac.distributions": ("stac.types",),
-    "stac.environments": (*FIRST_ROW, "stac.probe"),
+    "stac.environments": (*FIRST_ROW, "stac.children"),
     "stac.networks": (*FIRST_ROW, "stac.environments.base"),  # for the spec alone
     "stac.learning": FIRST_ROW,
     "stac.agents": (

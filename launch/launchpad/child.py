@@ -1,84 +1,61 @@
-"""A child process of a program: how it is told to end, and what it tells.
+"""A child process of a Launchpad program, seen from inside.
 
-A child at work obeys one thing, the connection that is its standard input:
+One signal, ASK, means: finish what must be finished, and leave. The parent sends it at
+the end of the run, and Linux sends it when the parent dies. A second one, after half a
+second, means: leave at once. So a program leaves no process behind, however its parent
+ends. A child that still imports has no handler yet, and ASK ends it.
 
-    b"s"                  the program ends: finish what is to be finished and leave
-    the end of it         the parent died: the same; after b"s": leave at once
+Ctrl-C and a scheduler's signals often reach every process of a program. They are the
+parent's business: a child at work ignores SIGTERM, and the others are blocked.
 
-So a program leaves no process behind, however its parent ends. Signals are the
-parent's: Ctrl-C in a terminal, or its end, reaches every process of the foreground, but
-the children never see it. SIGTERM ends a child that is still importing, and not one at
-work.
+A child writes lines of JSON to its standard input, a socket whose other end its parent
+reads (`processes.py`):
 
-The other way go lines of JSON:
-
-    {"beat": true}                   every second, while the process runs
-    {"failed": true}                 something in it failed, and it goes on
-    {"words": ["why", "traceback"]}  it ends
+    {"worked": 12.5}                 every second: it is alive; see Heartbeat
+    {"words": ["why", "traceback"]}  it ends because something failed
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
-import time
+from collections.abc import Iterator
 from typing import Any
 
+from stac import children
 from stac.runtime.faults import shutdown
-from stac.runtime.faults.lines import leave as leave
 from stac.runtime.faults.shutdown import Stop
 
-ASK = b"s"
-_BEAT_SECONDS = 1.0
+ASK = signal.SIGUSR2
+PARENT = "STAC_PARENT"  # the environment variable with the parent's process id
 _TELLING = threading.Lock()
 
 
-def live(stop: Stop, grace_seconds: float) -> None:
-    """Lets standard input set `stop`, in a child's main thread, and beats from now on.
+@contextlib.contextmanager
+def obeying(stop: Stop, grace_seconds: float) -> Iterator[None]:
+    """Lets ASK set `stop` in this block, which is in the main thread.
 
     Args:
       stop: of this process.
-      grace_seconds: after which the process saves what `stop` says and ends, whatever
-        its main thread is in.
+      grace_seconds: from ASK until the process saves what `stop` says and ends,
+        whatever its main thread does.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_obey, args=(stop, grace_seconds), daemon=True).start()
-    threading.Thread(target=_beat, daemon=True).start()
+    with shutdown.on_signals(stop, grace_seconds, (ASK,)):
+        parent = int(os.environ.get(PARENT, os.getppid()))
+        children.die_with_parent(parent, ASK)
+        yield
 
 
-def tell(**said: Any) -> bool:
-    """Tells the parent, in a child; returns whether there is one that listens."""
+def tell(**message: Any) -> bool:
+    """Tells the parent; returns whether there is a parent to listen."""
     try:
         with _TELLING:
-            os.write(sys.stdin.fileno(), json.dumps(said).encode() + b"\n")
+            os.write(sys.stdin.fileno(), json.dumps(message).encode() + b"\n")
     except OSError:
         return False
     return True
-
-
-def _obey(stop: Stop, grace_seconds: float) -> None:
-    asked = _next_word() == ASK
-    timer = threading.Timer(grace_seconds, shutdown.leave_saving, (stop,))
-    timer.daemon = True
-    timer.start()
-    shutdown.ask(stop)
-    if asked:
-        while _next_word():
-            pass
-        os._exit(1)
-
-
-def _next_word() -> bytes:
-    """b"" when the parent is gone."""
-    try:
-        return os.read(sys.stdin.fileno(), 1)
-    except OSError:  # it went with something unread
-        return b""
-
-
-def _beat() -> None:
-    while tell(beat=True):
-        time.sleep(_BEAT_SECONDS)

@@ -1,7 +1,8 @@
-"""The nodes of the Launchpad program: what each of them does.
+"""The nodes of the Launchpad program and their work.
 
-A node is a thread or a process; it learns which as its `Host`. The queue's process has
-no JAX program, the actors' have one for the CPU, the learner's the devices.
+A node runs in a thread or in a process; its `Host` knows. The queue's process has no
+JAX program, the actors' processes have one for the CPU, and the learner's has the
+devices.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ import jax
 import launchpad as lp
 import numpy as np
 
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.agents.base import Agent
-from stac.config import Config
+from stac.config import Config, RunError
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch.launchpad.hosts import Host
 from stac.runtime import actor, assembly, devices
 from stac.runtime.experience import Spec
-from stac.runtime.faults.pulse import Pulse
+from stac.runtime.faults.heartbeat import Heartbeat
+from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
-from stac.runtime.queues import reverb
+from stac.runtime.learner import Learner
+from stac.runtime.queues.base import Closed
 from stac.runtime.queues.feeder import Feeder
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.make import BUFFERS
 from stac.types import Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
@@ -37,28 +40,35 @@ _ACTOR_GRACE_SECONDS = 3.0  # nothing of an actor is worth waiting for
 _RETRY_SECONDS = 0.2  # until the learner has parameters
 _LOOK_SECONDS = 0.25  # how late an actor that waits for the learner sees the end
 _ENDING_SECONDS = 2.0  # between the end of the learner and that of an actor
-_LOST_SECONDS = 600.0  # of silence; a learner that compiles may be silent for long
+_LOST_SECONDS = 600.0  # without an answer; a learner that compiles may take long
+LATE_SECONDS = 120.0  # without a first trajectory, which is then told of
+NEVER_SECONDS = 1800.0  # without a first trajectory end the run
 
 
-class Queue:
+class QueueNode:
     """Holds the trajectories."""
 
     def __init__(
-        self, host: Host, item: Spec, capacity: int, address: lp.Address
+        self,
+        host: Host,
+        buffer: str,
+        item: Spec,
+        capacity: int,
+        address: lp.Address,
     ) -> None:
         self._host, self._item, self._capacity = host, item, capacity
-        self._address = address
+        self._buffer, self._address = buffer, address
 
     def run(self) -> None:
         self._host.run(self._serve, _ACTOR_GRACE_SECONDS)
 
     def _serve(self, stop: Stop) -> None:
         port = lp.get_port_from_address(self._address.resolve())
-        with reverb.serve(self._item, self._capacity, port):
+        with BUFFERS[self._buffer].serve(self._item, self._capacity, port):
             stop.wait(threading.TIMEOUT_MAX)
 
 
-class Learner:
+class LearnerNode:
     """Updates, and answers actors that ask for parameters."""
 
     def __init__(
@@ -74,10 +84,13 @@ class Learner:
         self._queue, self._workdir = queue, workdir
         self._newest: tuple[int, list[np.ndarray]] | None = None
         self._restarts = [0] * config.runtime.num_actors
+        self._reached = False  # by an actor
+        self._gave_up = False
 
     def actor_started(self, index: int, restarts: int) -> None:
         """An actor began, after so many restarts; for the logs."""
         self._restarts[index] = restarts
+        self._reached = True
 
     def get_parameters(self, known: int) -> tuple[int, list[np.ndarray]] | None:
         """(updates, leaves of the actors' parameters), or None: nothing newer.
@@ -93,30 +106,59 @@ class Learner:
 
     def _learn(self, stop: Stop) -> None:
         config, spec = self._config, self._spec
+        agent = agents.build(config, spec)
         learners = devices.LearnerDevices(
-            actor_critic.build(config, spec),
-            config.runtime.learner_devices,
-            config.batch.batch_size,
+            agent, config.runtime.learner_devices, config.batch.batch_size
         )
         with assembly.open_learner(
             config, spec.frames_per_step, learners, self._workdir, self._publish
         ) as learner:
-            stop.saves(learner.save)
+            stop.saves(lambda: assembly.save(learner, self._workdir))
             learner.count_restarts(lambda: sum(self._restarts))
             # Only now: this loads TensorFlow, and the actors have what they need.
-            queue = reverb.connect(self._queue.resolve(), self._item)
+            queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
             feeder = Feeder(queue, config.batch.batch_size)
             stop.wakes(feeder.close)
+            first = threading.Thread(
+                target=self._await_the_first, args=(feeder, learner, stop), daemon=True
+            )
+            first.start()
             try:
                 learner.run(feeder, stop)
             finally:
                 feeder.close()
+        if self._gave_up:
+            raise RunError(self._absence(NEVER_SECONDS))
+
+    def _await_the_first(self, feeder: Feeder, learner: Learner, stop: Stop) -> None:
+        """Tells of a first trajectory that does not come, and then stops the run."""
+        began, before, told = time.monotonic(), learner.updates, False
+        while not (stop.wait(_LOOK_SECONDS) or learner.done):
+            if learner.updates > before or feeder.size():
+                return
+            waited = time.monotonic() - began
+            if waited > LATE_SECONDS and not told:
+                say(self._absence(waited))
+                told = True
+            if waited > NEVER_SECONDS:
+                self._gave_up = True
+                stop.set()
+
+    def _absence(self, seconds: float) -> str:
+        """Says that no trajectory came, and the likely cause."""
+        cause = "no actor has reached the learner: a firewall or proxy on localhost?"
+        if self._reached:
+            cause = (
+                "the actors have parameters, so building their environments or a first"
+                " unroll takes long, or they cannot reach the queue"
+            )
+        return f"no trajectory has come for {seconds:.0f} s; {cause}"
 
     def _publish(self, version: int, params: Params) -> None:
         self._newest = version, jax.tree.leaves(params)
 
 
-class Actor:
+class ActorNode:
     """Acts."""
 
     def __init__(
@@ -126,7 +168,7 @@ class Actor:
         spec: EnvironmentSpec,
         item: Spec,
         queue: lp.Address,
-        learner: Any,  # a Courier client of Learner
+        learner: Any,  # a Courier client of LearnerNode
         index: int,
     ) -> None:
         self._host, self._config, self._spec, self._item = host, config, spec, item
@@ -136,28 +178,32 @@ class Actor:
         self._host.run(self._act, _ACTOR_GRACE_SECONDS)
 
     def _act(self, stop: Stop) -> None:
-        agent = actor_critic.build(self._config, self._spec)  # whose acts compile once
+        agent = agents.build(self._config, self._spec)  # whose acts compile once
 
-        def live(restarts: int, pulse: Pulse) -> None:
-            self._live(agent, stop, restarts, pulse)
+        def live(restarts: int, heartbeat: Heartbeat) -> None:
+            self._live(agent, stop, restarts, heartbeat)
 
-        name, runtime = f"{ACTOR}/{self._index}", self._config.runtime
-        self._host.supervise(name, live, runtime, stop)
+        name = f"{ACTOR}/{self._index}"
+        self._host.act(name, live, self._config.runtime, stop)
 
-    def _live(self, agent: Agent, stop: Stop, restarts: int, pulse: Pulse) -> None:
+    def _live(
+        self, agent: Agent, stop: Stop, restarts: int, heartbeat: Heartbeat
+    ) -> None:
         """One life: its writer, its environment, and nothing of the lives before."""
         config = self._config
         parameters = LearnersParameters(self._learner, _structure(agent), stop)
-        queue = reverb.connect(self._queue.resolve(), self._item)
+        queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
         with stop.closing(queue.close):
-            with pulse.waiting():
+            with heartbeat.waiting():
                 updates, _ = parameters.latest()
             self._learner.futures.actor_started(self._index, restarts)
             seed = actor.stream(config.seed, self._index, updates, restarts)
             environment = make.factory(config)(seed, config.runtime.envs_per_actor)
             with contextlib.closing(environment):
-                made = actor.Actor(agent, environment, config.batch, seed, self._index)
-                made.run(parameters, queue, pulse)
+                acting = actor.Actor(
+                    agent, environment, config.batch, seed, self._index
+                )
+                acting.run(parameters, queue, heartbeat)
 
 
 class LearnersParameters:

@@ -1,8 +1,8 @@
-"""Processes of a program, seen by their parent; `child.py` is the other side.
+"""The processes of a program, seen by their parent; `child.py` is the other side.
 
 Launchpad's own way to run commands in the current terminal pipes each through `sed`.
-That loses exit statuses, so a dead node goes unnoticed, and where the output is a file
-it holds lines back for minutes.
+That loses exit statuses, so that a dead node goes unnoticed. Where the output is a
+file, it also holds lines back for minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import collections
 import contextlib
 import json
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -22,20 +21,23 @@ from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequen
 from typing import IO, Any, NamedTuple, Protocol
 
 from stac.launch.launchpad import child
+from stac.runtime.faults.heartbeat import Heartbeat, Watch
 
 _FLAGS = (  # absl's, after Launchpad's
     "--verbosity=-2",  # errors only, no news of what is bound where
     "--nopdb_post_mortem",  # nobody could talk to the debugger
 )
-_LAST_WORDS_SECONDS = 1.0  # between the end of a process and that of what it said
+_LOOK_SECONDS = 0.05  # between two looks for processes that ended
+_LAST_WORDS_SECONDS = 1.0  # from the end of a process to the end of its output
 _KEPT_LINES = 40  # of a process's stderr
-_LAST_SECONDS = 1.0  # for those who end last, and have nothing to finish
-_TERMINALS = {signal.SIGINT, signal.SIGHUP}  # reach all of its processes at once
+_LAST_SECONDS = 1.0  # for processes of the last roles, which have nothing to finish
+# A terminal or a scheduler may send these to all of its processes at once.
+_FOR_THE_PARENT = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 _CHATTER = b"[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
 
 
 class Command(Protocol):
-    """What Launchpad calls a process that it wants."""
+    """A process that Launchpad wants to run."""
 
     command_as_list: list[str]
     env_overrides: Mapping[str, str]
@@ -43,7 +45,7 @@ class Command(Protocol):
 
 
 class Words(NamedTuple):
-    """Of a process about its end."""
+    """Why a process ends, in its own words."""
 
     why: str  # one line
     trace: str
@@ -55,21 +57,24 @@ class Process:
     def __init__(
         self,
         command: Command,
-        ended: queue.SimpleQueue[Process | None],
         environment: Mapping[str, str] | None = None,  # besides the command's
-        files: Sequence[int] = (),  # open ones that it shall have, too
+        files: Sequence[int] = (),  # open files to hand on
     ) -> None:
         self.command = command
         self.title = command.title
-        self.beats = 0  # signs of life
-        self.failures = 0  # that it lived through
+        self.worked_seconds = 0.0  # of its actor; see Heartbeat
         self.words: Words | None = None
         self.stderr: collections.deque[bytes] = collections.deque(maxlen=_KEPT_LINES)
+        self._heartbeat = Heartbeat()  # beats with each line that the child writes
+        self._watch: Watch | None = None
+        self._silent = 0.0  # seconds, once that was too long
+        self._asked = False
+        own = {child.PARENT: str(os.getpid()), **(environment or {})}
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [*command.command_as_list, *_FLAGS],
-                env={**os.environ, **command.env_overrides, **(environment or {})},
+                env={**os.environ, **command.env_overrides, **own},
                 stdin=theirs.fileno(),
                 pass_fds=files,
                 stderr=subprocess.PIPE,
@@ -78,8 +83,7 @@ class Process:
             threading.Thread(target=read, daemon=True)
             for read in (self._pass_on_stderr, self._listen)
         ]
-        self._waiter = threading.Thread(target=self._wait, args=(ended,), daemon=True)
-        for thread in (*self._readers, self._waiter):
+        for thread in self._readers:
             thread.start()
 
     @property
@@ -90,39 +94,63 @@ class Process:
     @property
     def status(self) -> int | None:
         """The exit status, -9 for a SIGKILL; None while it runs."""
-        return self._process.returncode
+        return self._process.poll()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has imported everything and begun its work."""
+        return not self._heartbeat.starting
+
+    def fell_silent(self, longest: float) -> bool:
+        """Whether it has been silent for more than `longest` seconds; 0: never.
+
+        Call it every TICK_SECONDS. It is true once.
+        """
+        self._watch = self._watch or Watch(self._heartbeat, longest)
+        silent = self._watch.look()
+        if not silent or self._silent or self.status is not None:
+            return False
+        self._silent = silent
+        return True
+
+    def how(self) -> str:
+        """How it ended, in words."""
+        if self._silent:
+            return f"gave no sign of life for {self._silent:.0f} s"
+        if self.words:
+            return self.words.why
+        if self.status is not None and self.status < 0:
+            return f"was killed by {signal.Signals(-self.status).name}"
+        return f"ended with status {self.status}"
 
     def ask(self) -> None:
-        """Asks it to end, also where somebody stopped it; may be called twice."""
-        with contextlib.suppress(OSError):  # it is gone
-            self._line.send(child.ASK)
-        self._process.terminate()
+        """Asks it to end, also where it is stopped; may be called twice."""
+        if not self._asked:
+            self._asked = True
+            self._process.send_signal(child.ASK)
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self._process.kill()
 
     def join(self, seconds: float) -> None:
-        """Waits for its end and the last of its words; kills it after so long."""
-        self._waiter.join(max(0.0, seconds))
-        if self._waiter.is_alive():
+        """Waits for its end and its last words; kills it after so long."""
+        try:
+            self._process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._waiter.join()
-
-    def _wait(self, ended: queue.SimpleQueue[Process | None]) -> None:
-        self._process.wait()
+            self._process.wait()
         for thread in self._readers:
             thread.join(_LAST_WORDS_SECONDS)
         self._line.close()
-        ended.put(self)
 
     def _pass_on_stderr(self) -> None:
         assert self._process.stderr is not None
-        with self._process.stderr as said:
-            relay(said, sys.stderr.buffer, self.stderr)
+        with self._process.stderr as source:
+            relay(source, sys.stderr.buffer, self.stderr)
 
     def _listen(self) -> None:
-        # ValueError: one that was killed in the middle of a line.
+        # ValueError: a process that was killed in the middle of a line.
         with (
             contextlib.suppress(OSError, ValueError),
             self._line.makefile("rb") as lines,
@@ -130,28 +158,32 @@ class Process:
             for line in lines:
                 self._hear(json.loads(line))
 
-    def _hear(self, said: Mapping[str, Any]) -> None:
-        self.beats += 1
-        self.failures += "failed" in said
-        if "words" in said:
-            self.words = Words(*said["words"])
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        self._heartbeat.beat()
+        self._heartbeat.starting = False
+        self.worked_seconds = message.get("worked", self.worked_seconds)
+        if "words" in message:
+            self.words = Words(*message["words"])
 
 
 class Processes:
-    """All children of a program. Those of `last_roles` serve the others to the end."""
+    """All children of a program. Those of `last_roles` serve the others until the end.
+
+    Use it in a thread that lives as long as the program: see children.die_with_parent.
+    """
 
     def __init__(
         self,
         commands: Sequence[Command],
         last_roles: Sequence[str],
-        files: Sequence[int] = (),  # open ones that all shall have
+        files: Sequence[int] = (),  # open files to hand on to all
     ) -> None:
         self._files = files
-        self._ended: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
+        self._ended: list[Process] = []  # those that `wait` returned
         self._changing = threading.Lock()
-        self.asked = False
+        self.ending = False
         with blocked():  # the children inherit that
-            everyone = [Process(one, self._ended, files=files) for one in commands]
+            everyone = [Process(command, files=files) for command in commands]
         self._last = [process for process in everyone if process.role in last_roles]
         self._first = [process for process in everyone if process not in self._last]
 
@@ -159,13 +191,17 @@ class Processes:
     def everyone(self) -> list[Process]:
         return self._first + self._last
 
-    def wait(self, seconds: float | None = None) -> Process | None:
-        """Waits for the next child to end; None where asked, or after so long."""
-        try:
-            ended = self._ended.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        return None if self.asked else ended
+    def wait(self, seconds: float) -> Process | None:
+        """The next child to end; None where all were asked to, or after so long."""
+        deadline = time.monotonic() + seconds
+        while not self.ending and time.monotonic() < deadline:
+            for process in self.everyone:
+                if process.status is not None and process not in self._ended:
+                    self._ended.append(process)
+                    process.join(0.0)
+                    return process
+            time.sleep(_LOOK_SECONDS)
+        return None
 
     def start_again(self, ended: Process, environment: Mapping[str, str]) -> None:
         """Runs its command once more, with these variables, unless asked to end.
@@ -173,21 +209,20 @@ class Processes:
         `ended` is not one of `last_roles`.
         """
         with self._changing:
-            if not self.asked:
+            if not self.ending:
                 with blocked():
-                    new = Process(ended.command, self._ended, environment, self._files)
+                    new = Process(ended.command, environment, self._files)
                 self._first[self._first.index(ended)] = new
 
     def ask(self) -> None:
         """Asks all to end but the last; from any thread."""
         with self._changing:
-            self.asked = True
+            self.ending = True
             for process in self._first:
                 process.ask()
-        self._ended.put(None)
 
     def finish(self, seconds: float) -> list[Process]:
-        """Asks all to end, kills who has not after `seconds`, and returns them all."""
+        """Asks all to end, kills the rest after `seconds`, and returns all of them."""
         self.ask()
         deadline = time.monotonic() + seconds
         for process in self._first:
@@ -215,10 +250,10 @@ def relay(
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Relays what C++ says on this process's own stderr, for nodes that are threads.
+    """Relays this process's own stderr without chatter, for nodes that are threads.
 
-    Python's own lines go straight to where they went before: who leaves at once has
-    said what it said.
+    Only the lines of C++ are relayed. Python's own go straight to where they went
+    before, so that none is lost in a process that leaves at once.
     """
     sys.stderr.flush()
     reader, writer = os.pipe()
@@ -242,7 +277,7 @@ def quiet_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def blocked(signals: Iterable[signal.Signals] = _TERMINALS) -> Iterator[None]:
+def blocked(signals: Iterable[signal.Signals] = _FOR_THE_PARENT) -> Iterator[None]:
     """Holds signals back from this thread, and from what it starts for good."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

@@ -1,4 +1,4 @@
-"""IMPALA, STAC, STACX and all between: network, policy and update made one agent."""
+"""The actor-critic family: IMPALA, STAC, STACX and all between, built as one agent."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import jax.numpy as jnp
 from stac import config as configuration
 from stac import distributions
 from stac.agents import base, behaviours
-from stac.config import Config
+from stac.config import AgentConfig, Config
 from stac.environments.base import EnvironmentSpec
-from stac.learning import losses, metaparameters, update
-from stac.networks import network as actor_critic
-from stac.types import ActorOutput, Array, CoreState, LearnerState, Params, Trajectory
+from stac.learning import metaparameters, metrics, update
+from stac.networks import network as networks
+from stac.types import ActorOutput, Array, CoreState, HeadOutput, Params, Trajectory
 
 
 def own_distribution(
     config: Config, spec: EnvironmentSpec
 ) -> distributions.Distribution:
-    """Of the policies over the environment's actions."""
+    """Returns the family of policies for the environment's actions."""
     if spec.continuous:
         std = config.network.initial_std or None
         return distributions.tanh_normal(spec.num_actions, std)
@@ -30,7 +30,7 @@ def build(
     spec: EnvironmentSpec,
     distribution: distributions.Distribution | None = None,
 ) -> base.Agent:
-    """The agent that `config` describes, for environments like `spec`.
+    """Builds the agent that `config` describes, for environments like `spec`.
 
     Args:
       config: the run.
@@ -39,42 +39,20 @@ def build(
         samples with less noise.
 
     Raises:
-      ConfigError: where network and observations do not fit.
+      ConfigError: network and observations do not fit.
     """
     _check(config, spec)
     distribution = distribution or own_distribution(config, spec)
-    network = actor_critic.make(
+    network = networks.make(
         config.network,
-        _shape(config.agent, distribution),
+        _head_settings(config.agent, distribution),
         spec.observation_shape,
         spec.observation_dtype,
     )
-
-    def unroll(
-        params: Params, trajectory: Trajectory, gamma: Array
-    ) -> tuple[losses.HeadOutput, ...]:
-        heads = network.unroll(
-            params,
-            jnp.asarray(trajectory.observation),
-            jnp.asarray(trajectory.first),
-            trajectory.core_state,
-            gamma,
-        )
-        return tuple(losses.HeadOutput(*head) for head in heads)
-
+    rule = _rule(config, spec, distribution, network)
     behave = behaviours.BEHAVIOURS[config.agent.behaviour]
-    rule = update.Rule(
-        unroll=unroll,
-        distribution=distribution,
-        agent=config.agent,
-        optimizer=config.optimizer,
-        transitions_per_update=config.batch.batch_size
-        * (config.batch.unroll_length - 1),
-        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
-        total_frames=config.total_frames,
-    )
 
-    def init(key: Array) -> LearnerState:
+    def init(key: Array) -> update.State:
         params_key, key = jax.random.split(key)
         return update.init(rule, network.init(params_key), key)
 
@@ -86,13 +64,12 @@ def build(
         core_state: CoreState,
     ) -> tuple[ActorOutput, CoreState]:
         params, raw = actor_params
-        gamma = metaparameters.named(raw, config.agent)["gamma"]
-        policies, core_state = network.step(
-            params, jnp.asarray(observation), jnp.asarray(first), core_state, gamma
-        )
+        zeta = metaparameters.squash(raw, config.agent.outer, config.agent.heads)
+        rows = jnp.asarray(observation), jnp.asarray(first)
+        policies, core_state = network.step(params, *rows, core_state, zeta["gamma"])
         return behave(distribution, key, policies), core_state
 
-    def actor_params(state: LearnerState) -> Params:
+    def actor_params(state: update.State) -> Params:
         return network.acting(state.params), state.metaparameters
 
     return base.Agent(
@@ -103,17 +80,50 @@ def build(
             rule, state, trajectory, all_sum
         ),
         actor_params=actor_params,
+        watched=WATCHED,
+        buffer=base.FIRST_IN_FIRST_OUT,
     )
 
 
-def _shape(
-    agent: configuration.AgentConfig, distribution: distributions.Distribution
-) -> actor_critic.Shape:
-    return actor_critic.Shape(
+WATCHED = base.Watched(
+    skipped="skipped",
+    shown={"gamma": "hyperparameters/gamma/head_1"},
+    alerts=metrics.saturation_alerts,
+)
+
+
+def _rule(
+    config: Config,
+    spec: EnvironmentSpec,
+    distribution: distributions.Distribution,
+    network: networks.Network,
+) -> update.Rule:
+    def unroll(
+        params: Params, trajectory: Trajectory, gamma: Array
+    ) -> tuple[HeadOutput, ...]:
+        rows = jnp.asarray(trajectory.observation), jnp.asarray(trajectory.first)
+        return network.unroll(params, *rows, trajectory.core_state, gamma)
+
+    return update.Rule(
+        unroll=unroll,
+        distribution=distribution,
+        agent=config.agent,
+        optimizer=config.optimizer,
+        transitions_per_update=config.batch.batch_size
+        * (config.batch.unroll_length - 1),
+        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
+        total_frames=config.total_frames,
+    )
+
+
+def _head_settings(
+    agent: AgentConfig, distribution: distributions.Distribution
+) -> networks.HeadSettings:
+    return networks.HeadSettings(
         heads=agent.heads,
         policy_bias=distribution.bias,
-        acting_heads=1 if agent.behaviour == "head_1" else agent.heads,
-        average_head=agent.behaviour == "average",
+        acting=1 if agent.behaviour == "head_1" else agent.heads,
+        average=agent.behaviour == "average",
         gamma_embedding=agent.gamma_embedding,
     )
 

@@ -1,15 +1,21 @@
 """The contract between agents and runtimes: an agent is five pure functions.
 
-Runtimes know nothing else of an agent. Nothing here waits, prints or keeps state.
+A family of agents is a function that builds an `Agent` from a configuration
+(`stac.agents.make` has the table of them). The runtimes know nothing else of a family:
+its state is a pytree of its own, of which they read `updates` and `frames`
+(`stac.types.LearnerState`); they move the metrics without knowing their names, but for
+those in `Watched`; and the family says which buffer lies between actors and learner.
+Nothing here waits, prints or keeps state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from stac.types import (
     ActorOutput,
+    AllSum,
     Array,
     CoreState,
     LearnerState,
@@ -18,12 +24,12 @@ from stac.types import (
     Tree,
 )
 
-# Sums a pytree over all learner devices; the identity on one. Differentiable: the
-# gradient through it is again the sum over devices (see stac.runtime.devices).
-AllSum = Callable[[Tree], Tree]
 # Flat: {"loss/value/head_1": scalar}. The same on all devices, but for names that end
 # in "_max": those are each device's own, and their maximum over devices is meant.
 Metrics = dict[str, Array]
+State = Any  # a LearnerState, with the family's own fields
+
+FIRST_IN_FIRST_OUT = "first_in_first_out"  # a row of stac.runtime.queues.make.BUFFERS
 
 
 class Act(Protocol):
@@ -39,8 +45,22 @@ class Act(Protocol):
 
 class Update(Protocol):
     def __call__(
-        self, state: LearnerState, trajectory: Trajectory, all_sum: AllSum
-    ) -> tuple[LearnerState, Metrics]: ...
+        self, state: State, trajectory: Trajectory, all_sum: AllSum
+    ) -> tuple[State, Metrics]: ...
+
+
+def no_alerts(values: Mapping[str, float]) -> dict[str, str]:
+    """The alerts of a family that has none."""
+    return {}
+
+
+class Watched(NamedTuple):
+    """The metrics that mean something to a runtime or to the person at the terminal."""
+
+    skipped: str = ""  # is 1 where an update left its batch out, else 0; "": none is
+    shown: Mapping[str, str] = {}  # {"gamma": metric}, in the progress line
+    # A row of metrics -> {key: line}. Each line is printed once, when its key appears.
+    alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = no_alerts
 
 
 class Agent(NamedTuple):
@@ -50,9 +70,11 @@ class Agent(NamedTuple):
     initial_core_state: Callable[[int], CoreState]  # for E environments
     act: Act
     update: Update  # on this device's share of the batch
-    # What acting needs of the state. It selects and computes nothing: an operation
-    # would queue behind the update in flight, and publishing would wait for it.
-    actor_params: Callable[[LearnerState], Params]
+    # Selects what acting needs of the state. It computes nothing: an operation would
+    # queue behind the update in flight, and publishing would wait for it.
+    actor_params: Callable[[State], Params]
+    watched: Watched = Watched()
+    buffer: str = FIRST_IN_FIRST_OUT  # between actors and learner
 
 
 def no_devices(tree: Tree) -> Tree:

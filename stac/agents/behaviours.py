@@ -1,8 +1,8 @@
-"""Who acts: head 1, or one of the two ensembles of Sec. 9.3.
+"""The behaviour policy: head 1, or one of the two ensembles of Sec. 9.3.
 
 Each row takes the distribution, a random key and the acting heads' policies
-([E, num_outputs] each), and gives actions with the log-probability that the whole
-behaviour policy gave them: that is what importance ratios must divide by.
+([E, num_outputs] each). It returns actions and their log-probability under the whole
+behaviour policy, for the denominator of importance ratios.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Policies = tuple[jax.Array, ...]
 
 
 def head_1(distribution: Distribution, key: Array, policies: Policies) -> ActorOutput:
-    """The main agents' behaviour."""
+    """Samples from head 1, as the main agents do."""
     action = distribution.sample(key, policies[0])
     return ActorOutput(action, distribution.log_prob(policies[0], action))
 
@@ -27,7 +27,7 @@ def head_1(distribution: Distribution, key: Array, policies: Policies) -> ActorO
 def random_head(
     distribution: Distribution, key: Array, policies: Policies
 ) -> ActorOutput:
-    """A head drawn anew for every step and environment: a uniform mixture.
+    """Draws a head anew for every step and environment: a uniform mixture.
 
     The paper does not say how long a drawn head acts; one step makes the mixture's
     log-probability exact.
@@ -43,7 +43,7 @@ def random_head(
 
 
 def average(distribution: Distribution, key: Array, policies: Policies) -> ActorOutput:
-    """The policy whose outputs are the mean of the heads'."""
+    """Samples from the policy whose outputs are the mean of the heads'."""
     outputs = jnp.stack(policies).mean(axis=0)
     action = distribution.sample(key, outputs)
     return ActorOutput(action, distribution.log_prob(outputs, action))

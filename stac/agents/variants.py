@@ -1,4 +1,4 @@
-"""Every agent of the paper is a row: how many heads, and what is self-tuned.
+"""The agents of the paper, one row each: the number of heads, and what is self-tuned.
 
 IMPALA is STACX with one head and nothing self-tuned. Fig. 2(a) compares these four
 rows; the bars of Fig. 2(b) are the last two with a smaller `self_tuned`.
@@ -12,8 +12,10 @@ from stac.config import METAPARAMETERS
 
 
 class Variant(NamedTuple):
+    """One row."""
+
     heads: int  # P: the acting head, and the auxiliary ones
-    self_tuned: tuple[str, ...]  # names of stac.config.METAPARAMETERS
+    self_tuned: tuple[str, ...]  # names of stac.config.metaparameter_table
 
 
 VARIANTS: dict[str, Variant] = {

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.analysis import asking, episodes
 from stac.analysis.episodes import Policy, Returns, returns
 from stac.config import Config
@@ -51,7 +51,7 @@ def noise(environment: BatchedEnvironment) -> Policy:
 
 def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Policy:
     """The network's first policy, sampled as an actor does."""
-    agent = actor_critic.build(config, environment.spec)
+    agent = agents.build(config, environment.spec)
     key = jax.random.PRNGKey(seed)
     params = agent.actor_params(agent.init(key))
     return episodes.acting(agent, params, environment.num_envs, key)

@@ -12,22 +12,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from stac.config import metaparameter_table
 from stac.config.challenges import Challenges
 from stac.config.checks import check, choose
+from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
 from stac.config.runtime import RuntimeConfig
 
-METAPARAMETERS = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
-# Sec. 4.3: two coefficients in the place of alpha; one learned truncation level.
-EXTRA_METAPARAMETERS = ("alpha_rho", "alpha_c", "truncation")
-# A sigmoid of 10 is 4.5e-5 from 1, and so is its slope. Beyond 17 it is 1 in float32,
-# and no metagradient would ever bring it back: metaparameters stay within this.
-RAW_LIMIT = 10.0
 BEHAVIOURS = ("head_1", "random_head", "average")
 GAMMA_EMBEDDINGS = ("none", "shared", "per_head")
 TORSOS = ("deep", "shallow", "mlp", "residual_strided")
 REDUCTIONS = ("sum", "mean")
 OBSERVATIONS = ("features", "pixels")
-WORKERS = ("auto", "serial", "threads", "processes")
+WORKERS = ("auto", "serial", "processes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +40,12 @@ class Outer:
     truncation: float = 1.0  # rho bar = c bar (Alg. 2, line 3)
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "lambda_", "alpha"):
-            value = getattr(self, name)
-            said = f"agent.outer.{name.rstrip('_')}={value}"  # as users spell lambda
-            check(0.0 <= value <= 1.0, f"{said}: must be in [0, 1]")
-        for name in ("g_v", "g_p", "g_e", "g_kl"):
-            value = getattr(self, name)
-            check(value >= 0.0, f"agent.outer.{name}={value}: must not be negative")
+        for row in metaparameter_table.TABLE:
+            value = getattr(self, row.outer)
+            in_range = value >= 0.0 if row.scaled else 0.0 <= value <= 1.0
+            limits = "not be negative" if row.scaled else "be in [0, 1]"
+            check(in_range, f"agent.outer.{row.name}={value}: must {limits}")
+        check(self.g_kl >= 0.0, f"agent.outer.g_kl={self.g_kl}: must not be negative")
         check(
             self.truncation > 0,
             f"agent.outer.truncation={self.truncation}: must be positive",
@@ -61,9 +56,9 @@ class Outer:
 class AgentConfig:
     """Which member of the family this is: heads and what is self-tuned."""
 
-    name: str = "stacx"  # a row of stac.agents.variants
+    name: str = "stacx"  # a row of stac.agents.make.FAMILIES
     heads: int = 3  # P
-    self_tuned: str = "gamma,lambda,alpha,g_v,g_p,g_e"  # any subset; "" for none
+    self_tuned: str = ",".join(METAPARAMETERS)  # any of the table; "" for none
     initial_raw: float = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
     initial_raw_gamma: float = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
     reward_clip: float = 1.0  # clips to [-1, 1] in the loss only (IMPALA); 0 is off
@@ -74,17 +69,7 @@ class AgentConfig:
 
     def __post_init__(self) -> None:
         check(self.heads >= 1, f"agent.heads={self.heads}: must be at least 1")
-        names = self.self_tuned_names
-        for name in names:
-            choose("metaparameter", name, METAPARAMETERS + EXTRA_METAPARAMETERS)
-        check(
-            len(set(names)) == len(names),
-            f"agent.self_tuned={self.self_tuned}: names a metaparameter twice",
-        )
-        check(
-            not ("alpha" in names and {"alpha_rho", "alpha_c"} & set(names)),
-            "agent.self_tuned: choose alpha, or alpha_rho and alpha_c, not both",
-        )
+        self._check_self_tuned(self.self_tuned_names)
         for name in ("initial_raw", "initial_raw_gamma"):
             value = getattr(self, name)
             check(
@@ -95,6 +80,21 @@ class AgentConfig:
         choose("agent.reduction", self.reduction, REDUCTIONS)
         choose("agent.behaviour", self.behaviour, BEHAVIOURS)
         choose("agent.gamma_embedding", self.gamma_embedding, GAMMA_EMBEDDINGS)
+
+    def _check_self_tuned(self, names: tuple[str, ...]) -> None:
+        rows = metaparameter_table.TABLE
+        for name in names:
+            choose("metaparameter", name, [row.name for row in rows])
+        check(
+            len(set(names)) == len(names),
+            f"agent.self_tuned={self.self_tuned}: names a metaparameter twice",
+        )
+        for whole in {row.part_of for row in rows} & set(names):
+            parts = [row.name for row in rows if row.part_of == whole]
+            check(
+                not set(parts) & set(names),
+                f"agent.self_tuned: choose {whole}, or {' and '.join(parts)}, not both",
+            )
 
     @property
     def self_tuned_names(self) -> tuple[str, ...]:

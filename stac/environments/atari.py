@@ -1,15 +1,15 @@
 """Atari 2600 games: ale-py's batched C++ environment behind our rows.
 
-What the player sees (Mnih et al. 2015, as IMPALA uses it, Table G.1): 84x84 grey, 4
+The preprocessing is that of Mnih et al. (2015) as in IMPALA, Table G.1: 84x84 grey, 4
 stacked planes with the newest last, each action repeated 4 times, the maximum over the
 last two frames, up to 30 no-ops after a reset, no fire reset, and a cap of 108,000
 emulated frames (30 minutes of play). Rewards are raw; the loss clips them.
 
-Facts of ale-py 0.12.1 that one has to know:
+Facts about ale-py 0.12.1 that matter here:
 - Planes older than the episode are zero after a reset.
 - ALE stops inside an action repeat when the game ends or the cap is reached, before it
   reads the screen, so the newest plane of a `last` row is up to 3 frames old.
-- Every step returns arrays that nobody writes to again: no copy is needed here.
+- Every step returns new arrays: no copy is needed here.
 - An action out of range never returns from C++, so it is refused here.
 """
 
@@ -39,7 +39,7 @@ MAX_FRAMES = 108_000  # emulated frames of an episode, no-ops not counted
 
 
 class Protocol(NamedTuple):
-    """What papers do differently on the same games."""
+    """The rules in which papers differ on the same games."""
 
     full_action_set: bool  # else only the actions that do something in this game
     sticky: float  # probability that a frame repeats the frame before's action
@@ -109,10 +109,10 @@ class Atari:
             own stream, and those of different seeds are unrelated.
           num_envs: E.
           protocol: a row of `PROTOCOLS`.
-          threads: C++ threads; 0 for one per core. More than cores are not made.
+          threads: C++ threads, at most one per core; 0 for one per core.
           max_frames: emulated frames of an episode, at its end a time limit.
-          restorable: whether there will be snapshots. Rows are those of other seeds
-            then, and take a quarter longer (breakout, 32 copies).
+          restorable: whether `snapshot` may be called. Rows are then those of other
+            seeds, and take a quarter longer (breakout, 32 copies).
 
         Raises:
           ConfigError: an unknown game or protocol, or a negative number of threads.
@@ -150,7 +150,7 @@ class Atari:
             continuous=False,
             frames_per_step=ACTION_REPEAT,
         )
-        self._what = f"{num_envs} copies of {rom_id(game)} ({protocol})"
+        self._title = f"{num_envs} copies of {rom_id(game)} ({protocol})"
         self._player = atari_replay.Player(seed, num_envs) if restorable else None
         self._seeds: np.ndarray | None = _seeds(seed, num_envs)
         self._lives = np.zeros(num_envs, np.int32)  # games without lives: always 0
@@ -206,22 +206,22 @@ class Atari:
         )
 
     def snapshot(self) -> bytes:
-        """What was played: `restore` plays it again (see `atari_replay`).
+        """The actions so far: `restore` plays them again (see `atari_replay`).
 
         Raises:
           RuntimeError: this was not built `restorable`.
         """
         state = (self._recorded().record(), self._lives, self._last)
-        return snapshots.pack(self._what, state)
+        return snapshots.pack(self._title, state)
 
     def restore(self, snapshot: bytes) -> None:
         """See stac.environments.base.
 
-        It takes as long as it took to play since the oldest copy's restart, at most
-        `atari_replay.RESTART_STEPS` and an episode ago: 24 s for 500 steps of 32 copies
-        of breakout, on 2 cores that were busy otherwise, too.
+        It takes as long as the steps since the oldest copy's last restart took, at most
+        `atari_replay.RESTART_STEPS` and an episode: 24 s for 500 steps of 32 copies of
+        breakout, on 2 cores that had other work too.
         """
-        record, lives, last = snapshots.unpack(self._what, snapshot)
+        record, lives, last = snapshots.unpack(self._title, snapshot)
         self._recorded().replay(self._open(), record)
         self._lives, self._last = lives, last
 

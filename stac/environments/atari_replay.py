@@ -1,11 +1,11 @@
-"""How Atari games come back to where they were: they are played again.
+"""Snapshots of Atari games: the actions since a restart, which are played again.
 
 ale-py's vector environment cannot copy its emulators. But it can restart single copies
-with a seed, and all that follows depends on this seed and the actions alone: no-ops,
-sticky actions, and the episodes after it, too. So a snapshot holds the number of each
-copy's last restart and all actions since. A restart loads the ROM anew, 180 ms of a
-core where a step takes 0.4 ms; therefore not every episode begins with one, but the
-first after `RESTART_STEPS` does.
+with a seed, and everything after a restart depends on this seed and the actions alone:
+no-ops, sticky actions, and later episodes too. So a snapshot holds the number of each
+copy's last restart and all actions since. A restart loads the ROM anew and takes 180 ms
+of a core, a step 0.4 ms. So a copy is restarted at the first end of an episode that
+comes `RESTART_STEPS` after its last restart.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Info]
 
 
 class Record(NamedTuple):
-    """What E copies have played since the oldest of their last restarts."""
+    """The actions of E copies since the oldest of their last restarts."""
 
     seed: int  # of all restarts
-    restarts: np.ndarray  # [E] how many each copy has had
-    since: np.ndarray  # [E] the row of `actions` before which it had the last one
+    restarts: np.ndarray  # [E] the number of restarts of each copy
+    since: np.ndarray  # [E] the row of `actions` before which the last one was
     actions: np.ndarray  # [T, E] uint8
-    seen: int  # checksum of the observations it came to
+    checksum: int  # of the observations after the last action
 
 
 class Player:
-    """Starts and steps a vector environment so that it can be done again."""
+    """Starts and steps a vector environment and records how."""
 
     def __init__(self, seed: int, num_envs: int) -> None:
         self._seed = seed
@@ -50,7 +50,7 @@ class Player:
         """Steps all copies, as `vector.step` does, or restarts some.
 
         Args:
-          vector: what was reset.
+          vector: the environment that was reset.
           action: [E].
           ended: [E] which copies begin an episode with this step.
         """
@@ -65,28 +65,28 @@ class Player:
         return (observation, *played[1:4], info)
 
     def record(self) -> Record:
-        """What `replay` needs; nothing was played before `reset`."""
+        """The record for `replay`; it is empty before `reset`."""
         actions = np.reshape(self._actions, (-1, len(self._since))).astype(np.uint8)
-        seen = zlib.crc32(self._observation.data)
-        return Record(self._seed, self._restarts, self._since, actions, seen)
+        checksum = zlib.crc32(self._observation.data)
+        return Record(self._seed, self._restarts, self._since, actions, checksum)
 
     def replay(self, vector: Vector, record: Record) -> None:
-        """Plays a new vector environment to where a record was taken, and goes on.
+        """Plays the actions of a record in a new vector environment.
 
         Raises:
-          ValueError: it comes to something else; nothing here has changed.
+          ValueError: they lead to other observations; this player is unchanged.
         """
         observation = self._observation
-        if record.restarts.any():  # it had begun
+        if record.restarts.any():  # else there was no reset yet
             observation = _replayed(vector, record)
-        if zlib.crc32(observation.data) != record.seen:
+        if zlib.crc32(observation.data) != record.checksum:
             raise ValueError("the same actions now lead elsewhere: another ale-py?")
         self._observation = observation
         self._seed, self._restarts, self._since, actions, _ = record
         self._actions = list(actions)
 
     def _restart(self, vector: Vector, due: np.ndarray) -> tuple[np.ndarray, Info]:
-        """Restarts the copies in a [E] mask; what they played before is forgotten."""
+        """Restarts the copies in a [E] mask; their earlier actions are dropped."""
         self._restarts[due] += 1
         self._since[due] = len(self._actions)
         oldest = self._since.min()
@@ -98,8 +98,8 @@ class Player:
 
 
 def _replayed(vector: Vector, record: Record) -> np.ndarray:
-    """The observations to which a record leads."""
-    observation, _ = vector.reset()  # of no matter: every copy is restarted later
+    """The observations after the last action of a record."""
+    observation, _ = vector.reset()  # every copy is restarted later
     for row in range(len(record.actions) + 1):
         due = record.since == row
         if due.any():
@@ -112,7 +112,7 @@ def _replayed(vector: Vector, record: Record) -> np.ndarray:
 def _restart(
     vector: Vector, due: np.ndarray, seed: int, restarts: np.ndarray
 ) -> tuple[np.ndarray, Info]:
-    """Restarts some copies; the others stay as they are and are told, too."""
+    """Restarts some copies; the result also holds the others, which do not change."""
     seeds = [_seed(seed, int(copy), int(restarts[copy])) for copy in np.where(due)[0]]
     return vector.reset(seed=np.array(seeds), options={"reset_mask": due})
 

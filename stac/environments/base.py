@@ -9,7 +9,7 @@ next episode with `first` True, reward 0 and discount 1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from stac.types import Timestep
 
 
 class EnvironmentSpec(NamedTuple):
-    """What networks and actors must know before the first step."""
+    """Sizes and bounds that networks and actors need before the first step."""
 
     observation_shape: tuple[int, ...]  # without the batch axis; images [C, H, W]
     observation_dtype: np.dtype
@@ -30,7 +30,7 @@ class EnvironmentSpec(NamedTuple):
 
 
 class BatchedEnvironment(Protocol):
-    """E environments behind one reset and one step."""
+    """E environments behind one reset and one step; snapshots are `Restorable`'s."""
 
     spec: EnvironmentSpec
     num_envs: int
@@ -48,19 +48,31 @@ class BatchedEnvironment(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Frees threads, processes and simulators; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """What a `BatchedEnvironment` may have besides: snapshots.
+
+    Without them, a run in lockstep continues with new episodes.
+    """
+
     def snapshot(self) -> bytes:
         """Everything that decides the rows to come; taking it changes nothing.
 
-        At any time, before `reset` too, and from any thread, but not during a step.
+        It may be taken before `reset` too, and from any thread, but not during a step.
         """
         ...
 
     def restore(self, snapshot: bytes) -> None:
-        """Goes on from there: rows are the same, bit for bit.
+        """Continues from a snapshot: the rows are the same, bit for bit.
 
-        For environments just built, of the same configuration, whoever steps them. The
-        call after it is the one that came after `snapshot`: `step`, or else `reset`.
-        A snapshot is trusted as code is (stac.snapshots).
+        The environments must be newly built, of the same configuration; they may be
+        stepped another way. The next call is the one that came after `snapshot`: `step`
+        or else `reset`. A snapshot is trusted as code is (stac.snapshots).
 
         Raises:
           ValueError: this is no snapshot of such environments, in one line; they are
@@ -68,10 +80,6 @@ class BatchedEnvironment(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Frees threads, processes and simulators; may be called twice."""
-        ...
 
-
-# (seed, num_envs) -> environment; must pickle, for it travels to other processes.
+# (seed, num_envs) -> environment; must pickle: it goes to other processes.
 EnvironmentFactory = Callable[[int, int], BatchedEnvironment]

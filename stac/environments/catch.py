@@ -18,11 +18,11 @@ from stac.types import Timestep
 
 ROWS, COLUMNS = 10, 5
 ACTIONS = 3  # 0 moves the paddle left, 1 keeps it, 2 moves it right
-CELL = 4  # pixels of a cell's side: 40x20 images leave something to stacked strides
+CELL = 4  # pixels of a cell's side: 40x20 images are large enough for strided layers
 
 
 class Task(NamedTuple):
-    """How the game is shown, and when it is cut."""
+    """The kind of observations, and a time limit."""
 
     pixels: bool  # uint8 [E, 1, 40, 20], else float32 [E, 50]
     time_limit: int = 0  # steps after which an episode is cut, discount 1; 0: never

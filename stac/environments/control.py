@@ -31,17 +31,17 @@ def task(name: str) -> str:
     `dm_control/walker-walk-v0` are `walker.walk`.
 
     Raises:
-      ConfigError: no such task, the message names the nearest ones; or one whose
-        actions have no bounds.
+      ConfigError: there is no such task, and the message names the nearest ones; or
+        its actions have no bounds.
     """
     config.check(
         not letters(name).startswith("lqr"),
         f"control task {name}: its actions have no bounds to which ours could be"
         " scaled; --task=list names the others",
     )
-    known = {letters(one): one for one in tasks()}
-    found = known.get(letters(name))
-    return found or config.choose("control task", name, known.values())
+    known = {letters(task): task for task in tasks()}
+    match = known.get(letters(name))
+    return match or config.choose("control task", name, known.values())
 
 
 def tasks() -> list[str]:
@@ -61,7 +61,7 @@ def environment(task: str, observations: str, seed: int) -> dm_env.Environment:
       seed: in [0, 2^32); of the initial states.
 
     Raises:
-      ConfigError: an unknown task or kind of observations; nothing renders here.
+      ConfigError: an unknown task or kind of observations, or nothing can render.
     """
     config.choose("environment.observations", observations, config.OBSERVATIONS)
     pixels = observations == "pixels"
@@ -69,22 +69,22 @@ def environment(task: str, observations: str, seed: int) -> dm_env.Environment:
     suite = rendering.suite(renders=pixels or known in NEEDS_OPENGL)
     domain, name = known.split(".")
     with rendering.quiet():
-        made = suite.load(domain, name, task_kwargs={"random": seed})
-    return Seen(made, CAMERAS.get(domain, 0)) if pixels else made
+        loaded = suite.load(domain, name, task_kwargs={"random": seed})
+    return CameraView(loaded, CAMERAS.get(domain, 0)) if pixels else loaded
 
 
-class Seen(dm_env.Environment):
-    """A suite environment of which only one camera's picture is shown."""
+class CameraView(dm_env.Environment):
+    """A suite environment whose only observation is the picture of one camera."""
 
     def __init__(self, environment: Any, camera: int) -> None:
         self._environment = environment
         self._camera = camera
 
     def reset(self) -> dm_env.TimeStep:
-        return self._seen(self._environment.reset())
+        return self._with_picture(self._environment.reset())
 
     def step(self, action: np.ndarray) -> dm_env.TimeStep:
-        return self._seen(self._environment.step(action))
+        return self._with_picture(self._environment.step(action))
 
     def observation_spec(self) -> dict[str, dm_env.specs.Array]:
         shape = (SIZE, SIZE, 3)
@@ -97,7 +97,7 @@ class Seen(dm_env.Environment):
         """Frees the rendering context, in the thread that owns it."""
         self._environment.physics.free()
 
-    def _seen(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
+    def _with_picture(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
         picture = self._environment.physics.render(SIZE, SIZE, camera_id=self._camera)
         return timestep._replace(observation={"pixels": picture})
 
@@ -106,6 +106,6 @@ _task = task  # where an argument has the name
 
 
 def letters(name: str) -> str:
-    """What is left of a task's name without case, signs, library and version."""
+    """A task's name in lower case, without signs, library and version."""
     bare = re.sub(r"^dm_control/|-v\d+$", "", name.strip().lower())
     return re.sub(r"[^a-z0-9]", "", bare)

@@ -1,7 +1,7 @@
-"""From a configuration to environments: one table, one row per domain.
+"""From a configuration to environments: a table with a row per domain.
 
-A domain's simulator is imported when its environment is built, so that nobody needs
-ale-py to play catch.
+A domain's library is imported when its environment is built, so that catch does not
+need ale-py.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from stac import config as configuration
 from stac.config import Config
 from stac.environments import base
 
-# field: the domains that read it
+# Fields of the environment's configuration and the domains that read them.
 _ONLY = {
     "challenges": ("realworld",),
     "protocol": ("atari",),
     "stagger": ("control", "realworld"),
-    "workers": ("control", "realworld"),
+    "workers": ("control", "gymnasium", "realworld"),
 }
 STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
 
@@ -37,7 +37,7 @@ def _atari(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
         num_envs,
         protocol=environment.protocol,
         threads=environment.threads or share_of_cores(config.runtime.num_actors),
-        restorable=config.runtime.name == "lockstep",  # which resumes exactly
+        restorable=config.runtime.name == "lockstep",  # the one that saves episodes
     )
 
 
@@ -53,6 +53,25 @@ def _control(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironmen
     chosen = config.environment
     make = functools.partial(control.environment, chosen.task, chosen.observations)
     return _batched(make, config, seed, num_envs)
+
+
+def _gymnasium(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
+    from stac.environments import gymnasium
+
+    chosen = config.environment
+    environment = gymnasium.Gymnasium(
+        chosen.task, seed, num_envs, workers=chosen.workers
+    )
+    image = len(environment.spec.observation_shape) == 3
+    torso = config.network.torso
+    if image == (torso == "mlp"):
+        environment.close()
+        kind, cure = ("images", "shallow") if image else ("features", "mlp")
+        raise configuration.ConfigError(
+            f"network.torso={torso}: {chosen.task} has {kind}: set"
+            f" --config.network.torso={cure}"
+        )
+    return environment
 
 
 def _realworld(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
@@ -90,42 +109,31 @@ DOMAINS: dict[str, Builder] = {
     "atari": _atari,
     "catch": _catch,
     "control": _control,
+    "gymnasium": _gymnasium,
     "realworld": _realworld,
 }
 
 
 def factory(config: Config) -> base.EnvironmentFactory:
-    """Returns what builds the configured environment from (seed, num_envs).
+    """Returns the function that builds the environments from (seed, num_envs).
 
-    It pickles, and reads the cores of the machine on which it is called.
+    It pickles, and counts the cores of the machine on which it is called.
 
     Raises:
-      ConfigError: an unknown domain; `spec` and the factory itself also refuse an
-        unknown task.
+      ConfigError: an unknown domain. An unknown task is refused by the returned
+        function, and by `spec`.
     """
     domain = configuration.choose("domain", config.environment.domain, DOMAINS)
-    _check_unused(domain, config.environment)
     return functools.partial(DOMAINS[domain], config)
 
 
 def unused(domain: str) -> list[str]:
-    """Fields of the environment's configuration that are other domains' alone."""
+    """Fields of the environment's configuration that --help need not list."""
     return [name for name, readers in _ONLY.items() if domain not in readers]
 
 
-def _check_unused(domain: str, environment: configuration.EnvironmentConfig) -> None:
-    """Refuses what the user set and this domain would pass over."""
-    plain = configuration.EnvironmentConfig()
-    for name in unused(domain):
-        readers = " and ".join(f"launch.{reader}" for reader in _ONLY[name])
-        configuration.check(
-            getattr(environment, name) == getattr(plain, name),
-            f"environment.{name} is for {readers} alone: leave it out",
-        )
-
-
 def spec(config: Config) -> base.EnvironmentSpec:
-    """What networks must know; builds one environment and closes it again.
+    """The sizes and bounds of an environment, which is built and closed again.
 
     Raises:
       ConfigError: an unknown domain, task or protocol.

@@ -1,9 +1,9 @@
-"""dm_control, imported without a word, with OpenGL or without.
+"""The import of dm_control, with OpenGL or without, and without a warning.
 
 By itself dm_control chooses an OpenGL backend when it is imported, even where nothing
-will be drawn. It tries GLFW first, which needs a display and says so; and a backend
-that fails to load leaves the process unable to load the next. So it is imported without
-one, and a backend is first tried in a process of its own.
+will be drawn. It tries GLFW first, which needs a display and warns where there is none.
+A backend that fails to load leaves the process unable to load another. So dm_control is
+imported without a backend, and a backend is first tried in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import functools
 import importlib
 import logging
 import os
+import sys
 import threading
 import types
 from collections.abc import Iterator
 
-from stac import config, probe
+from stac import children, config
 
 BACKENDS = ("egl", "osmesa")  # in this order; neither needs a display
 CURE = (
@@ -38,31 +39,40 @@ _LOADING = threading.Lock()
 
 
 def suite(renders: bool) -> types.ModuleType:
-    """`dm_control.suite`, able to render or not.
+    """Imports and returns `dm_control.suite`.
 
-    Where MUJOCO_GL is unset and pictures are asked for, it is set to the backend that
+    Where it shall render and MUJOCO_GL is unset, MUJOCO_GL is set to the backend that
     works, so that processes started from here need not try again.
 
     Raises:
-      ConfigError: dm_control is missing, or pictures are asked for and none can be.
+      ConfigError: dm_control is missing, or it shall render and no backend works.
     """
     with _LOADING:
-        found = _suite()
+        module = _suite()
         if renders:
             _render()
-        return found
+        return module
+
+
+def is_divergence(error: Exception) -> bool:
+    """Whether this is dm_control's error about a simulation that diverged.
+
+    It does not import dm_control: without it there is no such error.
+    """
+    module = sys.modules.get("dm_control.rl.control")
+    return module is not None and isinstance(error, module.PhysicsError)
 
 
 def backend() -> str:
-    """The value of MUJOCO_GL, or where it is unset the first backend that works.
+    """The value of MUJOCO_GL, or where it is unset or empty the first that works.
 
     Raises:
-      ConfigError: none does, or not the one that was asked for.
+      ConfigError: no backend works, or the one that MUJOCO_GL names does not.
     """
-    asked = os.environ.get(_VARIABLE)
-    if asked is not None:
-        config.check(works(asked), f"MUJOCO_GL={asked} does not work here; {CURE}")
-        return asked
+    wanted = os.environ.get(_VARIABLE)
+    if wanted:  # the empty string is as good as unset
+        config.check(works(wanted), f"MUJOCO_GL={wanted} does not work here; {CURE}")
+        return wanted
     for name in BACKENDS:
         if works(name):
             return name
@@ -74,26 +84,26 @@ def works(name: str) -> bool:
     """Whether a process with MUJOCO_GL=name draws a picture."""
     # dm_control sets the other one by MUJOCO_GL.
     variables = {_VARIABLE: name, "PYOPENGL_PLATFORM": None}
-    return probe.ask(_TRIAL, _TRIAL_SECONDS, variables) is not None
+    return children.ask(_TRIAL, _TRIAL_SECONDS, variables) is not None
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps off the terminal that dm_control's own models are written in an old way.
+    """Hides MuJoCo's warning about an old attribute in dm_control's own models.
 
-    MuJoCo says so of an attribute in its cheetah.xml, through absl's logger; nobody
-    here can act on it. Other warnings pass.
+    It is logged through absl, of cheetah.xml; no user can act on it. Other warnings
+    pass.
     """
 
-    def ours(record: logging.LogRecord) -> bool:
+    def passes(record: logging.LogRecord) -> bool:
         return "is deprecated and will be removed" not in record.getMessage()
 
     logger = logging.getLogger("absl")
-    logger.addFilter(ours)
+    logger.addFilter(passes)
     try:
         yield
     finally:
-        logger.removeFilter(ours)
+        logger.removeFilter(passes)
 
 
 @functools.cache
@@ -109,9 +119,10 @@ def _suite() -> types.ModuleType:
 
 
 def _render() -> None:
-    """Has dm_control choose again, where it was imported without OpenGL.
+    """Loads a backend into a dm_control that was imported without one.
 
-    It looks into this module for every new context; no public way names one later.
+    dm_control looks into this module for every new context; it has no public function
+    for this.
     """
     module = importlib.import_module("dm_control._render")
     if module.BACKEND != _NONE:

@@ -1,10 +1,12 @@
 """The actor-critic loss of one head: Algorithm 1, inner and outer.
 
-One function serves both: the inner loss differs only in that its hyperparameters carry
-the metagradient. Gradients are stopped where they start: V inside targets and
-advantages, and the importance ratio. What is left for theta is log pi, V in the value
-term and the regulariser; what is left for eta is everything else. (The sg around the
-outer advantage, line 22, changes nothing then: V is stopped and zeta constant.)
+One function serves both losses. They differ only in the hyperparameters: those of the
+inner loss carry the metagradient, those of the outer loss are constants.
+
+Gradients are stopped where they start: V inside targets and advantages, and the
+importance ratio. So theta has a gradient through log pi, V in the value term and the
+regulariser, and eta has one through everything else. (The sg around the outer
+advantage, line 22, then changes nothing: V is stopped and zeta is constant.)
 """
 
 from __future__ import annotations
@@ -16,39 +18,20 @@ import jax.numpy as jnp
 
 from stac import distributions
 from stac.learning import vtrace
-from stac.types import Array
+from stac.learning.vtrace import Hyperparameters
+from stac.types import Array, HeadOutput
 
-# An infinite ratio would make (1 - alpha) IS + alpha min(1, IS) no number. To plain
-# V-trace the cut makes no difference; to leaky V-trace one huge weight is as another.
+# An infinite ratio would make (1 - alpha) IS + alpha min(1, IS) NaN. The cut changes
+# nothing for plain V-trace; to leaky V-trace, e^20 is as good as any larger weight.
 MAXIMUM_LOG_RATIO = 20.0
 
 
-class Hyperparameters(NamedTuple):
-    """zeta: what Algorithm 1 reads; scalars for one head, [P] for all."""
-
-    gamma: Array | float
-    lambda_: Array | float
-    alpha_rho: Array | float
-    alpha_c: Array | float
-    truncation: Array | float  # rho bar = c bar
-    g_v: Array | float
-    g_p: Array | float
-    g_e: Array | float
-
-
-class HeadOutput(NamedTuple):
-    """One head over a batch of trajectories."""
-
-    policy: Array  # [B, n, num_outputs]
-    value: Array  # [B, n]
-
-
 class Transitions(NamedTuple):
-    """The learner's view of a batch; columns as drawn in stac.types, [B, n-1] each."""
+    """The columns of a batch that the losses read, as drawn in stac.types."""
 
     action: Array  # [B, n-1] or [B, n-1, A]
-    behaviour_log_prob: Array
-    reward: Array  # clipped if the domain clips
+    behaviour_log_prob: Array  # [B, n-1], and so are the others
+    reward: Array  # clipped where the domain clips
     discount: Array
     valid: Array  # 0 on a boundary
 
@@ -62,7 +45,7 @@ class Terms(NamedTuple):
 
 
 class Diagnostics(NamedTuple):
-    """For logs and tests; nothing here is differentiated."""
+    """Numbers for logs and tests; nothing here is differentiated."""
 
     targets: vtrace.Targets
     importance: Array  # [B, n-1]
@@ -70,39 +53,35 @@ class Diagnostics(NamedTuple):
 
 def head_loss(
     output: HeadOutput,
-    batch: Transitions,
+    transitions: Transitions,
     hyper: Hyperparameters,
     distribution: distributions.Distribution,
 ) -> tuple[Terms, Diagnostics]:
-    """Algorithm 1 for one head: the terms to be added up, and what they were made of.
+    """Computes Algorithm 1 for one head: the terms of its loss, and diagnostics.
 
     Boundary transitions have no weight. Sums, not means: RMSProp's epsilon of 0.1 sets
     a scale, so a mean would be another algorithm.
     """
     policy = output.policy[:, :-1]
-    log_pi = distribution.log_prob(policy, batch.action)
-    ratio = jnp.minimum(log_pi - batch.behaviour_log_prob, MAXIMUM_LOG_RATIO)
+    log_pi = distribution.log_prob(policy, transitions.action)
+    ratio = jnp.minimum(log_pi - transitions.behaviour_log_prob, MAXIMUM_LOG_RATIO)
     importance = jax.lax.stop_gradient(jnp.exp(ratio))
     targets = vtrace.targets(
         importance,
-        batch.reward,
-        batch.discount,
-        batch.valid,
+        transitions.reward,
+        transitions.discount,
+        transitions.valid,
         jax.lax.stop_gradient(output.value),
-        gamma=hyper.gamma,
-        lambda_=hyper.lambda_,
-        alpha_rho=hyper.alpha_rho,
-        alpha_c=hyper.alpha_c,
-        truncation=hyper.truncation,
+        hyper,
     )
     errors = targets.value - output.value[:, :-1]
     gains = targets.rho * log_pi * targets.advantage
     regulariser = distribution.regulariser(policy)
     terms = Terms(
-        value=hyper.g_v * jnp.sum(batch.valid * errors**2),
-        policy=-hyper.g_p * jnp.sum(batch.valid * gains),
+        value=hyper["g_v"] * jnp.sum(transitions.valid * errors**2),
+        policy=-hyper["g_p"] * jnp.sum(transitions.valid * gains),
         # Line 18 with its sign mended: minimised, so entropy is rewarded.
-        regulariser=hyper.g_e * jnp.sum(batch.valid * regulariser),
+        regulariser=hyper["g_e"] * jnp.sum(transitions.valid * regulariser),
     )
     return terms, Diagnostics(targets=targets, importance=importance)
 

@@ -1,4 +1,4 @@
-"""What an update tells about itself: flat dictionaries of scalars.
+"""The metrics of an update: flat dictionaries of scalars.
 
 During an update, metrics are local sums over this device's transitions; `reduced` turns
 them into global sums, and those named "mean/..." into means over valid transitions.
@@ -7,50 +7,55 @@ Names ending in "_max" stay each device's own (see stac.agents.base).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 
 from stac.distributions import Distribution
 from stac.learning import losses
-from stac.types import Array, Tree
+from stac.types import AllSum, Array, HeadOutput
 
 Metrics = dict[str, Array]
 
 
-def of_batch(
-    acting: losses.HeadOutput, batch: losses.Transitions, distribution: Distribution
+def of_policy(
+    acting: HeadOutput,
+    transitions: losses.Transitions,
+    distribution: Distribution,
 ) -> Metrics:
-    """About the acting head before the update; of a random ensemble, its first."""
+    """Describes the policy that acts, before the update; of several, the first."""
     policy = acting.policy[:, :-1]
-    seen = {
+    columns = {
         "entropy": distribution.entropy(policy),
         "value": acting.value[:, :-1],
-        "reward": batch.reward,
+        "reward": transitions.reward,
         **distribution.describe(policy),
     }
-    return {f"mean/{name}": jnp.sum(batch.valid * each) for name, each in seen.items()}
+    return {
+        f"mean/{name}": jnp.sum(transitions.valid * column)
+        for name, column in columns.items()
+    }
 
 
 def of_head(
-    terms: losses.Terms, seen: losses.Diagnostics, valid: Array, head: int
+    terms: losses.Terms, diagnostics: losses.Diagnostics, valid: Array, head: int
 ) -> Metrics:
-    """One head's loss terms (weighted sums, as Algorithm 1 adds them) and ratios."""
+    """Names one head's loss terms (sums with coefficients) and importance ratios."""
     suffix = f"head_{head + 1}"
     metrics = {f"loss/{name}/{suffix}": term for name, term in terms._asdict().items()}
-    metrics[f"mean/importance/{suffix}"] = jnp.sum(valid * seen.importance)
-    metrics[f"importance/{suffix}_max"] = jnp.max(valid * seen.importance)
+    metrics[f"mean/importance/{suffix}"] = jnp.sum(valid * diagnostics.importance)
+    metrics[f"importance/{suffix}_max"] = jnp.max(valid * diagnostics.importance)
     return metrics
 
 
 def of_outer(terms: losses.Terms, kl: Array, total: Array) -> Metrics:
-    """The outer loss after the step: weighted sums, but the KL without its g_kl."""
+    """Names the outer loss's terms, its KL (without g_kl) and their total."""
     named = {f"outer/{name}": term for name, term in terms._asdict().items()}
     return {**named, "outer/kl": kl, "outer/total": total}
 
 
-def reduced(metrics: Metrics, valid: Array, all_sum: Callable[[Tree], Tree]) -> Metrics:
-    """Global sums and means from local sums."""
+def reduced(metrics: Metrics, valid: Array, all_sum: AllSum) -> Metrics:
+    """Turns local sums into global sums and means."""
     local = {name: m for name, m in metrics.items() if name.endswith("_max")}
     sums = {name: m for name, m in metrics.items() if name not in local}
     sums, count = all_sum((sums, jnp.sum(valid)))
@@ -59,8 +64,22 @@ def reduced(metrics: Metrics, valid: Array, all_sum: Callable[[Tree], Tree]) -> 
     return {**sums, **local}
 
 
+def saturation_alerts(values: Mapping[str, float]) -> dict[str, str]:
+    """Returns a line for each metaparameter that is at its limit, in a row of logs."""
+    alerts = {}
+    for name in values:
+        if name.startswith("saturated/") and values[name]:
+            _, metaparameter, head = name.split("/")
+            value = values[f"hyperparameters/{metaparameter}/{head}"]
+            alerts[name] = (
+                f"{metaparameter} of {head.replace('_', ' ')} is at the end of its"
+                f" range: {value:.6g}"
+            )
+    return alerts
+
+
 def by_head(prefix: str, vectors: Mapping[str, Array]) -> Metrics:
-    """{"gamma": [P]} becomes {"<prefix>/gamma/head_1": scalar, ...}."""
+    """Turns {"gamma": [P]} into {"<prefix>/gamma/head_1": scalar, ...}."""
     return {
         f"{prefix}/{name}/head_{head + 1}": vector[head]
         for name, vector in vectors.items()

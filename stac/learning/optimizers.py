@@ -37,16 +37,16 @@ def meta_adam(config: OptimizerConfig) -> optax.GradientTransformation:
 def meta_step(
     config: OptimizerConfig, raw: Tree, metagradient: Tree, state: Tree
 ) -> tuple[Tree, Tree]:
-    """New eta and new Adam state (Algorithm 2, line 15)."""
+    """Returns new eta and the new Adam state (Algorithm 2, line 15)."""
     direction, state = meta_adam(config).update(metagradient, state)
     return optax.apply_updates(raw, direction), state
 
 
 def learning_rate(config: OptimizerConfig, frames: Array, total_frames: int) -> Array:
     """Linear in environment frames, constant after `total_frames` (Table 3)."""
-    done = jnp.clip(frames.astype(float) / total_frames, 0.0, 1.0)
+    share = jnp.clip(frames.astype(float) / total_frames, 0.0, 1.0)
     slope = config.end_learning_rate - config.learning_rate
-    return config.learning_rate + slope * done
+    return config.learning_rate + slope * share
 
 
 def clip_by_global_norm(gradient: Tree, maximum: float) -> tuple[Tree, Array]:
@@ -62,9 +62,10 @@ def clip_by_global_norm(gradient: Tree, maximum: float) -> tuple[Tree, Array]:
 
 
 def global_norm(tree: Tree) -> Array:
-    """The norm of all leaves together; 1e-15 for none.
+    """Returns the norm of all leaves together; 1e-15 where there is no leaf.
 
-    Differentiable everywhere: a tiny floor keeps the root's derivative finite at zero.
+    It is differentiable everywhere: a tiny floor keeps the root's derivative finite at
+    zero.
     """
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
     return jnp.sqrt(jnp.maximum(squares, 1e-30))

@@ -10,7 +10,7 @@ gradient crosses devices inside the differentiated step, and the metagradient, a
 gradient of local losses through that sum, crosses once more. The sum over the global
 batch is what one device with the whole batch would have computed.
 
-Where a loss or a gradient is not finite, on any device, the batch is passed over: it is
+Where a loss or a gradient is not finite, on any device, the batch is skipped: it is
 counted, and theta, eta and both optimizers stay as they are.
 """
 
@@ -26,17 +26,29 @@ from stac import types
 from stac.config import AgentConfig, OptimizerConfig
 from stac.distributions import Distribution
 from stac.learning import losses, metaparameters, metrics, optimizers
-from stac.types import Array, LearnerState, Params, Trajectory, Tree
+from stac.types import AllSum, Array, HeadOutput, Params, Trajectory, Tree
 
-Outputs = tuple[losses.HeadOutput, ...]
+Outputs = tuple[HeadOutput, ...]
 Unroll = Callable[[Params, Trajectory, Array], Outputs]
 
 
-class Rule(NamedTuple):
-    """Everything an update depends on beside its state and its batch."""
+class State(NamedTuple):
+    """Everything an update reads and writes; a checkpoint holds all of it."""
 
-    # (theta, batch, gamma [P]) -> P outputs, and the average ensemble where it acts.
-    # gamma is for an embedding (Sec. 9.5) and an input, not a path for metagradients.
+    params: Params  # theta
+    optimizer: Tree  # RMSProp's second moment
+    metaparameters: metaparameters.Raw  # eta before the squash: {name: [P]}, tuned only
+    meta_optimizer: Tree  # Adam over eta
+    updates: Array  # [] int32
+    frames: Array  # [] int32, environment frames consumed, action repeats included
+    key: Array  # [2] uint32, for updates that need randomness
+
+
+class Rule(NamedTuple):
+    """The constants of an update."""
+
+    # (theta, trajectory, gamma [P]) -> P outputs, and the average ensemble where it
+    # acts. gamma is an input of an embedding (Sec. 9.5), not a path for metagradients.
     unroll: Unroll
     distribution: Distribution
     agent: AgentConfig
@@ -47,20 +59,20 @@ class Rule(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one inner step leaves behind."""
+    """The results of one inner step."""
 
     params: Params  # theta'
     optimizer: Tree  # the new second moment
-    loss: Array  # all heads', of this device's share
-    reference: Outputs  # who acts, at theta: what the KL compares with
+    loss: Array  # of all heads, of this device's share
+    reference: Outputs  # acting outputs at theta: the KL compares with them
     gradient_norm: Array  # global, before clipping
     metrics: metrics.Metrics  # local sums
 
 
-def init(rule: Rule, params: Params, key: Array) -> LearnerState:
-    """The state before the first update."""
+def init(rule: Rule, params: Params, key: Array) -> State:
+    """Returns the state before the first update."""
     raw = metaparameters.init(rule.agent)
-    return LearnerState(
+    return State(
         params=params,
         optimizer=optimizers.rmsprop(rule.optimizer).init(params),
         metaparameters=raw,
@@ -72,12 +84,9 @@ def init(rule: Rule, params: Params, key: Array) -> LearnerState:
 
 
 def update(
-    rule: Rule,
-    state: LearnerState,
-    trajectory: Trajectory,
-    all_sum: Callable[[Tree], Tree],
-) -> tuple[LearnerState, metrics.Metrics]:
-    """One update of theta and eta on this device's share of a batch.
+    rule: Rule, state: State, trajectory: Trajectory, all_sum: AllSum
+) -> tuple[State, metrics.Metrics]:
+    """Updates theta and eta on this device's share of a batch.
 
     Args:
       rule: constants.
@@ -90,14 +99,14 @@ def update(
 
     Source: Zahavy et al. (2020), Algorithm 2; signs and sums as in BUILD_NOTES.md.
     """
-    batch = transitions(rule.agent, trajectory)
+    transitions = transitions_of(rule.agent, trajectory)
 
     def loss_after_step(raw: metaparameters.Raw) -> tuple[Array, tuple[Step, Tree]]:
-        step = inner_step(rule, state, raw, trajectory, batch, all_sum)
-        loss, outer = outer_loss(rule, step, trajectory, batch)
+        step = inner_step(rule, state, raw, trajectory, transitions, all_sum)
+        loss, outer = outer_loss(rule, step, trajectory, transitions)
         return loss, (step, outer)
 
-    raw, meta_optimizer, meta_metrics = state.metaparameters, state.meta_optimizer, {}
+    raw, meta_optimizer = state.metaparameters, state.meta_optimizer
     metagradient: Tree = {}
     if raw:
         metagradient, (step, outer) = jax.grad(loss_after_step, has_aux=True)(raw)
@@ -106,9 +115,8 @@ def update(
             rule.optimizer, raw, metagradient, meta_optimizer
         )
         raw = metaparameters.clamped(raw)
-        meta_metrics = metrics.by_head("metagradient", metagradient)
     else:  # nothing to tune: no outer loss is computed
-        step, outer = inner_step(rule, state, raw, trajectory, batch, all_sum), {}
+        step, outer = inner_step(rule, state, raw, trajectory, transitions, all_sum), {}
     learned = state._replace(
         params=step.params,
         optimizer=step.optimizer,
@@ -116,27 +124,24 @@ def update(
         meta_optimizer=meta_optimizer,
     )
     skipped = _not_finite(step, outer, metagradient, all_sum)
-    new_state = jax.tree.map(
-        lambda old, new: jnp.where(skipped, old, new), state, learned
-    )
-    zeta = metaparameters.named(state.metaparameters, rule.agent)
-    return new_state._replace(
+    new = jax.tree.map(lambda old, new: jnp.where(skipped, old, new), state, learned)
+    zeta = metaparameters.logged(state.metaparameters, rule.agent)
+    saturated = metaparameters.saturated(new.metaparameters)
+    return new._replace(
         updates=state.updates + 1, frames=state.frames + rule.frames_per_update
     ), {
-        **metrics.reduced({**step.metrics, **outer}, batch.valid, all_sum),
+        **metrics.reduced({**step.metrics, **outer}, transitions.valid, all_sum),
         **metrics.by_head("hyperparameters", zeta),
-        **metrics.by_head(
-            "saturated", metaparameters.saturated(new_state.metaparameters)
-        ),
-        **meta_metrics,
+        **metrics.by_head("saturated", saturated),
+        **metrics.by_head("metagradient", metagradient),
         "gradient_norm": step.gradient_norm,
         "learning_rate": _learning_rate(rule, state),
         "skipped": skipped.astype(float),
     }
 
 
-def transitions(config: AgentConfig, trajectory: Trajectory) -> losses.Transitions:
-    """The columns the losses read; rewards are clipped here and only here."""
+def transitions_of(config: AgentConfig, trajectory: Trajectory) -> losses.Transitions:
+    """Returns the columns that the losses read; rewards are clipped only here."""
     reward = jnp.asarray(trajectory.reward)
     if config.reward_clip:
         reward = jnp.clip(reward, -config.reward_clip, config.reward_clip)
@@ -151,34 +156,16 @@ def transitions(config: AgentConfig, trajectory: Trajectory) -> losses.Transitio
 
 def inner_step(
     rule: Rule,
-    state: LearnerState,
+    state: State,
     raw: metaparameters.Raw,
     trajectory: Trajectory,
-    batch: losses.Transitions,
-    all_sum: Callable[[Tree], Tree],
+    transitions: losses.Transitions,
+    all_sum: AllSum,
 ) -> Step:
-    """The new theta and second moment as functions of eta (Algorithm 2, 10-12)."""
+    """Computes theta' and its second moment as functions of eta (Alg. 2, 10-12)."""
     zeta = metaparameters.squash(raw, rule.agent.outer, rule.agent.heads)
-
-    def inner_loss(params: Params) -> tuple[Array, tuple[Outputs, Tree]]:
-        gamma = jax.lax.stop_gradient(jnp.asarray(zeta.gamma))
-        outputs = rule.unroll(params, trajectory, gamma)
-        heads, acting = outputs[: rule.agent.heads], judged(rule, outputs)
-        seen = metrics.of_batch(acting[0], batch, rule.distribution)
-        total = jnp.zeros(())
-        for head, output in enumerate(heads):
-            hyper = metaparameters.of_head(zeta, head)
-            terms, inside = losses.head_loss(output, batch, hyper, rule.distribution)
-            total += sum(terms) / len(heads)
-            seen |= metrics.of_head(terms, inside, batch.valid, head)
-        # One more output for an average ensemble (Sec. 9.3), none for STAC and STACX:
-        for average in outputs[len(heads) :]:  # its policy is the heads'; V is its own
-            hyper = metaparameters.outer_hyperparameters(rule.agent.outer)
-            terms, _ = losses.head_loss(average, batch, hyper, rule.distribution)
-            total += terms.value / len(heads)
-        return total * _scale(rule), (acting, seen)
-
-    (loss, (reference, seen)), gradient = jax.value_and_grad(inner_loss, has_aux=True)(
+    inner_loss = _inner_loss(rule, zeta, trajectory, transitions)
+    (loss, (reference, inner)), gradient = jax.value_and_grad(inner_loss, has_aux=True)(
         state.params
     )
     gradient, norm = optimizers.clip_by_global_norm(
@@ -189,34 +176,64 @@ def inner_step(
     )
     params = optimizers.apply(state.params, direction, _learning_rate(rule, state))
     if rule.agent.gamma_embedding != "none":  # compare like with like: at gamma outer
-        reference = _judged_at_outer_gamma(rule, state.params, trajectory)
-    return Step(params, optimizer, loss, reference, norm, seen)
+        reference = _acting_at_outer_gamma(rule, state.params, trajectory)
+    return Step(params, optimizer, loss, reference, norm, inner)
+
+
+def _inner_loss(
+    rule: Rule,
+    zeta: dict[str, Array],
+    trajectory: Trajectory,
+    transitions: losses.Transitions,
+) -> Callable[[Params], tuple[Array, tuple[Outputs, metrics.Metrics]]]:
+    """theta -> the mean of all heads' losses at zeta; acting outputs; local metrics."""
+
+    def inner_loss(params: Params) -> tuple[Array, tuple[Outputs, metrics.Metrics]]:
+        gamma = jax.lax.stop_gradient(zeta["gamma"])
+        outputs = rule.unroll(params, trajectory, gamma)
+        heads, acting = outputs[: rule.agent.heads], acting_outputs(rule, outputs)
+        inner = metrics.of_policy(acting[0], transitions, rule.distribution)
+        total = jnp.zeros(())
+        for head, output in enumerate(heads):
+            hyper = metaparameters.of_head(zeta, head)
+            terms, diagnostics = losses.head_loss(
+                output, transitions, hyper, rule.distribution
+            )
+            total += sum(terms) / len(heads)
+            inner |= metrics.of_head(terms, diagnostics, transitions.valid, head)
+        # An average ensemble (Sec. 9.3) has one output more; STAC and STACX have none.
+        for average in outputs[len(heads) :]:  # its policy is the heads', V is its own
+            hyper = metaparameters.outer_hyperparameters(rule.agent.outer)
+            terms, _ = losses.head_loss(average, transitions, hyper, rule.distribution)
+            total += terms.value / len(heads)
+        return total * _scale(rule), (acting, inner)
+
+    return inner_loss
 
 
 def outer_loss(
-    rule: Rule, step: Step, trajectory: Trajectory, batch: losses.Transitions
+    rule: Rule, step: Step, trajectory: Trajectory, transitions: losses.Transitions
 ) -> tuple[Array, metrics.Metrics]:
     """Head 1's loss at theta', outer hyperparameters, same batch, plus KL (Eq. 3).
 
     Of a random ensemble, the mean over its heads (Sec. 9.3).
     """
     zeta = metaparameters.outer_hyperparameters(rule.agent.outer)
-    acting = _judged_at_outer_gamma(rule, step.params, trajectory)
+    acting = _acting_at_outer_gamma(rule, step.params, trajectory)
 
-    def head(
-        new: losses.HeadOutput, old: losses.HeadOutput
-    ) -> tuple[losses.Terms, Array]:
-        terms, _ = losses.head_loss(new, batch, zeta, rule.distribution)
-        return terms, losses.policy_kl(new, old, batch.valid, rule.distribution)
+    def head(new: HeadOutput, old: HeadOutput) -> tuple[losses.Terms, Array]:
+        terms, _ = losses.head_loss(new, transitions, zeta, rule.distribution)
+        kl = losses.policy_kl(new, old, transitions.valid, rule.distribution)
+        return terms, kl
 
-    found = [head(new, old) for new, old in zip(acting, step.reference, strict=True)]
-    terms, kl = jax.tree.map(lambda *each: sum(each) / len(each), *found)
+    heads = [head(new, old) for new, old in zip(acting, step.reference, strict=True)]
+    terms, kl = jax.tree.map(lambda *values: sum(values) / len(values), *heads)
     total = sum(terms) + rule.agent.outer.g_kl * kl
     return total * _scale(rule), metrics.of_outer(terms, kl, total)
 
 
-def judged(rule: Rule, outputs: Outputs) -> Outputs:
-    """The outputs of who acts: what the outer loss and its KL are about."""
+def acting_outputs(rule: Rule, outputs: Outputs) -> Outputs:
+    """Selects the outputs of the policy that acts: the outer loss and KL read them."""
     heads = rule.agent.heads
     return {
         "head_1": outputs[:1],
@@ -225,20 +242,20 @@ def judged(rule: Rule, outputs: Outputs) -> Outputs:
     }[rule.agent.behaviour]
 
 
-def _judged_at_outer_gamma(
+def _acting_at_outer_gamma(
     rule: Rule, params: Params, trajectory: Trajectory
 ) -> Outputs:
     gamma = jnp.full((rule.agent.heads,), rule.agent.outer.gamma)
-    return judged(rule, rule.unroll(params, trajectory, gamma))
+    return acting_outputs(rule, rule.unroll(params, trajectory, gamma))
 
 
 def _not_finite(
-    step: Step, outer: metrics.Metrics, metagradient: Tree, all_sum: Callable[..., Tree]
+    step: Step, outer: metrics.Metrics, metagradient: Tree, all_sum: AllSum
 ) -> Array:
-    """Whether any loss or gradient, on any device, is infinite or no number.
+    """Whether any loss or gradient, on any device, is infinite or NaN.
 
-    Norms stand for gradients: what overflows a norm would stay in a second moment for
-    ever.
+    A gradient counts by its norm: one whose norm overflows would stay in the second
+    moment for ever.
     """
     norms = [step.gradient_norm, optimizers.global_norm(metagradient)]
     numbers = [*norms, step.loss, *jax.tree.leaves(outer)]
@@ -251,5 +268,5 @@ def _scale(rule: Rule) -> float:
     return 1.0 if rule.agent.reduction == "sum" else 1.0 / rule.transitions_per_update
 
 
-def _learning_rate(rule: Rule, state: LearnerState) -> Array:
+def _learning_rate(rule: Rule, state: State) -> Array:
     return optimizers.learning_rate(rule.optimizer, state.frames, rule.total_frames)

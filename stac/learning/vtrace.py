@@ -1,15 +1,16 @@
 """Leaky V-trace: targets and advantages of Algorithm 1, lines 4-15 and 20 (Eq. 5).
 
 Everything here is differentiable in the hyperparameters gamma, lambda, alpha_rho,
-alpha_c and (as far as a minimum is) the truncation level; that is where the
-metagradient comes from. Callers stop the gradients of the inputs `importance` and
-`values`; no gradient is stopped here. The paper's gamma is gamma times d_{s+1} here,
-and the last transition's v_{s+1} is V of the last observation. Columns are transitions,
-as drawn in stac.types.
+alpha_c and (as far as a minimum is) the truncation level; the metagradient flows
+through them. Callers stop the gradients of the inputs `importance` and `values`; no
+gradient is stopped here. The paper's gamma is gamma times d_{s+1} here, and the last
+transition's v_{s+1} is V of the last observation. Columns are transitions, as drawn in
+stac.types.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -17,9 +18,13 @@ import jax.numpy as jnp
 
 from stac.types import Array
 
+# zeta: what Algorithm 1 reads, by the names of stac.config.metaparameter_table; scalars
+# for one head, [P] for all.
+Hyperparameters = Mapping[str, Array | float]
+
 
 class Targets(NamedTuple):
-    """What the losses read, [B, n-1] each."""
+    """The results that the losses read, [B, n-1] each."""
 
     value: Array  # v_s, the target of V(x_s); V(x_s) itself on a boundary
     advantage: Array  # r_{s+1} + gamma d v_{s+1} - V(x_s)
@@ -41,24 +46,20 @@ def targets(
     discount: Array,  # [B, n-1] d_{s+1}, 0 at a true end
     valid: Array,  # [B, n-1] 0 where the transition crosses into another episode
     values: Array,  # [B, n] V(x_s), the last one bootstraps
-    *,
-    gamma: Array | float,
-    lambda_: Array | float,
-    alpha_rho: Array | float,
-    alpha_c: Array | float,
-    truncation: Array | float,  # rho bar = c bar
+    hyper: Hyperparameters,  # of one head
 ) -> Targets:
-    """Leaky V-trace targets of one head.
+    """Computes the leaky V-trace targets of one head.
 
     A boundary transition has no error of its own and passes none back: its target is
     V(x_s), so that a time limit before it bootstraps from the final observation.
 
     Source: Zahavy et al. (2020), Algorithm 1 and Eq. (5); alpha_rho and alpha_c are one
-    alpha in the main agents.
+    alpha in the main agents, and truncation is rho bar = c bar.
     """
-    rho = leaky_weight(importance, alpha_rho, truncation)
-    c = lambda_ * leaky_weight(importance, alpha_c, truncation)
-    continuation = gamma * discount
+    rho = leaky_weight(importance, hyper["alpha_rho"], hyper["truncation"])
+    trace = leaky_weight(importance, hyper["alpha_c"], hyper["truncation"])
+    c = hyper["lambda"] * trace
+    continuation = hyper["gamma"] * discount
     delta = rho * (reward + continuation * values[:, 1:] - values[:, :-1])
     errors = _accumulate(valid * delta, valid * continuation * c)
     v = values[:, :-1] + errors

@@ -1,7 +1,7 @@
 """The recurrent core: an LSTM that forgets at episode starts, or nothing at all.
 
-The torso's features of a whole batch go in at once; only the core itself is scanned
-over time, for a convolution inside an XLA loop runs tens of times slower on a CPU.
+Its input is the torso's features of a whole batch at once. Only the core is scanned
+over time, because a convolution inside an XLA loop runs tens of times slower on a CPU.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Core(hk.Module):
         return jnp.swapaxes(lstm.unroll(weights, projected, first, state), 0, 1)
 
     def _project(self, features: Array) -> tuple[Array, Array]:
-        """x W_x + b, and W_h. Both are drawn as Haiku draws its LSTM's one matrix."""
+        """Returns x W_x + b and W_h, initialised as the one matrix of Haiku's LSTM."""
         inputs, size = features.shape[-1], self._size
         draw = hk.initializers.TruncatedNormal(stddev=(inputs + size) ** -0.5)
         w_x = hk.get_parameter("w_x", (inputs, 4 * size), init=draw)

@@ -1,4 +1,4 @@
-"""An LSTM over time whose weights are met outside the loop, forwards and backwards.
+"""An LSTM over time whose products with weights leave the loop where they can.
 
     gates_t = x_t W_x + h_{t-1} W_h + b          i, g, f, o = split(gates_t)
     c_t = sigmoid(f + 1) c_{t-1} + sigmoid(i) tanh(g)
@@ -10,9 +10,9 @@ pass would add a product to the gradient of W_h at every step, and these, not th
 are most of an update from features on a CPU. So the backward pass is written down: it
 carries only the gradients of h and c, and W_h's gradient is one product after it.
 
-It is derived once more, for the metagradient flows back through the inner gradient. In
-what reaches it (Algorithm 2) only the incoming gradients depend on the metaparameters,
-so that derivative is again a loop without W_h's gradient.
+JAX differentiates the backward pass once more, because the metagradient flows back
+through the inner gradient. Of its inputs only the incoming gradients depend on the
+metaparameters (Algorithm 2), so that derivative, too, is a loop without W_h's gradient.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ FORGET_BIAS = 1.0
 
 
 class State(NamedTuple):
-    """Between two rows."""
+    """The state between two rows."""
 
     hidden: Array  # [B, H]
     cell: Array  # [B, H]
 
 
 class Gates(NamedTuple):
-    """After their squashes, [..., H] each."""
+    """The four gates after their squashes, [..., H] each."""
 
     input: Array
     candidate: Array
@@ -43,12 +43,12 @@ class Gates(NamedTuple):
 
 
 class _Saved(NamedTuple):
-    """What the backward pass reads; time first."""
+    """Values that the forward pass keeps for the backward pass; time first."""
 
     weights: Array  # [H, 4H]
     projected: Array  # [n, B, 4H]
     first: Array  # [n, B]
-    before: State  # [n, B, H]: what row t started from, zeros where it is first
+    before: State  # [n, B, H]: the state before row t, zeros where it is first
     cell: Array  # [n, B, H]
 
 
@@ -67,7 +67,7 @@ class _Weights(NamedTuple):
     """W_h laid out for both directions.
 
     XLA on a CPU multiplies by a transposed matrix in a loop several times slower than
-    by one that lies right, so both are made before the loop.
+    by one in the right layout, so both are laid out before the loop.
     """
 
     matrix: Array  # [H, 4H]
@@ -75,7 +75,7 @@ class _Weights(NamedTuple):
 
 
 def gates(x: Array) -> Gates:
-    """[..., 4H] -> [..., H] each."""
+    """Squashes the sums of all four gates: [..., 4H] -> [..., H] each."""
     i, g, f, o = jnp.split(x, 4, axis=-1)
     return Gates(
         jax.nn.sigmoid(i),
@@ -139,7 +139,7 @@ def _backward(saved: _Saved, upstream: Array) -> tuple[Array, Array, None, State
         gradient, first, slope = row
         hidden = gradient + later.hidden
         cell = later.cell + hidden * slope.cell
-        of_gates = jnp.concatenate(
+        gates_gradient = jnp.concatenate(
             [
                 cell * slope.input,
                 cell * slope.candidate,
@@ -148,14 +148,16 @@ def _backward(saved: _Saved, upstream: Array) -> tuple[Array, Array, None, State
             ],
             axis=-1,
         )
-        earlier = State(_times_transposed(of_gates, weights), cell * slope.carried)
-        return _forget(first, earlier), of_gates
+        earlier = State(
+            _times_transposed(gates_gradient, weights), cell * slope.carried
+        )
+        return _forget(first, earlier), gates_gradient
 
     nothing = jax.tree.map(jnp.zeros_like, State(saved.cell[0], saved.cell[0]))
     rows = (upstream, saved.first, _slopes(saved))
-    state, of_gates = jax.lax.scan(body, nothing, rows, reverse=True)
-    of_weights = _rows(saved.before.hidden).T @ _rows(of_gates)
-    return of_weights, of_gates, None, state
+    state, gates_gradient = jax.lax.scan(body, nothing, rows, reverse=True)
+    weights_gradient = _rows(saved.before.hidden).T @ _rows(gates_gradient)
+    return weights_gradient, gates_gradient, None, state
 
 
 unroll.defvjp(_forward, _backward)
@@ -179,7 +181,7 @@ def _slopes(saved: _Saved) -> _Slopes:
 
 @jax.custom_vjp
 def _times_transposed(x: Array, weights: _Weights) -> Array:
-    """[B, 4H] -> [B, H]; what JAX makes of its derivative would transpose again."""
+    """[B, 4H] -> [B, H]; the derivative that JAX derives would transpose again."""
     return x @ weights.transposed
 
 
@@ -191,8 +193,8 @@ def _times_backward(
     saved: tuple[Array, _Weights], upstream: Array
 ) -> tuple[Array, _Weights]:
     x, weights = saved
-    of_weights = _Weights(jnp.zeros_like(weights.matrix), x.T @ upstream)
-    return upstream @ weights.matrix, of_weights
+    weights_gradient = _Weights(jnp.zeros_like(weights.matrix), x.T @ upstream)
+    return upstream @ weights.matrix, weights_gradient
 
 
 _times_transposed.defvjp(_times_forward, _times_backward)

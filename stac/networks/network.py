@@ -23,23 +23,16 @@ from jax import Array
 
 from stac.config import NetworkConfig
 from stac.networks import core, torsos
-from stac.types import CoreState, Params
+from stac.types import CoreState, HeadOutput, Params
 
 
-class Head(NamedTuple):
-    """One head over n rows."""
-
-    policy: Array  # [B, n, num_outputs]
-    value: Array  # [B, n]
-
-
-class Shape(NamedTuple):
-    """What the agent, beside Table 2, decides about the network."""
+class HeadSettings(NamedTuple):
+    """The agent's part of the settings; the other part is Table 2."""
 
     heads: int  # P
     policy_bias: np.ndarray  # [num_outputs] of each policy, at the start
-    acting_heads: int  # how many policies `step` computes: 1, or P for an ensemble
-    average_head: bool  # whether `unroll` ends with the average ensemble
+    acting: int  # how many policies `step` computes: 1, or P for an ensemble
+    average: bool  # whether `unroll` ends with the average ensemble
     gamma_embedding: str  # stac.config.GAMMA_EMBEDDINGS
 
 
@@ -53,16 +46,16 @@ class Network(NamedTuple):
     step: Callable[..., tuple[tuple[Array, ...], CoreState]]
     # (params, observation [B, n, ...], first [B, n], core state, gamma)
     #   -> P heads, and the average ensemble where there is one
-    unroll: Callable[..., tuple[Head, ...]]
+    unroll: Callable[..., tuple[HeadOutput, ...]]
     acting: Callable[[Params], Params]  # the part that `step` reads
 
 
-class _ActorCritic:
-    """Not a Haiku module itself, so that parameters are named for the parts alone."""
+class _Modules:
+    """Torso, core and heads. No Haiku module, so that its name is in no parameter's."""
 
-    def __init__(self, config: NetworkConfig, shape: Shape):
+    def __init__(self, config: NetworkConfig, settings: HeadSettings):
         self._config = config
-        self._shape = shape
+        self._settings = settings
         self._torso = torsos.TORSOS[config.torso](config)
         self._core = core.Core(config.lstm_size)
 
@@ -71,26 +64,26 @@ class _ActorCritic:
     ) -> tuple[tuple[Array, ...], CoreState]:
         features = self._torso(observation)
         features, state = self._core.step(features, first, state)
-        inputs = self._inputs(features, gamma, self._shape.acting_heads)
+        inputs = self._inputs(features, gamma, self._settings.acting)
         return tuple(self._policy(x, p + 1) for p, x in enumerate(inputs)), state
 
     def unroll(
         self, observation: Array, first: Array, state: CoreState, gamma: Array
-    ) -> tuple[Head, ...]:
+    ) -> tuple[HeadOutput, ...]:
         features = hk.BatchApply(self._torso)(observation)
         features = self._core.unroll(features, first, state)
         heads = [
-            Head(self._policy(x, p + 1), self._value(x, f"head_{p + 1}_value"))
-            for p, x in enumerate(self._inputs(features, gamma, self._shape.heads))
+            HeadOutput(self._policy(x, p + 1), self._value(x, f"head_{p + 1}_value"))
+            for p, x in enumerate(self._inputs(features, gamma, self._settings.heads))
         ]
-        if self._shape.average_head:
+        if self._settings.average:
             policy = jnp.stack([head.policy for head in heads]).mean(axis=0)
-            heads.append(Head(policy, self._value(features, "average_value")))
+            heads.append(HeadOutput(policy, self._value(features, "average_value")))
         return tuple(heads)
 
     def _inputs(self, features: Array, gamma: Array, heads: int) -> list[Array]:
-        """What each head reads: the core's features, and its embedded discount."""
-        kind = self._shape.gamma_embedding
+        """Returns each head's input: the core's features, and its embedded discount."""
+        kind = self._settings.gamma_embedding
         if kind == "none":
             return [features] * heads
         size = self._config.gamma_embedding_size
@@ -106,8 +99,8 @@ class _ActorCritic:
         return inputs
 
     def _policy(self, features: Array, number: int) -> Array:
-        """An MLP of two layers; the second one's first weights may be small."""
-        hidden, bias = self._config.head_hidden, self._shape.policy_bias
+        """An MLP of two layers; `policy_scale` scales the second one's weights."""
+        hidden, bias = self._config.head_hidden, self._settings.policy_bias
         name = f"head_{number}_policy"
         first = hk.nets.MLP((hidden,), activate_final=True, name=name)
         std = self._config.policy_scale / math.sqrt(hidden)  # Haiku's at scale 1
@@ -126,14 +119,14 @@ class _ActorCritic:
 
 def make(
     config: NetworkConfig,
-    shape: Shape,
+    settings: HeadSettings,
     observation_shape: tuple[int, ...],
     observation_dtype: np.dtype,
 ) -> Network:
     """Builds the network for one kind of observation."""
 
     def build() -> tuple[Callable, tuple[Callable, Callable]]:
-        network = _ActorCritic(config, shape)
+        network = _Modules(config, settings)
         return network.unroll, (network.step, network.unroll)
 
     transformed = hk.multi_transform(build)
@@ -141,11 +134,11 @@ def make(
 
     def init(key: Array) -> Params:
         observation = jnp.zeros((1, 1, *observation_shape), observation_dtype)
-        state, gamma = core.initial_state(config.lstm_size, 1), jnp.ones(shape.heads)
+        state, gamma = core.initial_state(config.lstm_size, 1), jnp.ones(settings.heads)
         return transformed.init(key, observation, jnp.ones((1, 1), bool), state, gamma)
 
     def acting(params: Params) -> Params:
-        needed = set(range(1, shape.acting_heads + 1))
+        needed = set(range(1, settings.acting + 1))
         return hk.data_structures.filter(
             lambda module, name, value: _acts(module, needed), params
         )
@@ -162,7 +155,7 @@ def make(
 
 
 def _acts(module: str, heads: set[int]) -> bool:
-    """Whether `step` of these heads (counted from 1) reads a module's parameters."""
+    """Whether `step` of these heads (counted from 1) reads parameters of `module`."""
     part = module.split("/")[0]
     if part.endswith("_value"):
         return False

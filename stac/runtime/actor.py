@@ -27,7 +27,7 @@ from stac.agents import base
 from stac.config import BatchConfig
 from stac.environments.base import BatchedEnvironment
 from stac.runtime import experience
-from stac.runtime.faults.pulse import Pulse
+from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.logs import episodes
 from stac.runtime.queues.base import Closed, ParameterSource, TrajectoryQueue
 from stac.types import (
@@ -66,7 +66,7 @@ class Actor:
         self._batch = batch
         self._index = index
         self._device = device or acting_device()
-        self.pulse = Pulse()  # nobody watches this one; `run` gets another
+        self.heartbeat = Heartbeat()  # nobody watches this one; `run` gets another
         self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
         with jax.default_device(self._device):
             key = jax.random.fold_in(jax.random.PRNGKey(seed), index)
@@ -86,17 +86,16 @@ class Actor:
         self,
         parameters: ParameterSource,
         queue: TrajectoryQueue,
-        pulse: Pulse | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
-        """Unrolls with the newest parameters until the run, or its pulse, ends."""
-        self.pulse = pulse or self.pulse
+        """Unrolls with the newest parameters until the run, or its heartbeat, ends."""
+        self.heartbeat = heartbeat or self.heartbeat
         try:
             while True:
-                with self.pulse.waiting():
+                with self.heartbeat.waiting():
                     version, params = parameters.latest()
                 unrolled = self.unroll(version, params)
-                self.pulse.starting = False
-                with self.pulse.waiting():
+                with self.heartbeat.waiting():
                     queue.put(unrolled)
         except Closed:
             return
@@ -120,6 +119,7 @@ class Actor:
             if row > 0:
                 _write_transition(trajectory, row - 1, output, timestep)
             self._write_row(trajectory, report, row, timestep)
+        self.heartbeat.starting = False
         return self._finish(trajectory, report)
 
     def snapshot(self) -> bytes | None:
@@ -164,7 +164,7 @@ class Actor:
         observation, first = self._timestep.observation, self._timestep.first
         arguments = (observation, first, self._core_state)
         step = np.uint32(self._steps % 2**32)
-        with self.pulse.waiting():
+        with self.heartbeat.waiting():
             if self._steps == 0:
                 with _COMPILING:
                     output, core = self._act(params, self._key, step, *arguments)

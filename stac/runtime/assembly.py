@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from stac import config as configuration
 from stac.config import Config
 from stac.runtime import devices, learner
+from stac.runtime.faults.shutdown import Saved
 from stac.runtime.logs import loggers, terminal
 from stac.runtime.storage import checkpoints, disk, workdir
 from stac.runtime.storage.checkpoints import Counters
@@ -59,7 +60,9 @@ def open_learner(
     """
     path = pathlib.Path(path)
     with contextlib.ExitStack() as stack:
-        progress = terminal.Terminal(config.total_frames)
+        progress = terminal.Terminal(
+            config.total_frames, shown=learner_devices.agent.watched.shown
+        )
         progress.status("building the learner")
         logger = _logger(config, path, progress)
         stack.callback(logger.close)
@@ -92,6 +95,38 @@ def open_learner(
             progress.status(f"nothing left to do: {_frames(made)} are done")
         yield made
         progress.close(_last_words(made, path))
+
+
+def finished(
+    config: Config, frames_per_step: int, path: str | pathlib.Path
+) -> list[str]:
+    """Lines about a run that is complete by its newest checkpoint; [] for any other.
+
+    Args:
+      config: the run.
+      frames_per_step: the environment's action repeat.
+      path: a prepared workdir.
+    """
+    folder = pathlib.Path(path) / workdir.CHECKPOINTS
+    names = [step.name for step in folder.glob("*") if step.name.isdigit()]
+    updates = max(map(int, names), default=0)
+    frames = updates * configuration.frames_per_update(config, frames_per_step)
+    if frames < config.total_frames:
+        return []
+    with contextlib.closing(checkpoints.Checkpoints(folder, keep=len(names))) as saved:
+        if not saved.is_intact(updates):
+            return []  # the learner will set it aside and go on from one before
+    done = f"{terminal.amount(frames)} frames"
+    return [
+        f"nothing left to do: {done} are done",
+        f"done: {done}; update {updates:,} is saved in {path}",
+    ]
+
+
+def save(made: learner.Learner, path: str | pathlib.Path) -> Saved:
+    """Saves what is learned, from any thread, for `Stop.saves`."""
+    succeeded = made.save()
+    return Saved(succeeded, _last_words(made, pathlib.Path(path)))
 
 
 def _last_words(made: learner.Learner, path: pathlib.Path) -> str:

@@ -1,11 +1,12 @@
 """The learner's devices: one update over k of them equals one on a single device.
 
 Every device holds the whole learner state and a k-th of the batch. The agent sums over
-devices where it must (`all_sum`); nothing else here crosses devices. This file is the
-only one that knows of pmap.
+devices where it must (`all_sum`); nothing else crosses devices. pmap is used only here.
 """
 
 from __future__ import annotations
+
+import os
 
 import jax
 import numpy as np
@@ -23,9 +24,9 @@ def all_sum(tree: Tree) -> Tree:
 
     An agent differentiates its own device's share of a loss through the summed
     gradient, then sums the result. Device j's share depends on device i's addend for
-    every j, so what flows back is the sum of all devices' cotangents. What JAX itself
-    makes of a psum's gradient depends on its version and on the kind of map; here it
-    is written down.
+    every j, so the cotangent of an addend is the sum of all devices' cotangents. JAX's
+    own gradient of a psum depends on its version and on the kind of map, so it is
+    written down here.
     """
     return jax.lax.psum(tree, AXIS)
 
@@ -44,19 +45,20 @@ all_sum.defvjp(_forward, _backward)
 class LearnerDevices:
     """Runs an agent's update on k local devices.
 
-    "States" are LearnerStates with a leading axis k, one replica a device; "state" is
-    one replica in numpy, which is what a checkpoint holds. The states given to `update`
-    stay valid: the last finished state can be saved while the next update runs, and
-    that is worth more than the few megabytes a donated argument would free.
+    "States" are LearnerStates with a leading axis k, one replica per device; "state" is
+    one replica in numpy, as a checkpoint holds it. The states given to `update` stay
+    valid, so that the last finished state can be saved while the next update runs;
+    donating them would free only a few megabytes.
     """
 
     def __init__(self, agent: base.Agent, count: int, batch_size: int) -> None:
         """Takes the first `count` local devices of the default backend; 0: all.
 
         Raises:
-          ConfigError: there are fewer, or the batch does not divide over them.
+          ConfigError: there are fewer, or none of a platform that JAX_PLATFORMS names,
+            or the batch does not divide over them.
         """
-        devices = jax.local_devices()
+        devices = _local_devices()
         kind = devices[0].platform
         config.check(
             count <= len(devices),
@@ -65,12 +67,8 @@ class LearnerDevices:
         )
         self.devices = devices[: count or len(devices)]
         self.count = len(self.devices)
-        config.check(
-            batch_size % self.count == 0,
-            f"batch_size {batch_size} does not divide over {self.count} learner"
-            " devices",
-        )
-        self._agent = agent
+        _check_divides(batch_size, self.count)
+        self.agent = agent
         self._place = jax.pmap(lambda tree: tree, AXIS, devices=self.devices)
         self._update = jax.pmap(
             lambda state, trajectory: agent.update(state, trajectory, all_sum),
@@ -81,11 +79,11 @@ class LearnerDevices:
     def init(self, seed: int) -> LearnerState:
         """The agent's first state, one replica, in numpy."""
         with jax.default_device(self.devices[0]):
-            state = jax.jit(self._agent.init)(jax.random.PRNGKey(seed))
+            state = jax.jit(self.agent.init)(jax.random.PRNGKey(seed))
         return jax.tree.map(np.asarray, state)
 
     def for_actors(self) -> list[jax.Device]:
-        """Who acts in this process: accelerators the learner leaves, else its own."""
+        """The devices that actors of this process use: the rest, or else the same."""
         return jax.local_devices()[self.count :] or self.devices
 
     def replicate(self, state: LearnerState) -> LearnerState:
@@ -113,7 +111,7 @@ class LearnerDevices:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[0, ...], _first(states))
 
     def fetch_metrics(self, metrics: base.Metrics) -> dict[str, float]:
-        """What `update` told, as floats; waits for it."""
+        """The metrics of `update` as floats; waits for them."""
         return {
             name: float(np.asarray(leaf).max() if name.endswith("_max") else first)
             for (name, leaf), first in zip(
@@ -122,8 +120,38 @@ class LearnerDevices:
         }
 
     def actor_params(self, states: LearnerState) -> Params:
-        """What actors need of the first replica, in numpy; waits for it."""
-        return self.fetch(jax.vmap(self._agent.actor_params)(_first(states)))
+        """The part of the first replica that actors need, in numpy; waits for it."""
+        return self.fetch(jax.vmap(self.agent.actor_params)(_first(states)))
+
+
+def _local_devices() -> list[jax.Device]:
+    """The devices of JAX's default platform.
+
+    Raises:
+      ConfigError: JAX finds no device of the platforms that it may use.
+    """
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX's own, by its version
+        platforms = os.environ.get("JAX_PLATFORMS")
+        config.check(
+            not platforms,
+            f"JAX_PLATFORMS={platforms}: JAX finds no such device here; leave it out,"
+            " or set JAX_PLATFORMS=cpu",
+        )
+        raise config.ConfigError(f"JAX finds no device here: {error}") from error
+
+
+def _check_divides(batch_size: int, devices: int) -> None:
+    """Refuses a batch that has no equal shares, and names the sizes that have."""
+    below = batch_size - batch_size % devices
+    sizes = [str(size) for size in (below, below + devices) if size]
+    config.check(
+        below == batch_size,
+        f"a batch of {batch_size} trajectories does not divide over {devices} learner"
+        f" devices: use --config.batch.batch_size={' or '.join(sizes)}, or another"
+        " --config.runtime.learner_devices",
+    )
 
 
 def _first(tree: Tree) -> Tree:

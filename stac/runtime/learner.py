@@ -28,7 +28,7 @@ _SAVE_LOCK_SECONDS = 10.0  # how long a save from another thread waits for one a
 
 
 class Feed(Protocol):
-    """Where batches come from: feeder.Feeder, or actors in turn."""
+    """A source of batches: feeder.Feeder, or actors in turn."""
 
     def next(self) -> Experience:
         """The next batch, leaves [B, ...]; raises Closed when the run ends."""
@@ -39,41 +39,41 @@ class Feed(Protocol):
         ...
 
     def size(self) -> int:
-        """Trajectories that wait, for the logs."""
+        """Trajectories that wait."""
         ...
 
     def discarded(self) -> int:
-        """Trajectories that waited at its end and are lost; 0 before that."""
+        """Trajectories that waited when the feed was closed: lost; 0 before that."""
         ...
 
     def close(self) -> None:
-        """No batch is wanted any more; may be called twice."""
+        """Ends the feed: no further batch is taken; may be called twice."""
         ...
 
 
 class Cadence(NamedTuple):
-    """How often what happens, and when a run is over."""
+    """How often the learner logs and saves, and when a run is over."""
 
     frames_per_update: int  # environment frames
     total_frames: int
     log_seconds: float
     checkpoint_seconds: float
-    skipped_share: float  # of the last 100 updates, above which the run is given up
+    skipped_share: float  # of the last 100 updates; above it, the run is given up
 
 
 class Outlets(NamedTuple):
     """Where the learner's results go."""
 
-    publish: Callable[[int, Params], None]  # (updates, what actors need), numpy
-    # (updates, one replica, what is counted); raises NotSaved
+    publish: Callable[[int, Params], None]  # (updates, the actors' parameters), numpy
+    # (updates, one replica, counters); raises NotSaved
     save: Callable[[int, LearnerState, Counters], object]
     logger: Logger
-    status: Callable[[str], None]  # what the run waits for, for the person watching
-    note: Callable[[str], None]  # what happened, for the same person
+    status: Callable[[str], None]  # prints what the run waits for
+    note: Callable[[str], None]  # prints an event
 
 
 class _Update(NamedTuple):
-    """An update that was started; `states` and `metrics` may not be there yet."""
+    """An update that was started; the device may still compute states and metrics."""
 
     number: int  # updates since the run began, this one included
     frames: int  # environment frames consumed, this update's included
@@ -83,7 +83,7 @@ class _Update(NamedTuple):
 
 
 class Learner:
-    """Owns the learner state and what is counted beside it."""
+    """Owns the learner state and the counters beside it."""
 
     def __init__(
         self,
@@ -93,9 +93,9 @@ class Learner:
         cadence: Cadence,
         outlets: Outlets,
         clock: Callable[[], float] = time.monotonic,  # seconds
-        acting: Mapping[str, bytes] | None = None,  # the checkpoint's, where it had any
+        acting: Mapping[str, bytes] | None = None,  # the checkpoint's, if it has any
     ) -> None:
-        self.acting = dict(acting or {})  # for actors that continue exactly
+        self.acting = dict(acting or {})  # snapshots, for actors that continue exactly
         self._devices = devices
         self._cadence = cadence
         self._outlets = outlets
@@ -107,13 +107,13 @@ class Learner:
         self._finished = self._newest
         self._skips = Skips(cadence.skipped_share, outlets.note)
         self._statistics.counts["skipped_updates"] = lambda: self._skips.total
-        self._at_limit: set[str] = set()  # metaparameters, as told
+        self._alerts: set[str] = set()  # those of the last row, by their keys
         self._saved = self._newest.number if counters else None  # updates
-        self._saved_at = clock()  # or when it was tried
-        self._unsaved: NotSaved | None = None  # why the last try failed
+        self._saved_at = clock()  # of the last save, or attempt
+        self._unsaved: NotSaved | None = None  # the failure of the last attempt
         self._ending = False
         self._saving = threading.Lock()
-        self._pairing = threading.Lock()  # the finished update and what is counted
+        self._pairing = threading.Lock()  # the finished update and its counters
         outlets.publish(self._newest.number, devices.actor_params(self._newest.states))
 
     @property
@@ -137,24 +137,24 @@ class Learner:
         return self._newest.frames >= self._cadence.total_frames
 
     def count_restarts(self, count: Callable[[], int]) -> None:
-        """Names what knows how many actors were started again since the run began."""
+        """Takes a function that returns the number of actors' restarts so far."""
         self._statistics.counts["actor_restarts"] = count
 
     def waiting_seconds(self) -> float:
-        """How long it has waited for a batch by now; from any thread."""
+        """Returns how long it has waited for a batch by now; from any thread."""
         return self._statistics.waiting_seconds()
 
     def run(self, feed: Feed, stop: Stop) -> None:
-        """Updates until the run is over, asked to stop, or without batches; then saves.
+        """Updates until the run is over, stopped, or the feed ends; then saves.
 
         Raises:
-          Exception: what the feed raised, after saving.
-          NotFinite: too many batches were passed over; after saving.
-          NotSaved: nothing else was wrong, but the last state is on no disk.
+          Exception: the feed's, after saving.
+          NotFinite: too many batches were skipped; after saving.
+          NotSaved: nothing else was wrong, but the last state could not be saved.
         """
         self._statistics.queue_size = feed.size
         self._statistics.counts["discarded_trajectories"] = feed.discarded
-        with contextlib.ExitStack() as last:  # all of it, whatever fails before
+        with contextlib.ExitStack() as last:  # each of these, whatever fails before
             last.callback(self._save_the_last)
             last.callback(self._log_the_last)
             last.callback(self.settle)
@@ -169,10 +169,10 @@ class Learner:
     def _follow(self, feed: Feed, stop: Stop) -> None:
         while not (self.done or stop.is_set()):
             if not feed.ready():
-                self.settle()  # actors want to know, and there is time
+                self.settle()  # publishes the newest parameters while there is time
             with self._statistics.waiting():
-                batch = feed.next()
-            self.step(batch)
+                experience = feed.next()
+            self.step(experience)
 
     def _log_the_last(self) -> None:
         if self._statistics.unlogged:
@@ -182,33 +182,33 @@ class Learner:
         self._ending = True
         self.save()
 
-    def step(self, batch: Experience) -> None:
-        """Starts the update on `batch` [B, ...]; then finishes the one before."""
+    def step(self, experience: Experience) -> None:
+        """Starts the update on a batch [B, ...]; then finishes the one before."""
         before = self._newest
         if not before.metrics:
             self._outlets.status("compiling the update")
-        states, metrics = self._devices.update(before.states, batch.trajectory)
+        states, metrics = self._devices.update(before.states, experience.trajectory)
         self._newest = _Update(
             number=before.number + 1,
             frames=before.frames + self._cadence.frames_per_update,
             states=states,
             metrics=metrics,
-            report=batch.report,
+            report=experience.report,
         )
         self._finish(before)
 
     def settle(self) -> None:
-        """Finishes every update that was started."""
+        """Finishes every started update."""
         self._finish(self._newest)
 
     def save(self) -> bool:
         """Saves the last finished state unless it is saved; from any thread.
 
-        Where the disk does not take it, `note` is told, and it is tried again when
-        the next checkpoint is due.
+        Where the disk refuses it, a line says so, and the next attempt comes when the
+        next checkpoint is due.
 
-        Returns whether it is saved now: where another thread's save takes longer than
-        10 s, this gives up.
+        Returns whether it is saved now: False where another thread's save takes longer
+        than 10 s.
         """
         if not self._saving.acquire(timeout=_SAVE_LOCK_SECONDS):
             return False
@@ -241,11 +241,11 @@ class Learner:
         self._saved_at = self._clock()
 
     def _finish(self, update: _Update) -> None:
-        """Waits for `update`, publishes it, and logs and saves where it is time."""
+        """Waits for `update`, publishes it, and logs and saves where that is due."""
         if update.number == self._finished.number:
             return
         params = self._devices.actor_params(update.states)
-        skipped = self._passed_over(update)
+        skipped = self._skipped(update)
         with self._pairing:
             if update.report is not None:
                 self._statistics.add(update.report, update.number - 1)
@@ -260,25 +260,18 @@ class Learner:
         if self._clock() - self._saved_at >= self._cadence.checkpoint_seconds:
             self.save()
 
-    def _passed_over(self, update: _Update) -> bool:
-        """Whether the update left its batch out, as the agents here tell."""
-        if "skipped" not in update.metrics:
+    def _skipped(self, update: _Update) -> bool:
+        """Whether the update left its batch out."""
+        name = self._devices.agent.watched.skipped
+        if name not in update.metrics:
             return False
-        said = self._devices.fetch_metrics({"skipped": update.metrics["skipped"]})
-        return bool(said["skipped"])
+        return bool(self._devices.fetch(update.metrics[name]))
 
     def _log(self, update: _Update) -> None:
         row = self._statistics.row(update.number, update.frames)
         row |= self._devices.fetch_metrics(update.metrics)
         self._outlets.logger.write(row)
-        saturated = {
-            name for name in row if name.startswith("saturated/") and row[name]
-        }
-        for name in sorted(saturated - self._at_limit):
-            _, metaparameter, head = name.split("/")
-            value = row[f"hyperparameters/{metaparameter}/{head}"]
-            self._outlets.note(
-                f"{metaparameter} of {head.replace('_', ' ')} is at the end of its"
-                f" range: {value:.6g}"
-            )
-        self._at_limit = saturated
+        alerts = self._devices.agent.watched.alerts(row)
+        for key in sorted(alerts.keys() - self._alerts):
+            self._outlets.note(alerts[key])
+        self._alerts = set(alerts)

@@ -108,9 +108,9 @@ def test_impala_is_stac_with_nothing_tuned_bit_for_bit(plain, tuned):
 @PAIRS
 def test_stac_with_all_squashes_at_one_steps_like_impala(plain, tuned):
     """sigmoid(40) is 1: the same theta, by the path that carries metagradients."""
-    one = {"outer": Outer(gamma=1.0)}
-    expected, _ = after(actor_critic.build(config(plain, **one), SPEC), updates=1)
-    actual, _ = after(actor_critic.build(config(tuned, **one), SPEC), 1, raw=40.0)
+    outer = {"outer": Outer(gamma=1.0)}
+    expected, _ = after(actor_critic.build(config(plain, **outer), SPEC), updates=1)
+    actual, _ = after(actor_critic.build(config(tuned, **outer), SPEC), 1, raw=40.0)
     for a, b in zip(
         jax.tree.leaves(actual.params), jax.tree.leaves(expected.params), strict=True
     ):
@@ -156,11 +156,11 @@ def test_self_tuning_the_deep_network_costs_at_most_2_70_times_the_flops(plain, 
 
 def first_policy(**network):
     """Mean and standard deviation of a Gaussian of 3 dimensions in 500 states."""
-    made = config("stac")
-    made = dataclasses.replace(
-        made, network=dataclasses.replace(made.network, **network)
+    stac = config("stac")
+    stac = dataclasses.replace(
+        stac, network=dataclasses.replace(stac.network, **network)
     )
-    agent = actor_critic.build(made, SPEC._replace(continuous=True))
+    agent = actor_critic.build(stac, SPEC._replace(continuous=True))
     state = agent.init(jax.random.PRNGKey(0))
     observation = np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32)
     samples = [
@@ -182,8 +182,8 @@ def test_a_first_policy_is_as_wide_as_asked_and_hardly_looks_at_the_state():
 
 def test_a_standard_deviation_of_discrete_actions_is_refused():
     network = dataclasses.replace(config("impala").network, initial_std=0.5)
-    made = dataclasses.replace(config("impala"), network=network)
+    wrong = dataclasses.replace(config("impala"), network=network)
     with pytest.raises(
         ConfigError, match=r"network\.initial_std: discrete actions have"
     ):
-        actor_critic.build(made, SPEC)
+        actor_critic.build(wrong, SPEC)

@@ -174,12 +174,12 @@ def test_games_that_lead_elsewhere_are_refused_and_nothing_has_changed():
     made.reset()
     for action in snapshotting.actions(made, 20):
         made.step(action)
-    record, lives, last = snapshots.unpack(made._what, made.snapshot())
+    record, lives, last = snapshots.unpack(made._title, made.snapshot())
     made.close()
     other = record._replace(actions=record.actions[::-1])  # as if ale-py were another
     refusing = built()()
     with pytest.raises(ValueError, match="lead elsewhere: another ale-py"):
-        refusing.restore(snapshots.pack(refusing._what, (other, lives, last)))
+        refusing.restore(snapshots.pack(refusing._title, (other, lives, last)))
     snapshotting.assert_same_rows(refusing, built()())
 
 

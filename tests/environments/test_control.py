@@ -154,7 +154,7 @@ def test_actions_are_scaled_to_bounds_that_are_not_symmetric():
     high = [1.0, 1.1, 0.8] * 4
     np.testing.assert_allclose(environment.spec.action_minimum, low)
     np.testing.assert_allclose(environment.spec.action_maximum, high)
-    physics = environment._workers._share._environments[0].physics
+    physics = environment._workers._environments[0].physics
     environment.reset()
     for sample, expected in ((50, high), (-50, low), (0, [0, 0.05, 0] * 4)):
         environment.step(np.full((1, 12), sample, np.float32))
@@ -169,9 +169,9 @@ def test_features_are_the_tasks_own_in_their_order():
     assert list(alone.observation_spec()) == names
     seen = alone.reset().observation
     flat = np.concatenate([np.ravel(seen[name]) for name in names])
-    one = share.Share(share.Job(lambda seed: alone, (3,), (0,)))
-    rows = share.rows(one.layout, 1)
-    one._write_observation(seen, rows.observation[0])
+    alone_in_it = share.Share(share.Job(lambda seed: alone, (3,), (0,)))
+    rows = share.rows(alone_in_it.layout, 1)
+    alone_in_it._write_observation(seen, rows.observation[0])
     np.testing.assert_array_equal(rows.observation[0], np.float32(flat))
 
 
@@ -183,10 +183,11 @@ def test_equal_seeds_give_equal_rows_and_each_environment_its_own():
     assert (rows[0] != other[0]).any()
 
 
-@pytest.mark.parametrize("way", ["threads", "processes"])
-def test_the_physics_is_the_same_bit_for_bit_wherever_it_runs(way):
+def test_the_physics_is_the_same_bit_for_bit_wherever_it_runs():
     here = played(built("walker.walk", 5, 3, stagger=True), 40)
-    there = played(built("walker.walk", 5, 3, stagger=True, workers=way, threads=2), 40)
+    there = played(
+        built("walker.walk", 5, 3, stagger=True, workers="processes", threads=2), 40
+    )
     for field, twin in zip(here, there, strict=True):
         np.testing.assert_array_equal(field, twin)
 
@@ -216,6 +217,41 @@ def test_staggered_first_episodes_end_one_by_one():
     environment.close()
     assert [len(steps) for steps in ends] == [1] * 8
     assert len(set.union(*ends)) == 8
+
+
+def test_a_simulation_that_diverges_ends_its_own_episode_alone(capfd):
+    environments = [built("walker.walk", 5, 3) for _ in range(2)]
+    broken = environments[0]
+    rows = [[each.reset()] for each in environments]
+    action = np.zeros((3, 6))
+    for step in range(6):
+        if step == 2:
+            broken._workers._environments[1].physics.data.qvel[:] = 1e20
+        for seen, each in zip(rows, environments, strict=True):
+            seen.append(each.step(action))
+    end, start = rows[0][3], rows[0][4]
+    assert end.last.tolist() == [False, True, False]
+    assert (end.reward[1], end.discount[1], end.first[1]) == (0, 0, False)
+    np.testing.assert_array_equal(end.observation[1], rows[0][2].observation[1])
+    assert start.first.tolist() == [False, True, False]
+    assert (start.reward[1], start.discount[1]) == (0, 1)
+    for row, twin in zip(*rows, strict=True):
+        assert np.isfinite(row.observation).all()
+        for field, same in zip(row, twin, strict=True):
+            np.testing.assert_array_equal(field[[0, 2]], same[[0, 2]])
+    for each in environments:
+        each.close()
+    printed = capfd.readouterr().err
+    assert printed.count("\n") == 1
+    assert "environment 1: its simulation diverged and its episode ended" in printed
+
+
+def test_other_errors_of_an_environment_are_raised():
+    environment = built("walker.walk", 5, 1)
+    environment.reset()
+    environment._workers._environments[0].task.get_reward = None
+    with pytest.raises(TypeError):
+        environment.step(np.zeros((1, 6)))
 
 
 _QUIET = """

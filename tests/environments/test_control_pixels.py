@@ -100,10 +100,9 @@ def test_the_quadruped_is_seen_by_the_camera_that_follows_it():
 
 
 @draws
-@pytest.mark.parametrize("way", ["threads", "processes"])
-def test_pictures_are_the_same_wherever_they_are_drawn(way):
+def test_pictures_are_the_same_wherever_they_are_drawn():
     here = pictures(built("reacher.easy", 3), 3)
-    there = pictures(built("reacher.easy", 3, way), 3)
+    there = pictures(built("reacher.easy", 3, "processes"), 3)
     np.testing.assert_array_equal(here, there)
 
 
@@ -116,15 +115,10 @@ def test_pictures_go_on_from_a_snapshot(task, way):
     snapshotting.assert_exact(here, 4, [2], there)
 
 
-@pytest.mark.slow
-@draws
-def test_every_way_is_tried_on_pictures_too():
-    assert pictures(built("cartpole.balance", way="auto"), 1).std() > 5
-
-
-def alone(script: str, folder: pathlib.Path) -> str:
-    """What a script prints in a process that says and leaves nothing else."""
+def alone(script: str, folder: pathlib.Path, **variables: str) -> str:
+    """Runs a script that prints no error and leaves no file; returns its output."""
     unset = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    unset |= variables
     run = subprocess.run(
         [sys.executable, *scripted.WARNINGS, "-c", script],
         cwd=folder,
@@ -142,7 +136,7 @@ _DRAWS = """
 import os
 from stac.environments import control
 control.environment("walker.walk", "features", 0).reset()
-assert "MUJOCO_GL" not in os.environ
+assert not os.environ.get("MUJOCO_GL")
 made = control.environment("cheetah.run", "pixels", 0)
 assert made.reset().observation["pixels"].std() > 5
 made.close()
@@ -151,8 +145,9 @@ print(os.environ["MUJOCO_GL"])
 
 
 @draws
-def test_without_a_display_a_backend_is_chosen_and_nothing_is_said(tmp_path):
-    assert alone(_DRAWS, tmp_path) in rendering.BACKENDS
+@pytest.mark.parametrize("variables", [{}, {"MUJOCO_GL": ""}])
+def test_without_a_display_a_backend_is_chosen_without_a_word(tmp_path, variables):
+    assert alone(_DRAWS, tmp_path, **variables) in rendering.BACKENDS
 
 
 _TERRAIN = """
@@ -175,13 +170,18 @@ def unset(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL")
 
 
-def test_the_first_backend_that_works_is_taken(unset, monkeypatch):
-    asked = []
+@pytest.mark.parametrize("empty", [False, True])
+def test_the_first_backend_that_works_is_taken_where_none_is_named(
+    unset, monkeypatch, empty
+):
+    if empty:
+        monkeypatch.setenv("MUJOCO_GL", "")
+    tried = []
     monkeypatch.setattr(
-        rendering, "works", lambda name: asked.append(name) or name == "osmesa"
+        rendering, "works", lambda name: tried.append(name) or name == "osmesa"
     )
     assert rendering.backend() == "osmesa"
-    assert asked == ["egl", "osmesa"]
+    assert tried == ["egl", "osmesa"]
 
 
 def test_where_nothing_renders_the_packages_are_named(unset, monkeypatch):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from stac import config
-from stac.config.challenges import Challenges
 from stac.environments import atari, make
 
 
@@ -77,23 +76,6 @@ def test_games_can_be_restored_where_runs_resume_exactly(monkeypatch, runtime):
 def test_actors_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [make.share_of_cores(actors) for actors in (1, 3, 8, 50)] == [8, 2, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("domain", "task", "changes"),
-    [
-        ("catch", "features", {"challenges": Challenges(action_delay=3)}),
-        ("control", "cartpole.swingup", {"challenges": Challenges(safety=True)}),
-        ("realworld", "cartpole.swingup", {"protocol": "machado"}),
-        ("atari", "pong", {"stagger": False}),
-        ("atari", "pong", {"workers": "processes"}),
-        ("catch", "features", {"workers": "serial"}),
-    ],
-)
-def test_what_a_domain_would_pass_over_is_refused(domain, task, changes):
-    (name,) = changes
-    with pytest.raises(config.ConfigError, match=f"environment.{name} is for launch."):
-        make.factory(configured(domain=domain, task=task, **changes))
 
 
 def test_an_unknown_domain_is_refused_before_anything_is_built():

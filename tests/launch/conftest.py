@@ -26,7 +26,7 @@ def start() -> Iterator[Callable[..., runs.Run]]:
         run.kill()
 
 
-class Said:
+class Stderr:
     """What threads say on stderr, from `listen` on.
 
     pytest's own captures empty the file that they read, and lose what is said in
@@ -49,9 +49,9 @@ class Said:
 
 
 @pytest.fixture
-def said(
+def stderr(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Said]:
-    heard = Said(tmp_path_factory.mktemp("said") / "stderr", monkeypatch)
-    with heard.stream:
-        yield heard
+) -> Iterator[Stderr]:
+    listener = Stderr(tmp_path_factory.mktemp("lines") / "stderr", monkeypatch)
+    with listener.stream:
+        yield listener

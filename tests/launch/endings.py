@@ -59,8 +59,8 @@ def _digests(name: str, snapshot: bytes) -> dict[str, str]:
     actor, environment = content
     games_title, games = _unpacked(environment)
     if isinstance(games[-1], list) and isinstance(games[-1][0], bytes):  # of Batched
-        pickled = [zlib.decompress(one) for one in games[-1]]
-        games = (*games[:-1], [snapshots.load(one) for one in pickled])
+        pickled = [zlib.decompress(pickle_) for pickle_ in games[-1]]
+        games = (*games[:-1], [snapshots.load(pickle_) for pickle_ in pickled])
     return {
         name: _digest((title, actor)),
         f"{name}'s games": _digest((games_title, games)),

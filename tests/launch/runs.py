@@ -104,9 +104,9 @@ class Run:
         """Ctrl-C: the terminal tells every process of the foreground."""
         os.killpg(self._process.pid, signal.SIGINT)
 
-    def terminate(self) -> None:
+    def terminate(self, number: int = signal.SIGTERM) -> None:
         """A scheduler tells the one process that it knows."""
-        self._process.terminate()
+        self._process.send_signal(number)
 
     def behead(self) -> None:
         """`kill -9` of the process that the user started, and of no other."""
@@ -125,7 +125,7 @@ class Run:
 
     def processes(self, role: str = "", worker: bool = False) -> list[int]:
         """What it started and still runs; of a role, its workers or itself."""
-        found = []
+        pids = []
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 environment = (
@@ -136,8 +136,8 @@ class Run:
                 ours = self._mark in environment and not zombie
                 named = not role or f"STAC_ROLE={role}" in environment
                 if ours and named and (works == worker or not role):
-                    found.append(int(folder.name))
-        return sorted(found)
+                    pids.append(int(folder.name))
+        return sorted(pids)
 
     def ports(self, role: str = "") -> set[int]:
         """On which it listens, or its process of a role."""
@@ -187,8 +187,8 @@ def ports_in_use() -> set[int]:
 def unexpected(run: Run) -> list[str]:
     """Lines that are no news of the run."""
     known = (
-        r"writing to|continuing|starting|building|compiling|SIG(INT|TERM): saving"
-        r"|waiting for trajectories|.* frames \(|the learner had not begun"
+        r"writing to|continuing|starting|building|compiling|SIG(INT|TERM|USR1): saving"
+        r"|waiting for trajectories|.* frames \(|nothing to save"
         r"|(done: .* frames; )?update [\d,]+ is saved in "
     )
     return [line for line in run.lines if not re.match(known, line)]

@@ -45,10 +45,12 @@ def test_catch_is_learned_although_some_rewards_are_no_numbers(
     runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=1)
     config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
     threads.run(config, tmp_path)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     skipped = rows(tmp_path)[-1]["skipped_updates"]
     assert 5 < skipped < 80
-    assert said.count("its batch is passed over (16 trajectories of actors ") == skipped
+    assert (
+        output.count("its batch is passed over (16 trajectories of actors ") == skipped
+    )
     # A return with a NaN in it is none, so what is reported are the whole episodes.
     assert rows(tmp_path)[-1]["episode_return"] > 0.9
 
@@ -61,8 +63,8 @@ def test_a_run_of_bad_numbers_alone_is_given_up_with_one_line_and_status_1(
     flags = ["--agent=stac", "--runtime=lockstep", "--config.runtime.learner_devices=1"]
     status = command.main(["catch", *flags, f"--workdir={tmp_path}"])
     assert status == 1
-    said = capfd.readouterr().err
-    *_, last = said.splitlines()
+    output = capfd.readouterr().err
+    *_, last = output.splitlines()
     assert last.startswith("launch.catch: 11 of the last 11 updates met a loss")
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     assert runs.saved(tmp_path)[-1] in (11, 12)

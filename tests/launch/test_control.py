@@ -61,7 +61,7 @@ def test_pixels_have_a_network_of_their_own() -> None:
 
 
 def test_both_setups_share_every_other_number() -> None:
-    features, pixels = (numbers.config(observations=one) for one in numbers.NETWORKS)
+    features, pixels = (numbers.config(observations=kind) for kind in numbers.NETWORKS)
     assert features.optimizer == pixels.optimizer
     assert features.agent == pixels.agent
     assert features.batch == pixels.batch
@@ -88,10 +88,10 @@ def test_what_cannot_be_is_refused_in_one_line(
         raise AssertionError(f"{workdir} was run")
 
     status = flags.main(never, control.DOMAIN, ["x", "--runtime=lockstep", argument])
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert status == flags.USER_ERROR
-    assert message in said
-    assert said.count("\n") == 1
+    assert message in output
+    assert output.count("\n") == 1
 
 
 def test_the_help_names_tasks_and_observations() -> None:
@@ -119,15 +119,15 @@ def test_the_real_world_row_hands_on_task_and_challenges(
 
 
 def test_seeds_of_environments_are_unrelated_to_those_of_other_actors() -> None:
-    made = []
+    built = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batched, "Batched", lambda *a, **named: made.append((a, named)))
+        patch.setattr(batched, "Batched", lambda *a, **named: built.append((a, named)))
         for seed in (1, 2):
             make.factory(parsed())(seed, 24)
-    seeds = [seed for (_, these), _ in made for seed in these]
-    cuts = [named["seed"] for _, named in made]  # drawn apart from all of these
+    seeds = [seed for (_, these), _ in built for seed in these]
+    cuts = [named["seed"] for _, named in built]  # drawn apart from all of these
     assert len({*seeds, *cuts}) == 50
-    named = made[0][1]
+    named = built[0][1]
     assert (named["stagger_steps"], named["workers"]) == (1000, "auto")
 
 

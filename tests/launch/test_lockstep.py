@@ -13,7 +13,7 @@ from stac.configs import atari, catch, control, realworld
 from stac.environments import catch as games
 from stac.launch import lockstep, threads
 from stac.runtime import assembly
-from stac.runtime.faults import shutdown, supervision
+from stac.runtime.faults import restarts, shutdown
 from stac.runtime.queues import local
 from tests.launch import endings
 
@@ -75,7 +75,7 @@ def run(config, workdir, updates, part=None):
     stop = shutdown.Stop()
     parts = threads._Parts.build(config, stop)
     build = functools.partial(parts.actor, config)
-    turns = lockstep.Turns(config, build, parts.store, stop)
+    turns = lockstep.Turns(config, build, parts.store, stop, parts.buffer)
     frames = parts.spec.frames_per_step
     with assembly.open_learner(
         config, frames, parts.devices, workdir, parts.store.publish, turns.snapshot
@@ -141,7 +141,7 @@ def test_a_run_of_environments_without_snapshots_goes_on_with_new_episodes(
 
 
 def test_restarts_before_the_cut_are_part_of_what_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.01)
     config = small(catch.config(agent="stac"))
 
     def one_fails(updates, learner, turns, stop):
@@ -233,7 +233,7 @@ class Failing:
 def test_an_actor_that_fails_and_cannot_be_built_at_once_is_built_later(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.01)
     config = small(catch.config(agent="stac"))
 
     def some_fail(learner, turns, stop):

@@ -48,10 +48,10 @@ def test_a_run_that_is_stopped_at_random_ends_in_the_bits_of_an_unbroken_one(
         words, seconds = MOMENTS[attempt % len(MOMENTS) if times > 1 else -1]
         run.wait_for(words)
         time.sleep(random_.uniform(0.0, seconds) * (times > 1))
-        asked = time.monotonic()
+        began = time.monotonic()
         run.terminate()
         status = run.status(LEAVES_SECONDS)
-        print(f"{words}: {time.monotonic() - asked:.1f} s, {run.lines[-1]}")
+        print(f"{words}: {time.monotonic() - began:.1f} s, {run.lines[-1]}")
         if status == -signal.SIGTERM:  # Python was still importing: nothing is begun
             assert words == "/cut", run.text
         else:

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.faults]
 
 LEAVES_SECONDS = 30.0
 AT_ONCE_SECONDS = 5.0
-SAVED, LEFT = " is saved in ", "all before it is saved"
+SAVED, LEFT = " is saved in ", "left while a computation was still running; update "
 # (of the process queue, of the process learner, of all)
 PORTS = {"launchpad": (1, 1, 2), "threads": (0, 0, 0), "lockstep": (0, 0, 0)}
 SLOW = pytest.mark.slow
@@ -45,11 +45,13 @@ class Case(NamedTuple):
         return pytest.param(case, id=name, marks=marks)
 
 
-INT, TERM = signal.SIGINT, signal.SIGTERM
+INT, TERM, USR1 = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 EITHER = (SAVED, LEFT)  # as fast as the machine is
 CASES = [
     Case.param("threads", moments.FULL, TERM),
     Case.param("threads", moments.SAVING, INT),
+    Case.param("threads", moments.LEARNING, USR1),
+    Case.param("lockstep", moments.LEARNING, USR1, marks=[SLOW]),
     Case.param("threads", moments.EMPTY, TERM, marks=[SLOW]),
     Case.param("threads", moments.HANGING, INT, (LEFT,), marks=[SLOW]),
     Case.param("threads", moments.UPDATING, TERM, EITHER, marks=[SLOW]),
@@ -66,8 +68,8 @@ CASES = [
 
 def updates_saved(run: runs.Run, moment: moments.Moment) -> int:
     """Of the newest checkpoint, when all of it has been read."""
-    asked = ["", "--agent=impala", "--runtime=lockstep", *moment.flags]
-    config = flags.parse(asked, catch.DOMAIN).config
+    arguments = ["", "--agent=impala", "--runtime=lockstep", *moment.flags]
+    config = flags.parse(arguments, catch.DOMAIN).config
     agent = actor_critic.build(config, make.spec(config))
     like = devices.LearnerDevices(agent, 1, config.batch.batch_size).init(0)
     files = checkpoints.Checkpoints(run.workdir / "checkpoints", keep=3)
@@ -87,10 +89,10 @@ def test_a_run_that_is_told_to_end_saves_all_it_learned_and_is_gone(
     run = case.moment.run(tmp_path, f"--runtime={case.runtime}", start=start)
     case.moment.reached(run)
     ports = tuple(len(run.ports(role)) for role in ("queue", "learner", ""))
-    asked = time.monotonic()
-    run.interrupt() if case.number == INT else run.terminate()
+    began = time.monotonic()
+    run.interrupt() if case.number == INT else run.terminate(case.number)
     assert run.status(LEAVES_SECONDS) == 0, run.text
-    print(f"left after {time.monotonic() - asked:.1f} s: {run.lines[-1]}")
+    print(f"left after {time.monotonic() - began:.1f} s: {run.lines[-1]}")
     assert run.processes() == []
     assert "Traceback" not in run.text
     assert ports == PORTS[case.runtime]

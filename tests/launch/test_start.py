@@ -94,7 +94,7 @@ def test_with_a_plugin_installed_another_process_is_asked(
     answer: str | None, found: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(start.probe, "ask", lambda program, seconds: answer)
+    monkeypatch.setattr(start.children, "ask", lambda program, seconds: answer)
     assert start.has_accelerator() is found
 
 
@@ -102,10 +102,10 @@ def test_without_a_plugin_no_process_is_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(start.probe, "ask", pytest.fail)
+    monkeypatch.setattr(start.children, "ask", pytest.fail)
     assert not start.has_accelerator()
 
 
 def test_the_question_to_the_other_process_is_answered_here() -> None:
     """conftest holds JAX to the CPU, and children inherit that."""
-    assert start.probe.ask(start._PROBE, 60) == "cpu"
+    assert start.children.ask(start._PROBE, 60) == "cpu"

@@ -171,8 +171,8 @@ def test_a_finished_run_says_so_and_where_it_is_and_stays_as_it_is(tmp_path, cap
     assert last == f"done: {frames}; update {FIRST} is saved in {tmp_path}"
     before = rows(tmp_path)
     threads.run(config, tmp_path)
-    said = capsys.readouterr().out.splitlines()
-    assert f"nothing left to do: {frames} are done" in said
+    lines = capsys.readouterr().out.splitlines()
+    assert f"nothing left to do: {frames} are done" in lines
     assert (rows(tmp_path), saved(tmp_path, config).step) == (before, FIRST)
 
 
@@ -244,12 +244,12 @@ def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
     )
     try:
         next(line for line in process.stdout if re.search(moment, line))
-        asked = time.monotonic()
+        began = time.monotonic()
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - began < 10
     assert process.returncode == 0, rest
     assert rest.count("SIGINT: saving and leaving") == 1
     assert "Traceback" not in rest

@@ -15,7 +15,7 @@ import pytest
 from stac.configs import catch as numbers
 from stac.environments import catch
 from stac.launch import threads
-from stac.runtime.faults import supervision
+from stac.runtime.faults import restarts
 from tests import conftest
 from tests.launch import runs
 from tests.launch.runs import rows
@@ -26,11 +26,11 @@ BOTH = pytest.mark.parametrize("runtime", ["lockstep", "threads"])
 
 
 def config(runtime, frames=150_000, **changes):
-    made = numbers.config(agent="stacx")
+    defaults = numbers.config(agent="stacx")
     runtime = dataclasses.replace(
-        made.runtime, name=runtime, learner_devices=1, **changes
+        defaults.runtime, name=runtime, learner_devices=1, **changes
     )
-    return dataclasses.replace(made, runtime=runtime, total_frames=frames)
+    return dataclasses.replace(defaults, runtime=runtime, total_frames=frames)
 
 
 class Flaky(catch.Catch):
@@ -62,14 +62,19 @@ def test_catch_is_learned_though_its_environment_fails_again_and_again(
 ):
     monkeypatch.setattr(catch, "Catch", Flaky)
     monkeypatch.setattr(Flaky, "due", iter(range(40)), raising=False)
-    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(supervision, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(restarts, "LONGEST_PAUSE", 0.05)
     threads.run(config(runtime, actor_restarts=1000), tmp_path)
     assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
     assert rows(tmp_path)[-1]["actor_restarts"] == 40
-    told = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
-    assert len(told) == 40
-    assert "actor/0 failed: OSError: the game crashed at step " in told[0] + told[1]
+    failures = [
+        line for line in capsys.readouterr().err.splitlines() if "failed" in line
+    ]
+    assert len(failures) == 40
+    assert (
+        "actor/0 failed: OSError: the game crashed at step "
+        in failures[0] + failures[1]
+    )
 
 
 class Hanging(catch.Catch):
@@ -110,9 +115,9 @@ def test_an_actor_that_hangs_is_replaced_and_leaves_when_it_wakes(
     try:
         assert Hanging.hung.wait(60)
         wait_for(lambda: rows(tmp_path)[-1]["actor_restarts"] == 1)
-        [line] = [said for said in capsys.readouterr().err.splitlines() if said]
-        said = "actor/0 failed: no sign of life for 2 s in wait (threading"
-        assert line.startswith(said)
+        [line] = filter(None, capsys.readouterr().err.splitlines())
+        start = "actor/0 failed: no sign of life for 2 s in wait (threading"
+        assert line.startswith(start)
         Hanging.released.set()
         assert Hanging.closed.wait(10), "it went on acting"
         updates = rows(tmp_path)[-1]["updates"]
@@ -124,26 +129,26 @@ def test_an_actor_that_hangs_is_replaced_and_leaves_when_it_wakes(
     assert not running.is_alive()
 
 
-def test_in_lockstep_an_actor_that_hangs_is_named(tmp_path, monkeypatch, said):
+def test_in_lockstep_an_actor_that_hangs_is_named(tmp_path, monkeypatch, stderr):
     for name in ("hung", "released", "closed"):
         setattr(Hanging, name, threading.Event())
     monkeypatch.setattr(catch, "Catch", Hanging)
     watched = config("lockstep", silence_seconds=2, num_actors=1)
-    said.listen()
-    heard = []
+    stderr.listen()
+    output = []
     running = threading.Thread(
         target=threads.run, args=(watched, tmp_path), daemon=True
     )
     running.start()
     try:
         assert Hanging.hung.wait(60)
-        wait_for(lambda: heard.append(said.take()) or any(heard))
+        wait_for(lambda: output.append(stderr.take()) or any(output))
         time.sleep(3)  # it is told once
     finally:
         Hanging.released.set()
         running.join(60)
     assert not running.is_alive()
-    [line] = "".join([*heard, said.take()]).splitlines()
+    [line] = "".join([*output, stderr.take()]).splitlines()
     assert line.startswith("actor/0: no sign of life for 2 s in wait (threading")
     assert rows(tmp_path)[-1]["frames"] >= watched.total_frames
 

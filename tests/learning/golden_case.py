@@ -10,19 +10,19 @@ import numpy as np
 
 from stac import distributions
 from stac.config import AgentConfig, OptimizerConfig, Outer
-from stac.learning import losses, update
-from stac.types import Array, LearnerState, Params, Trajectory, Tree
+from stac.learning import update
+from stac.types import Array, HeadOutput, Params, Trajectory, Tree
 
 
 class Case(NamedTuple):
     rule: update.Rule
-    state: LearnerState
+    state: update.State
     trajectory: Trajectory
 
 
 def unroll(
     params: Params, trajectory: Trajectory, gamma: Array
-) -> tuple[losses.HeadOutput, ...]:
+) -> tuple[HeadOutput, ...]:
     """h = tanh(x W + b), then one affine policy and value a head."""
     hidden = jnp.tanh(trajectory.observation @ params["w_torso"] + params["b_torso"])
     heads = zip(
@@ -33,7 +33,7 @@ def unroll(
         strict=True,
     )
     return tuple(
-        losses.HeadOutput(policy=hidden @ wp + bp, value=hidden @ wv + bv)
+        HeadOutput(policy=hidden @ wp + bp, value=hidden @ wv + bv)
         for wp, bp, wv, bv in heads
     )
 

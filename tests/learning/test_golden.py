@@ -76,15 +76,18 @@ def test_every_head_has_the_golden_targets_and_terms(golden, precision):
     zeta = metaparameters.squash(
         state.metaparameters, rule.agent.outer, rule.agent.heads
     )
-    batch = update.transitions(rule.agent, trajectory)
-    outputs = rule.unroll(state.params, trajectory, zeta.gamma)
+    transitions = update.transitions_of(rule.agent, trajectory)
+    outputs = rule.unroll(state.params, trajectory, zeta["gamma"])
     for head, expected in enumerate(golden["expected"]["heads"]):
-        terms, seen = losses.head_loss(
-            outputs[head], batch, metaparameters.of_head(zeta, head), rule.distribution
+        terms, diagnostics = losses.head_loss(
+            outputs[head],
+            transitions,
+            metaparameters.of_head(zeta, head),
+            rule.distribution,
         )
         for term, value in expected["terms"].items():
             close(getattr(terms, term), value, tolerance)
-        close(seen.targets.value, expected["v_s"], tolerance)
-        close(seen.targets.rho, expected["rho"], tolerance)
-        close(seen.targets.c, expected["c"], tolerance)
-        close(seen.targets.advantage, expected["advantage"], tolerance)
+        close(diagnostics.targets.value, expected["v_s"], tolerance)
+        close(diagnostics.targets.rho, expected["rho"], tolerance)
+        close(diagnostics.targets.c, expected["c"], tolerance)
+        close(diagnostics.targets.advantage, expected["advantage"], tolerance)

@@ -1,4 +1,4 @@
-"""Numbers that went bad: such a batch is passed over. And eta stays in its range."""
+"""A batch with a number that is not finite is skipped; eta stays in its range."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def tiny(**agent):
 
 def updated(case):
     run = jax.jit(
-        lambda state, batch: update.update(case.rule, state, batch, no_devices)
+        lambda state, trajectory: update.update(
+            case.rule, state, trajectory, no_devices
+        )
     )
     return run(case.state, case.trajectory)
 

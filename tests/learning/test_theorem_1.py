@@ -130,11 +130,13 @@ def test_targets_averaged_over_all_trajectories_are_the_n_step_operator(alphas):
             discount=np.ones(now.shape),
             valid=np.ones(now.shape),
             values=value[states],
-            gamma=GAMMA,
-            lambda_=1.0,
-            alpha_rho=alphas[0],
-            alpha_c=alphas[1],
-            truncation=TRUNCATION,
+            hyper={
+                "gamma": GAMMA,
+                "lambda": 1.0,
+                "alpha_rho": alphas[0],
+                "alpha_c": alphas[1],
+                "truncation": TRUNCATION,
+            },
         )
         average = chance.prod(axis=1) @ targets.value[:, 0]
         expected = n_step_operator(mdp, value, *alphas, steps)[start]

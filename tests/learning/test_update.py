@@ -9,7 +9,12 @@ import pytest
 
 from stac import types
 from stac.agents.base import no_devices
-from stac.config import EXTRA_METAPARAMETERS, METAPARAMETERS, OptimizerConfig
+from stac.config import (
+    EXTRA_METAPARAMETERS,
+    METAPARAMETERS,
+    OptimizerConfig,
+    metaparameter_table,
+)
 from stac.learning import losses, metaparameters, update
 from stac.types import Trajectory
 from tests.conftest import load_golden
@@ -27,7 +32,9 @@ def tiny(name="categorical_3_heads", **agent):
 def updated(case):
     """The product's update, compiled: faster than its many small steps."""
     run = jax.jit(
-        lambda state, batch: update.update(case.rule, state, batch, no_devices)
+        lambda state, trajectory: update.update(
+            case.rule, state, trajectory, no_devices
+        )
     )
     return run(case.state, case.trajectory)
 
@@ -46,9 +53,9 @@ def metagradient(case):
 
 @pytest.mark.parametrize("name", ["categorical_3_heads", "gaussian_3_heads"])
 def test_every_metaparameter_of_every_head_has_a_metagradient(name):
-    found = metagradient(tiny(name))
-    assert set(found) == set(METAPARAMETERS)
-    for vector in found.values():
+    actual = metagradient(tiny(name))
+    assert set(actual) == set(METAPARAMETERS)
+    for vector in actual.values():
         assert (np.abs(vector) > 1e-9).all()
 
 
@@ -64,6 +71,39 @@ def test_only_the_chosen_metaparameter_moves(name):
         assert metrics[f"hyperparameters/{other}/head_1"] == outer
 
 
+def test_a_metaparameter_is_a_row_its_outer_value_and_its_use_in_the_loss(monkeypatch):
+    """Here one that weighs the whole loss of its head, with g_p's outer value."""
+    row = metaparameter_table.Metaparameter("weight", outer="g_p", scaled=True)
+    table = (*metaparameter_table.TABLE, row)
+    monkeypatch.setattr(metaparameter_table, "TABLE", table)
+    head_loss = losses.head_loss
+
+    def weighted(output, transitions, hyper, distribution):
+        terms, diagnostics = head_loss(output, transitions, hyper, distribution)
+        return losses.Terms(*(hyper["weight"] * t for t in terms)), diagnostics
+
+    monkeypatch.setattr(losses, "head_loss", weighted)
+    golden = load_golden("categorical_3_heads")
+    golden["case"]["raw"]["weight"] = np.full(3, 1.5)
+    case = golden_case.build(golden, np.float64, self_tuned="gamma,weight")
+    new, metrics = updated(case)
+    for head in range(3):
+        assert metrics[f"metagradient/weight/head_{head + 1}"] != 0
+        squashed = jax.nn.sigmoid(1.5) * case.rule.agent.outer.g_p
+        assert metrics[f"hyperparameters/weight/head_{head + 1}"] == squashed
+    assert (new.metaparameters["weight"] != 1.5).all()
+    _, metrics = updated(golden_case.build(golden, np.float64, self_tuned="gamma"))
+    outer = case.rule.agent.outer.g_p
+    assert metrics["hyperparameters/weight/head_1"] == outer
+
+
+def test_logs_name_the_papers_six_and_the_extra_ones_that_are_tuned():
+    six, logged = set(METAPARAMETERS), metaparameter_table.logged
+    assert set(logged(())) == set(logged(six)) == six
+    assert set(logged(["truncation"])) == six | {"truncation"}
+    assert set(logged(["alpha_c"])) == six - {"alpha"} | {"alpha_rho", "alpha_c"}
+
+
 def test_nothing_tuned_has_no_metagradient_and_an_empty_state():
     case = tiny(self_tuned="")
     new, metrics = update.update(*case, no_devices)
@@ -73,9 +113,9 @@ def test_nothing_tuned_has_no_metagradient_and_an_empty_state():
 
 def step_along(case, direction, raw):
     """<direction, theta'(eta)>, theta' by the product's inner step."""
-    batch = update.transitions(case.rule.agent, case.trajectory)
+    transitions = update.transitions_of(case.rule.agent, case.trajectory)
     step = update.inner_step(
-        case.rule, case.state, raw, case.trajectory, batch, no_devices
+        case.rule, case.state, raw, case.trajectory, transitions, no_devices
     )
     pairs = zip(jax.tree.leaves(direction), jax.tree.leaves(step.params), strict=True)
     return sum(jnp.vdot(d, p) for d, p in pairs)
@@ -91,23 +131,23 @@ def test_metagradients_equal_central_differences_of_the_step(name, clip):
         **{**vars(case.rule.optimizer), "max_gradient_norm": clip}
     )
     case = case._replace(rule=case.rule._replace(optimizer=optimizer))
-    batch = update.transitions(case.rule.agent, case.trajectory)
+    transitions = update.transitions_of(case.rule.agent, case.trajectory)
     raw = case.state.metaparameters
     step = update.inner_step(
-        case.rule, case.state, raw, case.trajectory, batch, no_devices
+        case.rule, case.state, raw, case.trajectory, transitions, no_devices
     )
     outer = lambda params: update.outer_loss(  # noqa: E731
-        case.rule, step._replace(params=params), case.trajectory, batch
+        case.rule, step._replace(params=params), case.trajectory, transitions
     )[0]
     direction = jax.jit(jax.grad(outer))(step.params)
-    found = metagradient(case)
+    actual = metagradient(case)
     along = jax.jit(lambda raw: step_along(case, direction, raw))
     for name, head in [(n, h) for n in names for h in range(3)]:
         shift = 1e-5 * np.eye(3)[head]
         above = along(raw | {name: raw[name] + shift})
         below = along(raw | {name: raw[name] - shift})
         difference = (above - below) / 2e-5
-        np.testing.assert_allclose(found[name][head], difference, atol=1e-7)
+        np.testing.assert_allclose(actual[name][head], difference, atol=1e-7)
 
 
 def two_episodes(rng, end_discount):
@@ -124,40 +164,40 @@ def two_episodes(rng, end_discount):
             core_state=(),
         )
 
-    one, two = episode(4), episode(5)
-    one.discount[:, -1] = end_discount
-    two.first[:, 0] = True
+    before, after = episode(4), episode(5)
+    before.discount[:, -1] = end_discount
+    after.first[:, 0] = True
     gap = episode(2)  # what the environment says between; all of it must be ignored
     gap.reward[:] = 1e3
     joined = Trajectory(
-        observation=np.concatenate([one.observation, two.observation], axis=1),
-        first=np.concatenate([one.first, two.first], axis=1),
+        observation=np.concatenate([before.observation, after.observation], axis=1),
+        first=np.concatenate([before.first, after.first], axis=1),
         core_state=(),
         **{
             name: np.concatenate(
-                [getattr(one, name), getattr(gap, name), getattr(two, name)], axis=1
+                [getattr(part, name) for part in (before, gap, after)], axis=1
             )
             for name in ("action", "behaviour_log_prob", "reward", "discount")
         },
     )
-    return one, two, joined
+    return before, after, joined
 
 
 @pytest.mark.parametrize("end_discount", [0.0, 1.0])
 def test_two_episodes_in_one_trajectory_are_the_two_apart(end_discount):
     case = tiny()
-    one, two, joined = two_episodes(np.random.default_rng(0), end_discount)
+    before, after, joined = two_episodes(np.random.default_rng(0), end_discount)
     assert types.valid(joined).sum() == 2 * (3 + 4)
 
     def loss(params, raw, trajectory):
         zeta = metaparameters.squash(raw, case.rule.agent.outer, 3)
-        batch = update.transitions(case.rule.agent, trajectory)
-        outputs = case.rule.unroll(params, trajectory, zeta.gamma)
+        transitions = update.transitions_of(case.rule.agent, trajectory)
+        outputs = case.rule.unroll(params, trajectory, zeta["gamma"])
         return sum(
             sum(
                 losses.head_loss(
                     outputs[head],
-                    batch,
+                    transitions,
                     metaparameters.of_head(zeta, head),
                     case.rule.distribution,
                 )[0]
@@ -167,7 +207,9 @@ def test_two_episodes_in_one_trajectory_are_the_two_apart(end_discount):
 
     gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
     arguments = case.state.params, case.state.metaparameters
-    apart = jax.tree.map(jnp.add, gradient(*arguments, one), gradient(*arguments, two))
+    apart = jax.tree.map(
+        jnp.add, *(gradient(*arguments, part) for part in (before, after))
+    )
     together = gradient(*arguments, joined)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10),
@@ -187,10 +229,10 @@ def test_a_mean_is_the_sum_over_the_number_of_transitions():
 
 def test_a_mean_scales_the_outer_loss_too():
     case, mean = tiny(), tiny(reduction="mean")
-    batch = update.transitions(case.rule.agent, case.trajectory)
-    step = update.inner_step(*case[:2], {}, case.trajectory, batch, no_devices)
-    summed, _ = update.outer_loss(case.rule, step, case.trajectory, batch)
-    averaged, _ = update.outer_loss(mean.rule, step, case.trajectory, batch)
+    transitions = update.transitions_of(case.rule.agent, case.trajectory)
+    step = update.inner_step(*case[:2], {}, case.trajectory, transitions, no_devices)
+    summed, _ = update.outer_loss(case.rule, step, case.trajectory, transitions)
+    averaged, _ = update.outer_loss(mean.rule, step, case.trajectory, transitions)
     ratio = summed / averaged
     np.testing.assert_allclose(ratio, case.rule.transitions_per_update, rtol=1e-12)
 
@@ -238,6 +280,6 @@ def test_an_infinite_importance_ratio_leaves_the_update_finite():
 
 def test_rewards_are_clipped_for_the_loss_and_nowhere_else():
     case = tiny(reward_clip=0.1)
-    batch = update.transitions(case.rule.agent, case.trajectory)
-    assert np.abs(batch.reward).max() == 0.1
+    transitions = update.transitions_of(case.rule.agent, case.trajectory)
+    assert np.abs(transitions.reward).max() == 0.1
     assert np.abs(case.trajectory.reward).max() > 1.0

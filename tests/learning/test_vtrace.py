@@ -25,7 +25,7 @@ def random_case(rng, batch=5, length=9, cuts=True):
     }
     hyper = {
         "gamma": rng.uniform(0.5, 1.0),
-        "lambda_": rng.uniform(0.5, 1.0),
+        "lambda": rng.uniform(0.5, 1.0),
         "alpha_rho": rng.uniform(),
         "alpha_c": rng.uniform(),
         "truncation": rng.uniform(0.5, 2.0),
@@ -33,7 +33,7 @@ def random_case(rng, batch=5, length=9, cuts=True):
     return inputs, hyper
 
 
-def double_loop(importance, reward, discount, valid, values, **hyper):
+def double_loop(importance, reward, discount, valid, values, hyper):
     """Eq. (2) with the weights of Eq. (5): sums of products, one entry at a time."""
     batch, length = reward.shape
     v = np.array(values[:, :-1])
@@ -46,7 +46,7 @@ def double_loop(importance, reward, discount, valid, values, **hyper):
                     break
                 product = 1.0
                 for i in range(s, j):
-                    c = hyper["lambda_"] * weight(importance[b, i], hyper["alpha_c"])
+                    c = hyper["lambda"] * weight(importance[b, i], hyper["alpha_c"])
                     product *= c * hyper["gamma"] * discount[b, i]
                 rho = weight(importance[b, j], hyper["alpha_rho"])
                 bootstrap = hyper["gamma"] * discount[b, j] * values[b, j + 1]
@@ -61,8 +61,8 @@ def double_loop(importance, reward, discount, valid, values, **hyper):
 @pytest.mark.parametrize("seed", range(5))
 def test_targets_equal_the_double_loop_with_random_cuts(seed):
     inputs, hyper = random_case(np.random.default_rng(seed))
-    targets = vtrace.targets(**inputs, **hyper)
-    v, advantage = double_loop(**inputs, **hyper)
+    targets = vtrace.targets(**inputs, hyper=hyper)
+    v, advantage = double_loop(**inputs, hyper=hyper)
     np.testing.assert_allclose(targets.value, v, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(targets.advantage, advantage, rtol=1e-12, atol=1e-12)
 
@@ -73,8 +73,8 @@ import pickle, sys, warnings
 warnings.simplefilter("ignore")
 import numpy, rlax
 calls = pickle.load(sys.stdin.buffer)
-found = [numpy.asarray(getattr(rlax, name)(*given)) for name, given in calls]
-sys.stdout.buffer.write(pickle.dumps(found))
+results = [numpy.asarray(getattr(rlax, name)(*given)) for name, given in calls]
+sys.stdout.buffer.write(pickle.dumps(results))
 """
 
 
@@ -108,7 +108,7 @@ def as_rlax_takes_them(inputs, hyper, *more):
 
 
 def our_errors(inputs, hyper):
-    return vtrace.targets(**inputs, **hyper).value - inputs["values"][:, :-1]
+    return vtrace.targets(**inputs, hyper=hyper).value - inputs["values"][:, :-1]
 
 
 def test_value_errors_equal_rlax_leaky_vtrace():
@@ -119,7 +119,7 @@ def test_value_errors_equal_rlax_leaky_vtrace():
         hyper |= {"alpha_c": alpha, "truncation": 1.0}
         inputs["discount"] *= np.random.default_rng(9).random((5, 9)) > 0.2
         ours.extend(our_errors(inputs, hyper))
-        calls += as_rlax_takes_them(inputs, hyper, alpha, hyper["lambda_"])
+        calls += as_rlax_takes_them(inputs, hyper, alpha, hyper["lambda"])
     theirs = rlax_errors("leaky_vtrace", calls)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
@@ -130,7 +130,7 @@ def test_alpha_one_equals_rlax_vtrace():
         inputs, hyper = random_case(np.random.default_rng(seed), cuts=False)
         hyper |= {"alpha_rho": 1.0, "alpha_c": 1.0, "truncation": 1.0}
         ours.extend(our_errors(inputs, hyper))
-        calls += as_rlax_takes_them(inputs, hyper, hyper["lambda_"])
+        calls += as_rlax_takes_them(inputs, hyper, hyper["lambda"])
     theirs = rlax_errors("vtrace", calls)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
@@ -138,8 +138,8 @@ def test_alpha_one_equals_rlax_vtrace():
 def test_on_policy_targets_are_discounted_n_step_returns():
     inputs, hyper = random_case(np.random.default_rng(0), cuts=False)
     inputs["importance"] = np.ones_like(inputs["reward"])
-    hyper |= {"lambda_": 1.0, "truncation": 1.0}
-    targets = vtrace.targets(**inputs, **hyper)
+    hyper |= {"lambda": 1.0, "truncation": 1.0}
+    targets = vtrace.targets(**inputs, hyper=hyper)
     returns = inputs["values"][:, -1]
     for s in reversed(range(inputs["reward"].shape[1])):
         returns = inputs["reward"][:, s] + hyper["gamma"] * returns
@@ -153,11 +153,13 @@ def test_a_time_limit_bootstraps_and_a_true_end_does_not():
         "reward": np.array([[1.0, 0.0, 5.0]]),
         "valid": np.array([[1.0, 0.0, 1.0]]),
         "values": np.array([[10.0, 20.0, 30.0, 40.0]]),
-        "gamma": 0.5,
-        "lambda_": 1.0,
-        "alpha_rho": 1.0,
-        "alpha_c": 1.0,
-        "truncation": 1.0,
+        "hyper": {
+            "gamma": 0.5,
+            "lambda": 1.0,
+            "alpha_rho": 1.0,
+            "alpha_c": 1.0,
+            "truncation": 1.0,
+        },
     }
     limit = vtrace.targets(discount=np.array([[1.0, 1.0, 1.0]]), **common)
     end = vtrace.targets(discount=np.array([[0.0, 1.0, 1.0]]), **common)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stac.config import NetworkConfig
-from stac.networks import network as actor_critic
+from stac.networks import network as networks
 
 FEATURES = ((7,), np.float32)
 FRAMES = ((4, 84, 84), np.uint8)  # of Atari
@@ -25,8 +25,8 @@ GAMMA = jnp.array([0.9, 0.95, 0.99])
 def make(torso, lstm_size=0, acting_heads=1, average_head=False, embedding="none"):
     config = NetworkConfig(torso=torso, lstm_size=lstm_size, head_hidden=16)
     bias = np.zeros(5, np.float32)
-    shape = actor_critic.Shape(3, bias, acting_heads, average_head, embedding)
-    network = actor_critic.make(config, shape, *SEEN[torso])
+    shape = networks.HeadSettings(3, bias, acting_heads, average_head, embedding)
+    network = networks.make(config, shape, *SEEN[torso])
     return network, network.init(jax.random.PRNGKey(0))
 
 

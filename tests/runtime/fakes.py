@@ -6,7 +6,8 @@ import numpy as np
 
 from stac.agents import base as agents
 from stac.environments import base as environments
-from stac.types import ActorOutput, LearnerState, Timestep
+from stac.learning.update import State
+from stac.types import ActorOutput, Timestep
 
 FRAMES_PER_STEP = 4
 ACTIONS = 7
@@ -80,6 +81,8 @@ def following_agent() -> agents.Agent:
     """
     import jax.numpy as jnp
 
+    from stac.agents import actor_critic
+
     def act(params, key, observation, first, core):
         del key
         action = (observation @ jnp.array([1.0, 2.0, 3.0]) + params["b"]) % ACTIONS
@@ -96,6 +99,7 @@ def following_agent() -> agents.Agent:
         act=act,
         update=no_update,
         actor_params=lambda state: state.params,
+        watched=actor_critic.WATCHED,
     )
 
 
@@ -116,8 +120,8 @@ def counting_agent(frames_per_update: int) -> agents.Agent:
     )
 
 
-def learner_state() -> LearnerState:
-    return LearnerState(
+def learner_state() -> State:
+    return State(
         params={"b": np.float32(0), "unused": np.zeros(2, np.float32)},
         optimizer=(),
         metaparameters={},

@@ -10,7 +10,7 @@ import pytest
 
 from stac.config import BatchConfig
 from stac.runtime import actor, experience
-from stac.runtime.faults import pulse
+from stac.runtime.faults import heartbeat
 from stac.runtime.queues import local, parameters
 from tests.runtime import experiences, fakes
 from tests.runtime.experiences import Doing
@@ -236,7 +236,7 @@ def test_an_actor_runs_until_the_parameters_are_closed():
 
 
 def test_only_the_environment_is_timed_and_who_was_given_up_hands_in_nothing():
-    store, living, seen = parameters.ParameterStore(), pulse.Pulse(), []
+    store, living, seen = parameters.ParameterStore(), heartbeat.Heartbeat(), []
     store.publish(0, offset(0))
     queue = local.LocalQueue(10 * ENVS)
 
@@ -255,7 +255,7 @@ def test_only_the_environment_is_timed_and_who_was_given_up_hands_in_nothing():
 
 
 def test_who_waits_for_another_to_compile_is_alive():
-    store, living = parameters.ParameterStore(), pulse.Pulse()
+    store, living = parameters.ParameterStore(), heartbeat.Heartbeat()
     store.publish(0, offset(0))
     queue = local.LocalQueue(ENVS)
     acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)
@@ -269,7 +269,7 @@ def test_who_waits_for_another_to_compile_is_alive():
 
 
 def test_who_waits_for_the_queue_is_alive():
-    store, living = parameters.ParameterStore(), pulse.Pulse()
+    store, living = parameters.ParameterStore(), heartbeat.Heartbeat()
     store.publish(0, offset(0))
     queue = local.LocalQueue(ENVS)
     acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)

@@ -100,7 +100,7 @@ def test_it_does_not_matter_who_steps_the_environments():
     snapshot = whole.snapshot()
     alone = unrolls(whole, params, range(2, 4))
     environment.close()
-    environment, second, _ = built(functools.partial(moves, way="threads"), seed=5)
+    environment, second, _ = built(functools.partial(moves, way="serial"), seed=5)
     second.restore(snapshot)
     assert_equal(unrolls(second, params, range(2, 4)), alone)
     environment.close()

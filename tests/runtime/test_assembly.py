@@ -44,16 +44,16 @@ def learn(learner: Learner, updates: int) -> None:
 def test_each_save_keeps_what_the_actors_are_in_and_the_next_start_gives_it_back(
     tmp_path: pathlib.Path,
 ) -> None:
-    asked: list[int] = []
+    moments: list[int] = []
 
     def acting(updates: int) -> dict[str, bytes]:
-        asked.append(updates)
+        moments.append(updates)
         return {"actor_0": b"after %d" % updates}
 
     with opened(tmp_path, acting) as learner:
         assert learner.acting == {}
         learn(learner, 2)
-    assert asked == [1, 2]
+    assert moments == [1, 2]
     with opened(tmp_path) as learner:
         assert (learner.updates, learner.acting) == (2, {"actor_0": b"after 2"})
         learn(learner, 1)
@@ -69,8 +69,9 @@ def test_actors_that_cannot_tell_their_states_cost_the_learner_nothing(
 
     with opened(tmp_path, acting) as learner:
         learn(learner, 1)
-    said = capsys.readouterr().out
-    assert "without the states of actors: RuntimeError: the game crashed" in said
+    output = capsys.readouterr().out
+    line = "without the states of actors: RuntimeError: the game crashed"
+    assert line in output
     with opened(tmp_path) as learner:
         assert (learner.updates, learner.acting) == (1, {})
 
@@ -109,5 +110,5 @@ def test_where_all_are_damaged_the_run_is_refused_and_where_none_is_it_begins_an
     shutil.rmtree(tmp_path / "checkpoints" / "1")
     with opened(tmp_path) as learner:
         assert learner.updates == 0
-    said = capsys.readouterr().out.splitlines()
-    assert "no checkpoint is there: starting from the beginning" in said
+    lines = capsys.readouterr().out.splitlines()
+    assert "no checkpoint is there: starting from the beginning" in lines

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -19,9 +22,9 @@ DEVICES = pytest.mark.parametrize("count", [1, 2, 4])
 
 
 def batch(size=8):
-    made = numbered(range(size), rows=4).trajectory
+    trajectory = numbered(range(size), rows=4).trajectory
     random = np.random.default_rng(0)
-    return made._replace(reward=random.normal(size=(size, 3)).astype(np.float32))
+    return trajectory._replace(reward=random.normal(size=(size, 3)).astype(np.float32))
 
 
 def tuning_agent():
@@ -63,18 +66,18 @@ def tuning_state():
 @DEVICES
 def test_a_metagradient_through_the_sum_is_that_of_one_device_with_the_batch(count):
     agent, state = tuning_agent(), tuning_state()
-    one, metrics = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))(
+    alone, metrics = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))(
         state, batch()
     )
     learners = devices.LearnerDevices(agent, count, 8)
-    states, found = learners.update(learners.replicate(state), batch())
+    states, several = learners.update(learners.replicate(state), batch())
     assert float(metrics["metagradient"]) > 0.01
-    assert learners.fetch_metrics(found)["metagradient"] == pytest.approx(
+    assert learners.fetch_metrics(several)["metagradient"] == pytest.approx(
         float(metrics["metagradient"]), rel=1e-5
     )
     for field in ("params", "metaparameters"):
         for a, b in zip(
-            jax.tree.leaves(getattr(one, field)),
+            jax.tree.leaves(getattr(alone, field)),
             jax.tree.leaves(getattr(learners.fetch(states), field)),
             strict=True,
         ):
@@ -121,12 +124,14 @@ def test_each_device_gets_its_share_of_the_batch_in_order():
 def test_a_metric_named_max_is_the_maximum_over_devices():
     learners = devices.LearnerDevices(fakes.counting_agent(1), 4, 8)
     for largest in (0, 5):
-        made = batch()
-        made.reward[largest, 1] = 9.0
-        _, metrics = learners.update(learners.replicate(fakes.learner_state()), made)
-        found = learners.fetch_metrics(metrics)
-        assert found["reward_max"] == 9.0
-        assert found["added"] == pytest.approx(made.reward.sum(), rel=1e-5)
+        trajectory = batch()
+        trajectory.reward[largest, 1] = 9.0
+        _, metrics = learners.update(
+            learners.replicate(fakes.learner_state()), trajectory
+        )
+        fetched = learners.fetch_metrics(metrics)
+        assert fetched["reward_max"] == 9.0
+        assert fetched["added"] == pytest.approx(trajectory.reward.sum(), rel=1e-5)
 
 
 def test_a_weakly_typed_first_state_does_not_compile_twice():
@@ -166,10 +171,40 @@ def test_actors_get_their_part_of_the_first_replica():
     assert params["b"].shape == ()
 
 
-def test_a_batch_that_does_not_divide_is_refused_with_the_numbers():
+@pytest.mark.parametrize(("size", "sizes"), [(32, "30 or 33"), (2, "3")])
+def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do(size, sizes):
     with pytest.raises(config.ConfigError) as refused:
-        devices.LearnerDevices(tuning_agent(), 3, 32)
-    assert str(refused.value) == "batch_size 32 does not divide over 3 learner devices"
+        devices.LearnerDevices(tuning_agent(), 3, size)
+    assert str(refused.value) == (
+        f"a batch of {size} trajectories does not divide over 3 learner devices: use"
+        f" --config.batch.batch_size={sizes}, or another"
+        " --config.runtime.learner_devices"
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("platform", ["cuda", "abacus"])
+def test_a_platform_of_which_there_is_no_device_is_refused_in_a_line(platform):
+    code = """
+from stac import config
+from stac.runtime import devices
+from tests.runtime import fakes
+try:
+    devices.LearnerDevices(fakes.counting_agent(1), 0, 8)
+except config.ConfigError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "JAX_PLATFORMS": platform},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.splitlines() == [
+        f"JAX_PLATFORMS={platform}: JAX finds no such device here; leave it out, or set"
+        " JAX_PLATFORMS=cpu"
+    ]
 
 
 def test_more_devices_than_there_are_is_refused():

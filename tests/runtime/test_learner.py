@@ -60,15 +60,15 @@ class Records:
     """Outlets that write down what they get."""
 
     def __init__(self) -> None:
-        self.published, self.saved, self.rows, self.said = [], [], [], []
+        self.published, self.saved, self.rows, self.lines = [], [], [], []
 
     def outlets(self):
         return learner.Outlets(
             publish=lambda version, params: self.published.append((version, params)),
             save=lambda *saved: self.saved.append(saved),
             logger=self,
-            status=self.said.append,
-            note=self.said.append,
+            status=self.lines.append,
+            note=self.lines.append,
         )
 
     def write(self, values):
@@ -277,7 +277,7 @@ def test_a_save_that_fails_is_told_counted_and_tried_again_when_the_next_is_due(
     run.learner.run(Room(13, run.clock, seconds=3), shutdown.Stop())
     assert disk.tried == [3, 7, 11, 13], "not at each update"
     assert [saved[0] for saved in run.records.saved] == [11, 13]
-    assert [line for line in run.records.said if "sav" in line.lower()] == [
+    assert [line for line in run.records.lines if "sav" in line.lower()] == [
         "CHECKPOINT NOT SAVED: update 3 is not saved: No space left on device; there is"
         " no checkpoint; training goes on",
         "CHECKPOINT NOT SAVED: update 7 is not saved: No space left on device; there is"
@@ -299,7 +299,7 @@ def test_a_run_whose_last_state_cannot_be_saved_ends_with_that_error():
         "update 1,209 is not saved: No space left on device;"
         " the newest checkpoint is of update 1,207"
     )
-    assert "training goes on" not in run.records.said[-1]
+    assert "training goes on" not in run.records.lines[-1]
     assert run.learner.saved == 1207
     assert run.learner.save() is False
 
@@ -310,7 +310,7 @@ def test_another_error_is_not_hidden_by_a_save_that_fails_too():
     FailingDisk(run)
     with pytest.raises(OSError, match="no more"):
         run.run(2, error=OSError("no more"))
-    assert run.records.said[-1].startswith("CHECKPOINT NOT SAVED: update 2 is not")
+    assert run.records.lines[-1].startswith("CHECKPOINT NOT SAVED: update 2 is not")
 
 
 def test_what_the_checkpoint_held_of_the_actors_is_there_for_them():
@@ -331,7 +331,7 @@ def test_rows_come_at_once_then_at_their_cadence_and_at_the_end():
     run = Run(log=5)
     run.run(6, seconds=2)
     assert [row["updates"] for row in run.records.rows] == [1, 4, 6]
-    assert run.records.said == ["compiling the update"]
+    assert run.records.lines == ["compiling the update"]
 
 
 def test_a_row_holds_the_updates_metrics_beside_what_is_counted():

@@ -1,7 +1,7 @@
-"""The parameters that can be perturbed, and what each is in the suite's XML.
+"""The parameters that can be perturbed, and how each is set in the suite's XML.
 
-Ranges and edits are the Real-World RL suite's (Dulac-Arnold et al. 2020), two oddities
-kept: `_walker_torso` and `_humanoid_friction` say which.
+Ranges and edits are the Real-World RL suite's (Dulac-Arnold et al. 2020). Two of its
+oddities are kept: see `_walker_torso` and `_humanoid_friction`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Model = etree.Element  # the root of a parsed model; edits can be repeated on it
 
 
 class Parameter(NamedTuple):
-    """One number of a model, and how far it goes where nothing else is asked."""
+    """One number of a model, with the suite's own range."""
 
     start: float  # of the unperturbed model
     minimum: float
@@ -36,10 +36,10 @@ def parameter(domain: str, name: str) -> Parameter:
 
 
 def parse(text: str | bytes) -> Model:
-    """Reads a model and leaves out its textures.
+    """Reads a model without its textures.
 
-    No sensor sees them, and they are most of what compiling costs: for the cartpole
-    nine tenths, which would be as much again as a third of an episode's steps.
+    No sensor sees them, and they are most of the time that compiling takes: nine tenths
+    for the cartpole, as long as a third of an episode.
     """
     model = etree.fromstring(text)
     for assets in model.iter("asset"):
@@ -57,10 +57,10 @@ def text(model: Model) -> bytes:
 
 def _set(model: Model, path: str, **attributes: str) -> None:
     """Sets attributes of every element at `path`, of which there must be some."""
-    found = model.findall(path)
-    if not found:
+    elements = model.findall(path)
+    if not elements:
         raise ValueError(f"the model has no {path}")
-    for element in found:
+    for element in elements:
         element.attrib.update(attributes)
 
 
@@ -77,7 +77,7 @@ def _walker_thigh(model: Model, v: float) -> None:
 
 
 def _walker_torso(model: Model, v: float) -> None:
-    """Half the length [m] of the torso; the original hangs both legs on one side."""
+    """Half the length [m] of the torso; like the original, both legs on one side."""
     _set(model, "./worldbody/body/geom", size=f"0.07 {v}")
     _set(model, "./worldbody/body/body", pos=f"0 -.05 {-v}")
 
@@ -101,15 +101,15 @@ def _quadruped_friction(model: Model, v: float) -> None:
 
 
 def _humanoid_friction(model: Model, v: float) -> None:
-    """Not even its start is the unperturbed contact: the suite's floor has 1.0.
+    """Friction of the body and the floor; MuJoCo takes the larger of the two.
 
-    MuJoCo takes the larger of two geoms' frictions.
+    Unlike the others', its start is not the unperturbed model: that floor has 1.0.
     """
     _set(model, _BODY + "geom", friction=f"{v} .1 .1")
     _set(model, _FLOOR, friction=f"{v} .1 .1")
 
 
-def _one(path: str, attribute: str) -> Callable[[Model, float], None]:
+def _attribute(path: str, attribute: str) -> Callable[[Model, float], None]:
     """An edit of one attribute."""
     return lambda model, v: _set(model, path, **{attribute: f"{v}"})
 
@@ -124,35 +124,37 @@ _HEAD = ".//geom[@name='head']"
 PARAMETERS: dict[str, dict[str, Parameter]] = {
     "cartpole": {
         "pole_length": Parameter(1.0, 0.3, 3.0, 0.3, _pole_length),
-        "pole_mass": Parameter(0.1, 0.1, 10.0, 0.5, _one(_POLE + "geom", "mass")),
+        "pole_mass": Parameter(0.1, 0.1, 10.0, 0.5, _attribute(_POLE + "geom", "mass")),
         "joint_damping": Parameter(
-            2e-6, 2e-6, 0.2, 0.02, _one(_POLE + "joint", "damping")
+            2e-6, 2e-6, 0.2, 0.02, _attribute(_POLE + "joint", "damping")
         ),
-        "slider_damping": Parameter(5e-4, 5e-4, 3.0, 0.3, _one(_SLIDER, "damping")),
+        "slider_damping": Parameter(
+            5e-4, 5e-4, 3.0, 0.3, _attribute(_SLIDER, "damping")
+        ),
     },
     "walker": {
         "thigh_length": Parameter(0.225, 0.1, 0.7, 0.05, _walker_thigh),
         "torso_length": Parameter(0.3, 0.1, 0.7, 0.05, _walker_torso),
         "joint_damping": Parameter(
-            0.1, 0.1, 10.0, 0.5, _one("./default/joint", "damping")
+            0.1, 0.1, 10.0, 0.5, _attribute("./default/joint", "damping")
         ),
         "contact_friction": Parameter(0.7, 0.01, 2.0, 0.05, _walker_friction),
     },
     "quadruped": {
         "shin_length": Parameter(0.25, 0.25, 2.0, 0.1, _quadruped_shin),
         "torso_density": Parameter(
-            1000.0, 500.0, 10000.0, 500.0, _one(_TORSO, "density")
+            1000.0, 500.0, 10000.0, 500.0, _attribute(_TORSO, "density")
         ),
         "joint_damping": Parameter(
-            30.0, 10.0, 150.0, 10.0, _one(_BODY + "joint", "damping")
+            30.0, 10.0, 150.0, 10.0, _attribute(_BODY + "joint", "damping")
         ),
         "contact_friction": Parameter(1.5, 0.1, 4.5, 0.5, _quadruped_friction),
     },
     "humanoid": {
         "contact_friction": Parameter(0.7, 0.05, 1.2, 0.1, _humanoid_friction),
         "joint_damping": Parameter(
-            0.2, 0.01, 2.5, 0.2, _one(_BODY + "joint", "damping")
+            0.2, 0.01, 2.5, 0.2, _attribute(_BODY + "joint", "damping")
         ),
-        "head_size": Parameter(0.09, 0.01, 0.19, 0.02, _one(_HEAD, "size")),
+        "head_size": Parameter(0.09, 0.01, 0.19, 0.02, _attribute(_HEAD, "size")),
     },
 }

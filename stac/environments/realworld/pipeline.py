@@ -1,8 +1,8 @@
-"""What delays, noise and failing sensors do to the numbers that pass.
+"""Delays, noise and failures of actions and observations.
 
-Each piece takes a vector and returns another; none writes into what it was given. The
-rules and their order are the Real-World RL suite's (Dulac-Arnold et al. 2020), draws
-come from one generator. All of them pickle, for they are part of snapshots.
+A piece maps a vector to another vector and never writes into its argument. A chain of
+pieces is one too. The rules and their order are the Real-World RL suite's (Dulac-Arnold
+et al. 2020). Pieces pickle, because snapshots hold them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ Piece = Callable[[np.ndarray], np.ndarray]
 
 
 class Delay(Generic[T]):
-    """A queue of k + 1 places that the first item fills.
-
-    What comes out at call t went in at call max(0, t - k).
-    """
+    """Delays by k calls: call t returns the item of call max(0, t - k)."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -59,11 +56,10 @@ class Clip:
 
 
 class Hits:
-    """Which elements are affected now: one counter for each.
+    """Draws the elements of a vector that fail now.
 
-    Where the counter is 0 it is set to `steps` with the probability; the elements whose
-    counter is positive are affected and count down. So one hit lasts `steps` calls, and
-    the next may follow at once.
+    An element that does not fail begins to with the probability, and then fails for
+    `steps` calls. The next failure may follow at once.
     """
 
     def __init__(
@@ -75,18 +71,18 @@ class Hits:
         self._left: np.ndarray | None = None
 
     def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns a mask of this shape, the same at every call."""
+        """Returns a mask of the failing elements; the shape must not change."""
         if self._left is None:
             self._left = np.zeros(shape, int)
         struck = self._random.random(shape) < self._probability
         self._left[struck & (self._left == 0)] = self._steps
-        affected = self._left > 0
-        self._left -= affected
-        return affected
+        failing = self._left > 0
+        self._left -= failing
+        return failing
 
 
 class Dropped:
-    """Affected elements read 0."""
+    """Failing elements are 0."""
 
     def __init__(self, hits: Hits) -> None:
         self._hits = hits
@@ -96,7 +92,7 @@ class Dropped:
 
 
 class Stuck:
-    """Affected elements read what came out for them the call before."""
+    """Failing elements keep the value that the call before returned."""
 
     def __init__(self, hits: Hits) -> None:
         self._hits = hits
@@ -109,7 +105,7 @@ class Stuck:
 
 
 class Repetition:
-    """Holds a whole vector for `steps` calls with the probability, else for one."""
+    """Returns a vector for `steps` calls, with the probability, or else once."""
 
     def __init__(
         self, probability: float, steps: int, random: np.random.Generator
@@ -131,7 +127,7 @@ class Repetition:
 
 
 class Chain:
-    """One piece after the other."""
+    """Applies pieces one after the other."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = pieces
@@ -148,9 +144,9 @@ def actions(
     maximum: np.ndarray,
     random: np.random.Generator,
 ) -> Piece:
-    """Delay, noise and clipping to the bounds, dropped, stuck, repetition.
+    """The effects on actions: delay, noise, dropped, stuck, repetition.
 
-    This is the only place where anything is clipped, and only after noise.
+    Only here is anything clipped, to the bounds, and only where there is noise.
     """
     pieces: list[Piece] = [Delay[np.ndarray](challenges.action_delay)]
     if challenges.action_noise:
@@ -168,7 +164,7 @@ def actions(
 
 
 def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
-    """Noise, dropped, stuck, delay."""
+    """The effects on observations: noise, dropped, stuck, delay."""
     pieces: list[Piece] = []
     if challenges.observation_noise:
         pieces.append(Noise(challenges.observation_noise, random))
@@ -183,7 +179,7 @@ def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
 def _failures(
     dropped: tuple[float, int], stuck: tuple[float, int], random: np.random.Generator
 ) -> list[Piece]:
-    """Dropped before stuck, each where its probability is not 0."""
+    """Dropped, then stuck, each if its probability is not 0."""
     kinds = ((Dropped, dropped), (Stuck, stuck))
     return [
         kind(Hits(probability, steps, random))

@@ -1,8 +1,8 @@
-"""Safety constraints: what must hold, per domain, and how strictly.
+"""Safety constraints of each domain.
 
 Constraints and limits are the Real-World RL suite's (Dulac-Arnold et al. 2020). A
-coefficient c in [0, 1] scales the limits; 1 is the easiest. Two oddities are kept:
-`_walker_angles` and `_humanoid_speeds` say which.
+coefficient c in [0, 1] scales the limits; 1 is the easiest. Two of its oddities are
+kept: see `_walker_angles` and `_humanoid_speeds`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Safety:
     """The constraints of one domain."""
 
     def __init__(self, domain: str, coefficient: float, action_change: bool) -> None:
-        """Chooses them.
+        """Chooses the constraints.
 
         Args:
           domain: a row of `CONSTRAINTS`.
@@ -59,13 +59,13 @@ def _slider_acceleration(physics: Physics, c: float) -> bool:
 
 
 def _balance_velocity(physics: Physics, c: float) -> bool:
-    """Slow where the pole is near the top."""
+    """The pole is slow where it is near the top."""
     near = physics.pole_angle_cosine()[0] > np.cos((1.0 - c) / 0.5 + 0.15)  # rad
     return not near or abs(physics.angular_vel()[0]) <= 0.5 * c  # rad/s
 
 
 def _walker_angles(physics: Physics, c: float) -> bool:
-    """In the original one joint within each bound is enough."""
+    """As in the original, it is enough that one joint is within each bound."""
     angles = np.array([physics.named.data.qpos[joint][0] for joint in _WALKER_JOINTS])
     low, high = c * np.deg2rad(_WALKER_DEGREES)
     return bool((angles > low).any() and (angles < high).any())
@@ -107,7 +107,7 @@ def _humanoid_angles(physics: Physics, c: float) -> bool:
 
 
 def _humanoid_speeds(physics: Physics, c: float) -> bool:
-    """The original leaves out the first joint: the root has six velocities."""
+    """As in the original, the first joint is left out: the root has six velocities."""
     return np.abs(physics.data.qvel[7:]).max() < 90.0 * c  # rad/s
 
 

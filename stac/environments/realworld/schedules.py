@@ -1,7 +1,7 @@
-"""How a perturbed parameter moves from episode to episode.
+"""The values of a perturbed parameter from episode to episode.
 
-Ranges and rules are the Real-World RL suite's (Dulac-Arnold et al. 2020), with the one
-oddity that `_saw_wave` names.
+Ranges and rules are the Real-World RL suite's (Dulac-Arnold et al. 2020). One of its
+oddities is kept: see `_saw_wave`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 
 from stac import config
 from stac.config.challenges import OWN, Challenges
-from stac.environments.realworld import models as models
+from stac.environments.realworld import models
 
 
 class Range(NamedTuple):
-    """How far the parameter of one run goes, in its own unit."""
+    """The range of the parameter in one run, in its own unit."""
 
     start: float
     minimum: float
@@ -55,7 +55,7 @@ class Schedule:
 def schedule(
     domain: str, challenges: Challenges, random: np.random.Generator
 ) -> Schedule:
-    """The schedule that was asked for; -1 means the parameter's own number.
+    """Builds a schedule; the number -1 means the parameter's own.
 
     Raises:
       ConfigError: the domain has no such parameter, or its range is empty.
@@ -63,8 +63,8 @@ def schedule(
     own = models.parameter(domain, challenges.perturbation)
     numbers = {}
     for name in Range._fields:
-        asked = getattr(challenges, f"perturbation_{name}")
-        numbers[name] = getattr(own, name) if asked == OWN else asked
+        number = getattr(challenges, f"perturbation_{name}")
+        numbers[name] = getattr(own, name) if number == OWN else number
     within = Range(**numbers)
     config.check(
         within.minimum <= within.maximum,
@@ -85,7 +85,7 @@ def _cyclic_neg(schedule: Schedule, change: float) -> float:
 
 
 def _saw_wave(schedule: Schedule, change: float) -> float:
-    """The original's: the value becomes the change instead of moving by it."""
+    """As in the original, the value becomes the change instead of moving by it."""
     value = schedule.sign * abs(change)
     if not schedule.within.minimum < value < schedule.within.maximum:
         schedule.sign = -schedule.sign

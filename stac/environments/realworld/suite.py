@@ -1,28 +1,30 @@
-"""The Real-World RL suite: four tasks behind delays, noise, failures and more.
+"""The Real-World RL suite: four control tasks with challenges (delays, noise, …).
 
-Built over dm_control from the description of the original (Dulac-Arnold et al. 2020).
-One step takes these effects, in this order:
+Built over dm_control after the description in Dulac-Arnold et al. (2020). The effects
+on one step, in their order:
 
-    action        delay, noise and clipping, dropped, stuck, repetition
-    simulator     steps with the action that is left
-    constraints   which of them hold now
-    reward        the task's, from the true state and the applied action;
-                  mixed with the share of constraints that hold; delay
-    observation   the task's entries: noise, dropped, stuck, delay;
-                  then `constraints`, `dummy-0` …, `multiobj`, none of them delayed
+    action        delay; noise and clipping; dropped; stuck; repetition
+    simulator     steps with the resulting action
+    constraints   each is checked in the new state
+    reward        the task's, of the true state and the applied action; mixed with the
+                  share of constraints that hold; delay
+    observation   the task's entries: noise, dropped, stuck, delay; then the entries
+                  `constraints`, `dummy-0` …, `multiobj`, which are not delayed
 
-At a reset the observation takes the same way, and nothing is delayed into a reward.
-Before each episode whose turn it is, the model is built anew with another parameter.
-Every episode is 1,000 steps and ends with discount 1: a time limit. What a run scores
-is the sum of the rewards that came out, delayed as they are.
+A reset applies the effects on observations in the same way, and no reward is delayed.
+Perturbations rebuild the model with another parameter before an episode. Every episode
+has 1,000 steps and ends with discount 1: a time limit. The return of an episode is the
+sum of its rewards as they come out, after the delay.
 
-What the original does and one might not expect, kept:
-  - Nothing is cleared between episodes: the first observations of one are the last of
-    the one before it, and so are actions and rewards. `buffers="reset"` clears.
-  - `constraints` is never late. The original puts it before the delay, but as one array
-    that it then overwrites, so that what comes out late shows what holds now.
-What differs: its noise comes from a generator of its own, seeded here, not from NumPy's
-global one; and asking for the specs does not advance the delays.
+Two oddities of the original are kept:
+  - Delayed values survive the end of an episode: the first observations, actions and
+    rewards of an episode are the last ones of the episode before. `buffers="reset"`
+    discards them.
+  - The entry `constraints` is never late. The original delays it too, but as one array
+    that it overwrites at every step, so that the delayed array holds the new values.
+Two things differ from the original: noise comes from a generator with a seed of its
+own, not from NumPy's global one; and a call of `observation_spec` does not advance the
+delays.
 """
 
 from __future__ import annotations
@@ -36,13 +38,13 @@ import numpy as np
 from stac import config
 from stac.config.challenges import Challenges
 from stac.environments import control, rendering
-from stac.environments.realworld import pipeline as pipeline
-from stac.environments.realworld import safety as realworld_safety
-from stac.environments.realworld import schedules
+from stac.environments.realworld import pipeline, schedules
+from stac.environments.realworld import safety as constraints
 from stac.environments.realworld.schedules import Schedule
 
 TASKS = ("cartpole.swingup", "walker.walk", "quadruped.walk", "humanoid.walk")
-Make = Callable[[float | None], Any]  # a perturbed value, or none -> a simulator
+# From the value of the perturbed parameter, None for unperturbed, to a simulator.
+Make = Callable[[float | None], Any]
 
 
 def task(name: str) -> str:
@@ -65,11 +67,11 @@ def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environm
 
     Args:
       task: any spelling that `stac.environments.realworld.task` knows.
-      challenges: what stands between it and the agent.
-      seed: in [0, 2^32); of the initial states and of everything that is drawn here.
+      challenges: the effects between the task and the agent.
+      seed: in [0, 2^32); of the initial states and of all other draws.
 
     Raises:
-      ConfigError: an unknown task, a parameter that its model has not, an empty range.
+      ConfigError: an unknown task, an unknown parameter, or an empty range.
     """
     name = _task(task)
     domain = name.split(".")[0]
@@ -79,7 +81,7 @@ def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environm
         schedule = schedules.schedule(domain, challenges, random)
     safety = None
     if challenges.safety:
-        safety = realworld_safety.Safety(
+        safety = constraints.Safety(
             domain, challenges.safety_coefficient, challenges.safety_action_change
         )
     rendering.suite(renders=False)  # imports dm_control, quietly
@@ -90,7 +92,7 @@ def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environm
 
 
 class Challenged(dm_env.Environment):
-    """A simulator behind its challenges."""
+    """A simulator with challenges between it and the agent."""
 
     def __init__(
         self,
@@ -99,15 +101,15 @@ class Challenged(dm_env.Environment):
         random: np.random.Generator,
         schedule: Schedule | None = None,
     ) -> None:
-        """Builds the simulator as it is, unperturbed.
+        """Builds the unperturbed simulator.
 
         Args:
-          make: builds a dm_env.Environment; where there is a schedule, from a value.
-            Where safety is on, its `task.satisfied` says which constraints hold; where
-            objectives are observed, `task.get_reward(physics)` is the task's reward.
-          challenges: which effects there are.
-          random: of all that is drawn.
-          schedule: of the perturbed parameter.
+          make: builds the simulator, a dm_env.Environment. With safety on, its
+            `task.satisfied` says which constraints hold. With observed objectives,
+            `task.get_reward(physics)` is the task's reward.
+          challenges: the effects.
+          random: draws noise and failures.
+          schedule: the values of the perturbed parameter; None for no perturbation.
         """
         self._make = make
         self._challenges = challenges
@@ -131,7 +133,7 @@ class Challenged(dm_env.Environment):
         return timestep._replace(observation=self._observe(timestep))
 
     def step(self, action: np.ndarray) -> dm_env.TimeStep:
-        """Takes a step, or starts the next episode after the last one's end."""
+        """Takes a step, or starts the next episode where one has ended."""
         if self._over:
             return self.reset()
         applied = self._actions(np.array(action, float))
@@ -144,7 +146,7 @@ class Challenged(dm_env.Environment):
         return self._simulator.action_spec()
 
     def observation_spec(self) -> dict[str, dm_env.specs.Array]:
-        """The task's entries, then those of the challenges; advances nothing."""
+        """The task's entries, then those of the challenges; delays do not advance."""
         challenges, array = self._challenges, dm_env.specs.Array
         spec = dict(self._layout)
         if challenges.safety and challenges.safety_observed:
@@ -168,7 +170,7 @@ class Challenged(dm_env.Environment):
         self._rewards: pipeline.Delay[float] = pipeline.Delay(challenges.reward_delay)
 
     def _perturb(self) -> None:
-        """Builds another model where it is time and the value has changed."""
+        """Builds another simulator if a change is due and the value has changed."""
         due = self._episodes % self._challenges.perturbation_period == 0
         if self._schedule is None or not due:
             return
@@ -179,7 +181,7 @@ class Challenged(dm_env.Environment):
             self._value = value
 
     def _mixed(self, reward: float) -> float:
-        """The task's reward and the share of constraints that hold, as one."""
+        """A weighted mean of the task's reward and of the share that holds."""
         if not self._challenges.multi_objective:
             return reward
         weight = self._challenges.multi_objective_coefficient
@@ -187,19 +189,19 @@ class Challenged(dm_env.Environment):
 
     def _observe(self, timestep: dm_env.TimeStep) -> dict[str, np.ndarray]:
         challenges = self._challenges
-        said = self._entries(self._observations(_flat(timestep.observation)))
+        entries = self._entries(self._observations(_flat(timestep.observation)))
         if challenges.safety and challenges.safety_observed:
-            said["constraints"] = self._simulator.task.satisfied.copy()
+            entries["constraints"] = self._simulator.task.satisfied.copy()
         noise = self._random.standard_normal(len(self._dummies))
-        said.update(zip(self._dummies, noise, strict=True))
+        entries.update(zip(self._dummies, noise, strict=True))
         if challenges.multi_objective and challenges.multi_objective_observed:
             simulator = self._simulator
             reward = simulator.task.get_reward(simulator.physics)
-            said["multiobj"] = np.array([reward, self._share()])
-        return said
+            entries["multiobj"] = np.array([reward, self._share()])
+        return entries
 
     def _entries(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Cuts a copy of a vector into the task's entries: others may wait with it."""
+        """Cuts a vector into the task's entries; copies it, for delays hold it too."""
         flat = flat.copy()
         entries, start = {}, 0
         for name, spec in self._layout.items():
@@ -209,7 +211,7 @@ class Challenged(dm_env.Environment):
         return entries
 
     def _share(self) -> float:
-        """Of the constraints, those that hold."""
+        """The share of constraints that hold."""
         return float(np.mean(self._simulator.task.satisfied))
 
 

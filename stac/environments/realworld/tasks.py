@@ -1,7 +1,7 @@
-"""The four tasks over dm_control's suite, and building a simulator for one of them.
+"""The four tasks, and the construction of a simulator for one of them.
 
-This file imports dm_control: `stac.environments.rendering.suite` must have run, so that
-nothing is said about displays. Nothing here can be rendered: models have no textures.
+This file imports dm_control: call `stac.environments.rendering.suite` first, so that no
+warning about displays is printed. Models have no textures and cannot be rendered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from dm_control.rl import control
 from dm_control.suite import base, cartpole, common, humanoid, quadruped, walker
 
-from stac.environments.realworld import models as models
+from stac.environments.realworld import models
 from stac.environments.realworld.safety import Safety
 
 ASSETS = {name: models.text(models.parse(xml)) for name, xml in common.ASSETS.items()}
@@ -23,14 +23,14 @@ LIFTS = 10_000
 
 
 class Watched(base.Task):
-    """A task that notes, when the suite says that a step was taken, what holds.
+    """A task that checks the constraints after every step.
 
-    It also says so at the start of an episode, for the cartpole and the walker before
-    positions have moved bodies: the first row then knows the new angles, but the
-    orientations of the model at rest. That is the original's too.
+    It also checks them at the start of an episode; for the cartpole and the walker that
+    is before MuJoCo has computed the orientations of bodies, so that the first row has
+    the new angles, but the orientations of the model at rest. So has the original.
     """
 
-    satisfied: np.ndarray  # [C] bool, where it is watched
+    satisfied: np.ndarray  # [C] bool, once `watch` was called
     _safety: Safety | None = None
     _control: np.ndarray | None = None  # [A] before the step
 
@@ -121,14 +121,14 @@ ROWS = {
 class Maker:
     """Builds a task's simulator from a value of one of its parameters.
 
-    Every build reads the XML anew, for that is what the value means; None leaves the
-    model as it is. The task, and with it the draws of initial states, goes on.
+    The value is written into the XML, and the model compiled anew; None leaves the
+    model as it is. All simulators have one task, and so one stream of initial states.
     """
 
     def __init__(
         self, name: str, parameter: str, safety: Safety | None, seed: int
     ) -> None:
-        """Reads the model of a row of `ROWS`; the seed is of the initial states."""
+        """Reads the model of a row of `ROWS`; the seed draws the initial states."""
         self._name = name
         self._parameter = parameter
         self._task = ROWS[name].task(seed)
@@ -150,10 +150,10 @@ class Maker:
 
 
 def _stand(physics: Any, orientation: np.ndarray) -> None:
-    """Raises the body from height 0 until nothing touches."""
+    """Raises the body from height 0 until it touches nothing."""
     height = 0.0
     for _ in range(LIFTS):
-        # Too many contacts deep in the floor are an error of the simulator's.
+        # The simulator raises where there are too many contacts, deep in the floor.
         with contextlib.suppress(control.PhysicsError), physics.reset_context():
             physics.named.data.qpos["root"][:3] = 0.0, 0.0, height
             physics.named.data.qpos["root"][3:] = orientation
@@ -164,6 +164,6 @@ def _stand(physics: Any, orientation: np.ndarray) -> None:
 
 
 def _vector(observation: dict[str, Any], name: str) -> dict[str, Any]:
-    """The same with a vector of one in the place of a scalar."""
+    """Replaces a scalar entry by a vector of length one."""
     observation[name] = np.array([observation[name]])
     return observation

@@ -1,7 +1,7 @@
 """E dm_env environments behind one reset and one step.
 
-Three ways to step them, which give bitwise equal rows (`vector/workers.py`): in
-the caller's thread, in threads, or in processes.
+They are stepped in the caller's thread (`share.Share`) or in processes
+(`worker_processes.Processes`), with bitwise equal rows.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TypeVar
 import numpy as np
 
 from stac import config, snapshots
-from stac.environments import base
-from stac.environments.vector import share
-from stac.environments.vector import workers as stepping
+from stac.environments import actions, base
+from stac.environments.vector import share, worker_processes
 from stac.types import Timestep
 
 T = TypeVar("T")
+Workers = share.Share | worker_processes.Processes
 
 
 class Batched:
@@ -45,7 +45,7 @@ class Batched:
           make: builds one environment from its seed; where processes step, it pickles.
           seeds: [E]; equal ones, with equal actions, give equal rows.
           workers: a row of `stac.config.WORKERS`.
-          threads: how many threads or processes step; more than E are not made.
+          threads: how many processes step; more than E are not layout.
           stagger_steps: L; the first episode of each environment is cut, as by a time
             limit, after a number of steps drawn from [1, L), so that episodes of equal
             length do not all end together. 0: no episode is cut.
@@ -60,21 +60,19 @@ class Batched:
         if stagger_steps:
             draws = np.random.default_rng(seed).integers(1, stagger_steps, len(seeds))
             cuts = [int(cut) for cut in draws]
-        chosen = stepping.choose(workers, threads, make, seeds)
-        self._workers: stepping.Workers | None = stepping.start(
-            chosen, threads, make, seeds, cuts
-        )
+        job = share.Job(make, tuple(seeds), tuple(cuts))
+        self._workers: Workers | None = start(workers, threads, job)
         self._begun = False
-        made = self._workers.layout
-        self._minimum, self._maximum = made.action_minimum, made.action_maximum
+        layout = self._workers.layout
+        self._minimum, self._maximum = layout.action_minimum, layout.action_maximum
         self.spec = base.EnvironmentSpec(
-            observation_shape=made.observation_shape,
-            observation_dtype=np.dtype(made.observation_dtype),
-            num_actions=len(made.action_minimum),
+            observation_shape=layout.observation_shape,
+            observation_dtype=np.dtype(layout.observation_dtype),
+            num_actions=len(layout.action_minimum),
             continuous=True,
             frames_per_step=1,
-            action_minimum=made.action_minimum,
-            action_maximum=made.action_maximum,
+            action_minimum=layout.action_minimum,
+            action_maximum=layout.action_maximum,
             staggered=stagger_steps > 0,
         )
 
@@ -82,7 +80,7 @@ class Batched:
         """Starts E episodes; a second call starts E others, of which none is cut."""
         workers = self._open()
         self._begun = True
-        self._try(lambda: workers.run("reset"))
+        self._try(workers.reset)
         return _timestep(workers.rows)
 
     def step(self, action: np.ndarray) -> Timestep:
@@ -99,30 +97,34 @@ class Batched:
         workers = self._open()
         if not self._begun:
             raise RuntimeError("step before reset")
-        workers.rows.action[...] = self._scaled(action)
-        self._try(lambda: workers.run("step"))
+        workers.rows.action[...] = actions.squashed(
+            action, self.num_envs, self._minimum, self._maximum
+        )
+        self._try(workers.step)
         return _timestep(workers.rows)
 
     def snapshot(self) -> bytes:
-        """Whole environments, models included; it does not matter who steps them.
+        """Pickles whole environments, models included.
+
+        They may be stepped another way after `restore`.
 
         24 humanoids are 17 MB and take 2 s, in 2 processes on 2 busy cores.
         """
         states = self._try(self._open().snapshot)
-        return snapshots.pack(self._what(), (self._begun, states))
+        return snapshots.pack(self._title(), (self._begun, states))
 
     def restore(self, snapshot: bytes) -> None:
         """See stac.environments.base."""
         workers = self._open()
-        begun, states = snapshots.unpack(self._what(), snapshot)
+        begun, states = snapshots.unpack(self._title(), snapshot)
         refusal = self._try(lambda: workers.load(states))
         if refusal:
             raise ValueError(refusal)
-        self._try(lambda: workers.run("adopt"))
+        self._try(workers.adopt)
         self._begun = begun
 
     def close(self) -> None:
-        """Ends threads, processes and simulators; may be called twice."""
+        """Ends processes and simulators; may be called twice."""
         workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
@@ -134,30 +136,38 @@ class Batched:
             self.close()
             raise
 
-    def _what(self) -> str:
-        seen, acts = self.spec.observation_shape, self.spec.num_actions
-        return f"{self.num_envs} environments, observations {seen}, {acts} actions"
+    def _title(self) -> str:
+        shape, actions = self.spec.observation_shape, self.spec.num_actions
+        return f"{self.num_envs} environments, observations {shape}, {actions} actions"
 
-    def _open(self) -> stepping.Workers:
+    def _open(self) -> Workers:
         if self._workers is None:
             raise RuntimeError("these environments are closed")
         return self._workers
 
-    def _scaled(self, action: np.ndarray) -> np.ndarray:
-        """[E, A] float64 within the bounds: tanh, then linear from [-1, 1]."""
-        samples = np.asarray(action, np.float64)
-        expected = (self.num_envs, self.spec.num_actions)
-        if samples.shape != expected:
-            raise ValueError(f"actions {samples.shape}: must be {expected}")
-        if np.isnan(samples).any():
-            raise ValueError(f"actions are not numbers: {action}")
-        low, high = self._minimum, self._maximum
-        share_of_range = (np.tanh(samples) + 1.0) / 2.0
-        return np.clip(low + share_of_range * (high - low), low, high)
+
+def start(workers: str, threads: int, job: share.Job) -> Workers:
+    """Builds the environments where they will be stepped.
+
+    "auto" is serial where the actor has one core or one environment, else processes.
+    On idle cores two processes are 1.3 to 1.7 times as fast as the actor's own thread
+    on all five tasks that were measured (BUILD_NOTES.md, section 5). Where a learner
+    and other actors fill the cores, the own thread is faster; an actor has one core
+    there.
+    """
+    config.choose("environment.workers", workers, config.WORKERS)
+    if workers == "auto":
+        alone = min(threads, len(job.seeds)) == 1
+        workers = "serial" if alone else "processes"
+    if workers == "processes":
+        return worker_processes.Processes(job, threads)
+    own = share.Share(job)
+    own.rows = share.rows(own.layout, len(job.seeds))
+    return own
 
 
 def _timestep(rows: share.Rows) -> Timestep:
-    """A copy: the rows are written again, what was handed out never is."""
+    """Copies the rows: they are written again, and a Timestep never is."""
     return Timestep(
         observation=rows.observation.copy(),
         reward=rows.reward.copy(),

@@ -1,7 +1,7 @@
 """Some dm_env environments of a batch, stepped one after the other into its rows.
 
-A `Share` lives in the thread or process that built it, for that is where rendering
-contexts may be used. It knows nothing of JAX, so that a worker process starts quickly.
+A `Share` lives in the process that built it, for only there may a rendering context be
+used. It does not import JAX, so that a worker process starts quickly.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ from __future__ import annotations
 import math
 import mmap
 import pickle
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import dm_env
 import numpy as np
 
 from stac import snapshots
+from stac.environments import rendering
 
 Make = Callable[[int], dm_env.Environment]  # from a seed; must pickle
 _COMPRESSION = 1  # zlib's fastest makes 0.7 MB of a cartpole's 12 MB in 0.1 s
-PIXELS = "pixels"  # the entry that is shipped as an image where it is the only one
+PIXELS = "pixels"  # a dictionary with this entry alone is an image
 
 
 class Layout(NamedTuple):
-    """What one environment's row looks like."""
+    """Shapes and bounds of one environment's row."""
 
     observation_shape: tuple[int, ...]  # (F,), or (3, H, W)
     observation_dtype: str  # "float32", or "uint8"
@@ -33,7 +35,7 @@ class Layout(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What E environments were told and what they said last, overwritten every step."""
+    """The actions and the newest row of E environments, overwritten every step."""
 
     action: np.ndarray  # [E, A] float64, within the bounds
     observation: np.ndarray  # [E, F] float32, or [E, 3, H, W] uint8
@@ -42,21 +44,25 @@ class Rows(NamedTuple):
     first: np.ndarray  # [E] bool
     last: np.ndarray  # [E] bool
 
-    def part(self, where: slice) -> Rows:
+    def part(self, place: slice) -> Rows:
         """Views of some environments' rows."""
-        return Rows(*(field[where] for field in self))
+        return Rows(*(field[place] for field in self))
 
 
 class Job(NamedTuple):
-    """Which environments a share has."""
+    """The environments of one share."""
 
     make: Make
     seeds: tuple[int, ...]  # one each
     cuts: tuple[int, ...]  # the step at which the first episode is cut; 0: it is not
 
+    def part(self, place: slice) -> Job:
+        """The job of a share that has only some of the environments."""
+        return Job(self.make, self.seeds[place], self.cuts[place])
+
 
 class Played(NamedTuple):
-    """One environment and what is known of its episode."""
+    """The state of one environment and of its episode, as a snapshot holds it."""
 
     environment: dm_env.Environment
     cut: int  # 0 once the first episode is over
@@ -68,10 +74,10 @@ class Played(NamedTuple):
 class Share:
     """A few environments; rows mean what stac.environments.base says."""
 
-    rows: Rows  # theirs alone; told before the first reset
+    rows: Rows  # of these environments alone; set before the first reset
 
     def __init__(self, job: Job) -> None:
-        """Builds them, in this thread."""
+        """Builds the environments."""
         self._environments = [job.make(seed) for seed in job.seeds]
         first = self._environments[0]
         self.layout = layout(first)
@@ -81,6 +87,7 @@ class Share:
         self._steps = [0] * len(job.seeds)  # of the episode; counted up to the cut
         self._over = [True] * len(job.seeds)
         self._begun = False
+        self._diverged = 0  # simulations so far
         self._loaded: list[Played] = []
 
     def reset(self) -> None:
@@ -95,21 +102,27 @@ class Share:
         """Takes the actions in its rows and writes the rest of them."""
         for index, environment in enumerate(self._environments):
             if self._over[index]:
-                timestep = environment.reset()
-            else:
-                # A copy: an environment may keep it, and the rows are written again.
-                action = self.rows.action[index].astype(self._action_dtype)
+                self._write(index, environment.reset())
+                continue
+            # A copy: an environment may keep it, and the rows are written again.
+            action = self.rows.action[index].astype(self._action_dtype)
+            try:
                 timestep = environment.step(action)
-            self._write(index, timestep, self.rows)
+            except Exception as error:
+                if not rendering.is_divergence(error):
+                    raise
+                self._end_diverged(index, error)
+            else:
+                self._write(index, timestep)
 
     def snapshot(self) -> list[bytes]:
-        """One of each environment, so that another share may have it next.
+        """One snapshot per environment, so that another share may have it next.
 
         Whole environments are pickled, models included, of which textures are most.
         """
         return [
-            zlib.compress(pickle.dumps(one, pickle.HIGHEST_PROTOCOL), _COMPRESSION)
-            for one in map(
+            zlib.compress(pickle.dumps(played, pickle.HIGHEST_PROTOCOL), _COMPRESSION)
+            for played in map(
                 Played,
                 self._environments,
                 self._cuts,
@@ -120,26 +133,26 @@ class Share:
         ]
 
     def load(self, states: Sequence[bytes]) -> str:
-        """Builds environments of snapshots and keeps them for `adopt`.
+        """Builds environments from snapshots and keeps them for `adopt`.
 
         Returns:
-          Why that cannot be done; nothing where it was.
+          The reason why that failed; the empty string where it did not.
         """
         try:
-            self._loaded = [snapshots.load(zlib.decompress(one)) for one in states]
+            self._loaded = [snapshots.load(zlib.decompress(state)) for state in states]
         except (ValueError, zlib.error) as error:
             return str(error)
         return ""
 
     def adopt(self) -> None:
-        """Takes what was loaded in the place of its own environments."""
+        """Replaces its own environments with the loaded ones."""
         self.close()
-        for index, one in enumerate(self._loaded):
-            self._environments.append(one.environment)
-            self._cuts[index] = one.cut
-            self._steps[index] = one.steps
-            self._over[index] = one.over
-            self._begun = one.begun
+        for index, played in enumerate(self._loaded):
+            self._environments.append(played.environment)
+            self._cuts[index] = played.cut
+            self._steps[index] = played.steps
+            self._over[index] = played.over
+            self._begun = played.begun
         self._loaded = []
 
     def close(self) -> None:
@@ -148,17 +161,41 @@ class Share:
         for environment in environments:
             environment.close()
 
-    def _write(self, index: int, timestep: dm_env.TimeStep, rows: Rows) -> None:
-        first = timestep.first()
+    def _write(self, index: int, timestep: dm_env.TimeStep) -> None:
+        first, rows = timestep.first(), self.rows
         over = timestep.last() or self._is_cut(index, first)
-        self._over[index] = over
-        if over:
-            self._cuts[index] = 0
+        self._write_end(index, over)
         rows.reward[index] = 0.0 if first else timestep.reward
         rows.discount[index] = 1.0 if first else timestep.discount
         rows.first[index] = first
-        rows.last[index] = over
         self._write_observation(timestep.observation, rows.observation[index])
+
+    def _end_diverged(self, index: int, error: Exception) -> None:
+        """Ends the episode of a simulation that diverged: reward 0, discount 0.
+
+        That is dm_control's own convention (`composer.Environment`). A cut would
+        bootstrap from a state that is not finite. The row keeps the observation before
+        the step, the last one that was sound; the other environments do not notice.
+        """
+        rows = self.rows
+        self._write_end(index, over=True)
+        rows.reward[index] = rows.discount[index] = 0.0
+        rows.first[index] = False
+        self._diverged += 1
+        if math.log10(self._diverged).is_integer():  # the 1st, 10th, 100th, …
+            reason = " ".join(str(error).split())
+            print(
+                f"environment {index}: its simulation diverged and its episode ended"
+                f" ({self._diverged} so far, among {len(self._over)}): {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _write_end(self, index: int, over: bool) -> None:
+        self._over[index] = over
+        if over:
+            self._cuts[index] = 0
+        self.rows.last[index] = over
 
     def _is_cut(self, index: int, first: bool) -> bool:
         """Whether the first episode ends here, as by a time limit."""
@@ -168,34 +205,14 @@ class Share:
         return self._steps[index] == self._cuts[index]
 
     def _write_observation(
-        self, said: Mapping[str, np.ndarray], row: np.ndarray
+        self, entries: Mapping[str, np.ndarray], row: np.ndarray
     ) -> None:
         if row.ndim == 3:
-            row[...] = np.moveaxis(said[PIXELS], -1, 0)
+            row[...] = np.moveaxis(entries[PIXELS], -1, 0)
             return
-        for name, where, flat in self._entries:
-            value = said[name]
-            row[where] = value if flat else np.ravel(value)
-
-
-class Shares:
-    """Several shares, each run where it was built; the same wherever that is."""
-
-    _places: Sequence[slice]  # the rows of each
-
-    def run(self, what: str) -> None:
-        """See stac.environments.vector.workers.Workers, like the next two."""
-        self._each(what)
-
-    def snapshot(self) -> list[bytes]:
-        return [state for states in self._each("snapshot") for state in states]
-
-    def load(self, states: Sequence[bytes]) -> str:
-        return max(self._each("load", [(states[place],) for place in self._places]))
-
-    def _each(self, what: str, given: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
-        """What a method of every share returns, all run at the same time."""
-        raise NotImplementedError
+        for name, place, flat in self._entries:
+            value = entries[name]
+            row[place] = value if flat else np.ravel(value)
 
 
 def layout(environment: dm_env.Environment) -> Layout:
@@ -204,28 +221,28 @@ def layout(environment: dm_env.Environment) -> Layout:
     Raises:
       ValueError: observations that are no dictionary, or actions without bounds.
     """
-    seen, acts = environment.observation_spec(), environment.action_spec()
-    if not isinstance(seen, Mapping):
-        raise ValueError(f"observations must be a dictionary, not {seen}")
-    bounds = [np.broadcast_to(b, acts.shape) for b in (acts.minimum, acts.maximum)]
+    observed, acted = environment.observation_spec(), environment.action_spec()
+    if not isinstance(observed, Mapping):
+        raise ValueError(f"observations must be a dictionary, not {observed}")
+    bounds = [np.broadcast_to(b, acted.shape) for b in (acted.minimum, acted.maximum)]
     minimum, maximum = (np.array(bound, np.float64) for bound in bounds)
-    if len(acts.shape) != 1 or not np.isfinite([minimum, maximum]).all():
-        raise ValueError(f"actions must be a vector with bounds, not {acts}")
-    if list(seen) == [PIXELS] and len(seen[PIXELS].shape) == 3:
-        height, width, channels = seen[PIXELS].shape
+    if len(acted.shape) != 1 or not np.isfinite([minimum, maximum]).all():
+        raise ValueError(f"actions must be a vector with bounds, not {acted}")
+    if list(observed) == [PIXELS] and len(observed[PIXELS].shape) == 3:
+        height, width, channels = observed[PIXELS].shape
         return Layout((channels, height, width), "uint8", minimum, maximum)
-    size = sum(math.prod(entry.shape) for entry in seen.values())
+    size = sum(math.prod(entry.shape) for entry in observed.values())
     return Layout((size,), "float32", minimum, maximum)
 
 
-def rows(made: Layout, num_envs: int, shared: mmap.mmap | None = None) -> Rows:
-    """Empty rows: in memory of their own, or laid out one after the other in `shared`.
+def rows(row: Layout, num_envs: int, memory: mmap.mmap | None = None) -> Rows:
+    """Empty rows, in memory of their own or laid out one after the other in `memory`.
 
-    Every process that asks with the same arguments gets the same places.
+    Every process that calls this with the same arguments gets the same places.
     """
-    buffer = shared if shared is not None else bytearray(size(made, num_envs))
+    buffer = memory if memory is not None else bytearray(size(row, num_envs))
     fields, start = [], 0
-    for shape, dtype in _fields(made, num_envs):
+    for shape, dtype in _fields(row, num_envs):
         count = math.prod(shape)
         field = np.frombuffer(buffer, dtype, count, offset=start)
         fields.append(field.reshape(shape))
@@ -233,11 +250,11 @@ def rows(made: Layout, num_envs: int, shared: mmap.mmap | None = None) -> Rows:
     return Rows(*fields)
 
 
-def size(made: Layout, num_envs: int) -> int:
+def size(row: Layout, num_envs: int) -> int:
     """Bytes that `rows` needs."""
     return sum(
         _padded(math.prod(shape) * np.dtype(dtype).itemsize)
-        for shape, dtype in _fields(made, num_envs)
+        for shape, dtype in _fields(row, num_envs)
     )
 
 
@@ -247,11 +264,11 @@ def split(num_envs: int, workers: int) -> list[slice]:
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
-def _fields(made: Layout, num_envs: int) -> list[tuple[tuple[int, ...], str]]:
+def _fields(row: Layout, num_envs: int) -> list[tuple[tuple[int, ...], str]]:
     """Shape and dtype of each field of `Rows`."""
     return [
-        ((num_envs, len(made.action_minimum)), "float64"),
-        ((num_envs, *made.observation_shape), made.observation_dtype),
+        ((num_envs, len(row.action_minimum)), "float64"),
+        ((num_envs, *row.observation_shape), row.observation_dtype),
         ((num_envs,), "float32"),
         ((num_envs,), "float32"),
         ((num_envs,), "bool"),
@@ -260,7 +277,7 @@ def _fields(made: Layout, num_envs: int) -> list[tuple[tuple[int, ...], str]]:
 
 
 def _padded(nbytes: int) -> int:
-    """Up to a whole cache line, so that every field is aligned."""
+    """Rounds up to a whole cache line, so that every field is aligned."""
     return -(-nbytes // 64) * 64
 
 
@@ -272,8 +289,3 @@ def _entries(spec: Mapping[str, dm_env.specs.Array]) -> list[tuple[str, slice, b
         entries.append((name, slice(start, stop), len(entry.shape) < 2))
         start = stop
     return entries
-
-
-def job(make: Make, seeds: Sequence[int], cuts: Sequence[int], where: slice) -> Job:
-    """The job of the worker that has the environments `where`."""
-    return Job(make, tuple(seeds[where]), tuple(cuts[where]))

@@ -1,4 +1,4 @@
-"""Lines for whoever watches a run, who may be gone or read no more; and the end."""
+"""Lines for the person who watches a run and may be gone; and the end of a process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import select
 import sys
 from typing import NoReturn, TextIO
 
-_LISTEN_SECONDS = 1.0  # for who reads our lines to make room for one more
+_ROOM_SECONDS = 1.0  # for a slow reader to make room for one more line
 
 
 def say(line: str) -> None:
-    """To whoever watches the run, if there still is somebody who reads."""
-    # Whoever listened may have gone first: `| tee` ends by the same Ctrl-C.
+    """Prints to stderr, if anything still reads it."""
+    # The reader may have gone first: `| tee` ends by the same Ctrl-C.
     with contextlib.suppress(OSError, ValueError):
         if has_room(sys.stderr):
             print(line, file=sys.stderr, flush=True)
@@ -29,13 +29,13 @@ def leave(status: int) -> NoReturn:
 
 
 def has_room(stream: TextIO | None) -> bool:
-    """Whether it takes a line: a pipe that nobody reads would hold us for ever.
+    """Whether a line can be written: a pipe that nothing reads would hold us for ever.
 
     None is a stream that was closed when Python started.
     """
     if stream is None:
         return False
     try:
-        return bool(select.select([], [stream], [], _LISTEN_SECONDS)[1])
-    except (OSError, ValueError):  # no file: a test's, or closed
+        return bool(select.select([], [stream], [], _ROOM_SECONDS)[1])
+    except (OSError, ValueError):  # no file, as in a test, or closed
         return True

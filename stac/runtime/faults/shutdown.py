@@ -1,12 +1,14 @@
-"""How a run ends when somebody asks for it: a signal, or another part's failure.
+"""How a run ends when it is asked to: by a signal, or by the failure of another part.
 
-The first signal sets the `Stop`; whatever waits is closed, the learner saves and the
-run returns normally. The second signal leaves at once. A main thread that compiles or
-waits for a device runs no signal handlers, for minutes at times. So signals arrive
-through a pipe that a thread of its own reads, and if the run has not returned after
+The first signal sets the `Stop`: whatever waits is closed, the learner saves, and the
+run returns as it does at its end. A second signal leaves at once. A main thread that
+compiles or waits for a device runs no signal handlers, for minutes at times. So signals
+arrive through a pipe that a thread of its own reads. If the run has not returned after
 `GRACE_SECONDS`, that thread saves the last finished state and ends the process.
 
-Before a run a signal ends the process, and after it none does: see `as_program`.
+Before a run a signal ends the process, and after it signals do nothing: `as_program`.
+
+This file is imported before all that is heavy, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -20,29 +22,37 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from stac.runtime.faults import lines
 
-# SIGHUP: the terminal is gone. Where it is ignored, as under nohup, it stays ignored.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# SIGHUP: the terminal is gone. SIGUSR1: a scheduler's warning before it ends the job.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+# Where these are ignored at the start, as SIGHUP under nohup, they stay ignored.
+_MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGUSR1)
 GRACE_SECONDS = 6.0  # then what is finished is saved, and the run is left where it is
 ECHO_SECONDS = 0.5  # a terminal, a wrapper and a scheduler may each send the first one
+NOTHING = "nothing to save: the learner had not begun"
 _GOODBYE_SECONDS = 10.0  # for last words and exit functions; JAX's take half a second
-_LEFT_SAVED = "left while a computation was still running; all before it is saved"
-_LEFT_UNSAVED = "left without the last save: the checkpoint before it is the newest"
+
+
+class Saved(NamedTuple):
+    """The outcome of a last save."""
+
+    succeeded: bool
+    line: str  # says what is saved: "update 12 is saved in runs/x"
 
 
 class Stop:
-    """Asked once, seen by everyone. Unlike a signal handler it may take locks."""
+    """A request to end, seen by all. Unlike a signal handler it may take locks."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._lock = threading.Lock()
-        self._wake: list[Callable[[], None]] = []
-        self._save: Callable[[], object] | None = None
+        self._closes: list[Callable[[], None]] = []
+        self._save: Callable[[], Saved] | None = None
 
     def set(self) -> None:
         """Asks everyone to stop and closes what they wait for; may be called twice.
@@ -52,95 +62,95 @@ class Stop:
         """
         with self._lock:
             self._asked.set()
-            wake, self._wake = self._wake, []
+            closes, self._closes = self._closes, []
         with contextlib.ExitStack() as stack:
-            for close in reversed(wake):
+            for close in reversed(closes):
                 stack.callback(close)
 
     def is_set(self) -> bool:
         return self._asked.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Waits until asked to stop, or so long; returns whether asked."""
+        """Waits for `set`, at most so long; returns whether it was called."""
         return self._asked.wait(seconds)
 
     def wakes(self, close: Callable[[], None]) -> None:
-        """Has `close` called when asked to stop; at once if that has happened."""
+        """Has `set` call `close`; calls it at once if `set` was called before."""
         with self._lock:
             if not self._asked.is_set():
-                self._wake.append(close)
+                self._closes.append(close)
                 return
         close()
 
     @contextlib.contextmanager
     def closing(self, close: Callable[[], None]) -> Iterator[None]:
-        """Has `close` called when asked to stop, or else at the end of the block."""
+        """Has `close` called by `set`, or else at the end of the block."""
         self.wakes(close)
         try:
             yield
         finally:
             with self._lock:
-                waiting = close in self._wake
-                if waiting:
-                    self._wake.remove(close)
-            if waiting:
+                pending = close in self._closes
+                if pending:
+                    self._closes.remove(close)
+            if pending:
                 close()
 
-    def saves(self, save: Callable[[], object] | None) -> None:
-        """Names what saves the last finished state if the run does not return.
-
-        Args:
-          save: returns False where it could not.
-        """
+    def saves(self, save: Callable[[], Saved] | None) -> None:
+        """Names the function that saves the last finished state, from any thread."""
         self._save = save
 
-    def save(self) -> bool | None:
-        """Saves as `saves` said, from any thread.
-
-        Returns whether all is saved, or None where `saves` has named nothing yet.
-        """
-        return None if self._save is None else self._save() is not False
+    def save(self) -> Saved:
+        """Saves, from any thread."""
+        if self._save is None:
+            return Saved(True, NOTHING)
+        return self._save()
 
 
 def as_program(main: Callable[[], int]) -> NoReturn:
-    """Calls `main`, and ends this process with the status that it returns.
+    """Calls `main` and ends this process with the status that it returns.
 
-    Until `main` has its `on_signals`, the first of SIGNALS says that there is nothing
-    to save and ends the process with status 0. After that they do nothing: what is
-    registered for Python's end is done, for so many seconds at most. Python itself is
-    not taken apart: with threads of TensorFlow, JAX and gRPC still in it, that takes
-    long, and at times ends in an abort.
+    Until `main` reaches its `on_signals`, the first of SIGNALS says that there is
+    nothing to save and ends the process with status 0. After that block signals do
+    nothing. The functions registered for Python's exit are run, for a few seconds at
+    most. Python itself is not taken apart: with threads of TensorFlow, JAX and gRPC
+    still in it, that takes long, and at times ends in an abort.
     """
     _handle(_leave_early)
-    status, failed = 1, None
+    status, failure = 1, None
     try:
         status = main()
     except BaseException:  # noqa: BLE001 - shown
-        failed = traceback.format_exc()
+        failure = traceback.format_exc()
     _handle(signal.SIG_IGN)
     hurry = threading.Timer(_GOODBYE_SECONDS, lines.leave, (status,))
     hurry.daemon = True
     hurry.start()
-    if failed:
-        lines.say(failed.rstrip())
+    if failure:
+        lines.say(failure.rstrip())
     atexit._run_exitfuncs()
     lines.leave(status)
 
 
 @contextlib.contextmanager
-def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
-    """Lets SIGNALS set `stop` in this block; then the old handlers return.
+def on_signals(
+    stop: Stop,
+    grace_seconds: float = GRACE_SECONDS,
+    signals: Sequence[signal.Signals] = SIGNALS,
+) -> Iterator[None]:
+    """Lets these signals set `stop` in this block; then the old handlers return.
 
-    But for `as_program`'s: after a run there is nothing to be broken off. Outside the
-    main thread, where Python takes no signals, it does nothing.
+    The handlers of `as_program` do not return, because after a run there is nothing to
+    break off. Outside the main thread, where Python takes no signals, this does
+    nothing. One of SIGNALS is told of in a line.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    watcher = _Watcher(stop, grace_seconds)
+    watcher = _Watcher(stop, grace_seconds, signals)
     # The C-level handler writes the number to the pipe whatever the main thread does.
     old_pipe = signal.set_wakeup_fd(watcher.file, warn_on_full_buffer=False)
-    old_handlers = _handle(_nothing)
+    old_handlers = _handle(_nothing, signals)
     try:
         yield
     finally:
@@ -152,26 +162,45 @@ def on_signals(stop: Stop, grace_seconds: float = GRACE_SECONDS) -> Iterator[Non
         watcher.close()
 
 
+def leave_saving(stop: Stop, status: int = 0) -> NoReturn:
+    """Saves and ends the process, whatever its threads are in.
+
+    Args:
+      stop: knows how to save.
+      status: the exit status; 1 where the save fails.
+    """
+    final = 1
+    try:
+        saved = stop.save()
+        final = status if saved.succeeded else 1
+        lines.say(f"left while a computation was still running; {saved.line}")
+    except Exception:  # noqa: BLE001 - told, and the status says so
+        lines.say(traceback.format_exc())
+    finally:
+        lines.leave(final)
+
+
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
-def _handle(handler: _Handler) -> dict[signal.Signals, _Handler]:
-    """Has SIGNALS handled so; returns how they were before."""
+def _handle(
+    handler: _Handler, signals: Sequence[signal.Signals] = SIGNALS
+) -> dict[signal.Signals, _Handler]:
+    """Sets the handler of these signals; returns the handlers before."""
     heeded = [
         number
-        for number in SIGNALS
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+        for number in signals
+        if number not in _MAY_BE_IGNORED or signal.getsignal(number) != signal.SIG_IGN
     ]
     return {number: signal.signal(number, handler) for number in heeded}
 
 
 def _leave_early(number: int, frame: object) -> None:
-    """No exception: imports run callbacks, and what is raised in those is lost."""
+    """Raises no exception: imports run callbacks, and an exception in one is lost."""
     # Not `say`: the main thread may be in the middle of a line.
     with contextlib.suppress(OSError):
         if lines.has_room(sys.stderr):
-            name = signal.Signals(number).name
-            os.write(2, f"{name}: there is nothing to save\n".encode())
+            os.write(2, f"{signal.Signals(number).name}: {NOTHING}\n".encode())
     os._exit(0)
 
 
@@ -180,10 +209,12 @@ def _nothing(number: int, frame: object) -> None:
 
 
 class _Watcher:
-    """Reads signals in a thread of its own; another one ends the run."""
+    """Reads signals in a thread of its own; another thread ends the run."""
 
-    def __init__(self, stop: Stop, grace_seconds: float) -> None:
-        self._stop, self._grace = stop, grace_seconds
+    def __init__(
+        self, stop: Stop, grace_seconds: float, signals: Sequence[signal.Signals]
+    ) -> None:
+        self._stop, self._grace, self._signals = stop, grace_seconds, signals
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._over = threading.Event()  # the run returned
@@ -193,71 +224,46 @@ class _Watcher:
 
     @property
     def file(self) -> int:
-        """Where the numbers of signals are to be written to."""
+        """The file that takes the numbers of signals."""
         return self._writer.fileno()
 
     def finish(self) -> None:
-        """The run returned: waits for who ends it, who may have begun to leave."""
+        """Is told that the run returned; the ending thread may have begun to leave."""
         self._over.set()
         if self._ending is not None:
             self._ending.join()
 
     def close(self) -> None:
-        """After `finish`, when nobody writes any more."""
+        """Ends the reading; after `finish`, when nothing writes any more."""
         self._writer.close()
         self._reading.join()
         self._reader.close()
 
     def _read(self) -> None:
-        """Until the pipe is closed."""
-        asked: float | None = None
-        while number := self._next_signal():
-            now = time.monotonic()
-            if asked is None:
-                asked = now
+        """Reads until the pipe is closed."""
+        first: float | None = None  # when the first signal came
+        while data := self._reader.recv(1):
+            number, now = data[0], time.monotonic()
+            if number not in self._signals:
+                continue
+            if first is None:
+                first = now
                 ending = threading.Thread(
-                    target=self._end, args=(number.name,), name="ending", daemon=True
+                    target=self._end, args=(number,), name="ending", daemon=True
                 )
                 ending.start()
                 self._ending = ending  # only now: it may be joined
-            elif now - asked > ECHO_SECONDS:
+            elif now - first > ECHO_SECONDS:
                 lines.leave(128 + number)
 
-    def _next_signal(self) -> signal.Signals | None:
-        """The next of SIGNALS, or None when the pipe was closed."""
-        while data := self._reader.recv(1):
-            if data[0] in SIGNALS:
-                return signal.Signals(data[0])
-        return None
-
-    def _end(self, name: str) -> None:
+    def _end(self, number: int) -> None:
         deadline = time.monotonic() + self._grace
-        lines.say(f"{name}: saving and leaving (a second one leaves at once)")
-        ask(self._stop)
+        if number in SIGNALS:
+            name = signal.Signals(number).name
+            lines.say(f"{name}: saving and leaving (a second one leaves at once)")
+        try:
+            self._stop.set()
+        except Exception:  # noqa: BLE001 - what cannot be woken is left behind
+            lines.say(traceback.format_exc())
         if not self._over.wait(max(0.0, deadline - time.monotonic())):
             leave_saving(self._stop)
-
-
-def leave_saving(stop: Stop, status: int = 0) -> NoReturn:
-    """Ends the process after a save, whatever it is in.
-
-    With this status, or with 1 where the save failed.
-    """
-    asked, status = status, 1
-    try:
-        saved = stop.save()
-        status = 1 if saved is False else asked
-        if saved is not None:
-            lines.say(_LEFT_SAVED if saved else _LEFT_UNSAVED)
-    except Exception:  # noqa: BLE001 - told, and the status says so
-        lines.say(traceback.format_exc())
-    finally:
-        lines.leave(status)
-
-
-def ask(stop: Stop) -> None:
-    """Sets it; who cannot be woken is left waiting, and left behind."""
-    try:
-        stop.set()
-    except Exception:  # noqa: BLE001 - told
-        lines.say(traceback.format_exc())

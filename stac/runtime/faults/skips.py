@@ -65,9 +65,9 @@ def made_by(report: Report) -> str:
     actors = ", ".join(str(actor) for actor in np.unique(report.actor))
     versions = np.asarray(report.parameter_version)
     oldest, newest = int(versions.min()), int(versions.max())
-    of = (
+    updates = (
         f"update {newest:,}"
         if oldest == newest
         else f"updates {oldest:,} to {newest:,}"
     )
-    return f"{len(versions)} trajectories of actors {actors}; parameters of {of}"
+    return f"{len(versions)} trajectories of actors {actors}; parameters of {updates}"

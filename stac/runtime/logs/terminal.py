@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from stac.runtime.logs.loggers import Scalars
@@ -29,8 +29,10 @@ class Terminal:
         file: TextIO | None = None,
         seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        shown: Mapping[str, str] | None = None,  # metrics by their labels, see progress
     ) -> None:
         self._total = total_frames
+        self._shown = shown or {}
         self._file = file or sys.stdout
         self._seconds = seconds
         self._clock = clock
@@ -69,7 +71,7 @@ class Terminal:
             if first:
                 self._said = time.monotonic()
         if first:
-            self._print(progress(values, self._total))
+            self._print(progress(values, self._total, self._shown))
 
     def close(self, last_words: str = "") -> None:
         """Prints a row not seen yet, then `last_words`; may be called twice."""
@@ -80,7 +82,7 @@ class Terminal:
         with self._lock:
             values, fresh = self._values, self._fresh
         if values is not None and fresh:
-            self._print(progress(values, self._total))
+            self._print(progress(values, self._total, self._shown))
         if last_words:
             self._print(last_words)
 
@@ -103,7 +105,7 @@ class Terminal:
             return f"waiting for trajectories … {duration(starved)}"
         if values is None or status:
             return f"{status} … {duration(waited)}"
-        line = progress(values, self._total)
+        line = progress(values, self._total, self._shown)
         return line if fresh else f"{line}  (as of {duration(waited)} ago)"
 
     def _print(self, line: str) -> None:
@@ -116,11 +118,14 @@ class Terminal:
             self._file.flush()
 
 
-def progress(values: Scalars, total_frames: int) -> str:
+def progress(
+    values: Scalars, total_frames: int, shown: Mapping[str, str] | None = None
+) -> str:
     """`1.2M of 200M frames (0.6 %)  3,412 frames/s  …  16 h 10 min left`.
 
-    Reads `frames`, `frames_per_second`, `episode_return`, `episodes`, `updates` and
-    `hyperparameters/gamma/head_1`; what is missing or NaN is left out or said in words.
+    Reads `frames`, `frames_per_second`, `episode_return`, `episodes`, `updates` and the
+    metrics `shown`: {"gamma": "hyperparameters/gamma/head_1"} adds `gamma 0.9891`. A
+    value that is missing or NaN is left out or said in words.
     """
     frames = values["frames"]
     share = min(100.0, 100 * frames / total_frames)  # the last update may overshoot
@@ -136,9 +141,11 @@ def progress(values: Scalars, total_frames: int) -> str:
         parts.append(f"return {recent:,.4g} after {episodes}")
     if "updates" in values:
         parts.append(count(values["updates"], "update"))
-    gamma = values.get("hyperparameters/gamma/head_1")
-    if gamma is not None:
-        parts.append(f"gamma {gamma:.4f}")
+    parts += [
+        f"{label} {values[name]:.4f}"
+        for label, name in (shown or {}).items()
+        if name in values
+    ]
     if math.isfinite(rate) and rate > 0:
         parts.append(f"{duration(max(0, total_frames - frames) / rate)} left")
     return "  ".join(parts)

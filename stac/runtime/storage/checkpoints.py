@@ -203,6 +203,17 @@ class Checkpoints:
                 raise ConfigError(f"{line}; it stays where it is") from error
             raise Damaged(line) from error
 
+    def is_intact(self, step: int) -> bool:
+        """Whether one of `steps()` holds the bits that were saved, of any structure."""
+        try:
+            items = self._manager.restore(step)
+        except Exception:  # noqa: BLE001 - a damaged file fails in many ways
+            return False
+        counters = dict(items["counters"])
+        digest, _ = counters.pop(_DIGEST, None), counters.pop(_NAMES_DIGEST, None)
+        acting = dict(items.get("acting") or {})
+        return digest in (None, _digest(items["state"], acting, counters))
+
     def close(self) -> None:
         """Everything is on disk when this returns; may be called twice."""
         self._manager.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gc
 import os
@@ -9,17 +10,17 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from concurrent import futures
 
 import numpy as np
 import pytest
 
 from stac import snapshots
 from stac.config import ConfigError
-from stac.environments.vector import batched, processes, workers
+from stac.environments.vector import batched, worker_processes
 from tests.environments.vector import scripted
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -79,7 +80,7 @@ def test_each_has_its_share_and_none_has_jax():
 def test_one_that_raises_says_where_and_ends_all():
     environment = built(functools.partial(scripted.make_faulty, "raises"))
     stepped(environment, 2)
-    with pytest.raises(processes.WorkerError) as raised:
+    with pytest.raises(worker_processes.WorkerError) as raised:
         environment.step(np.zeros((4, 3)))
     assert "ZeroDivisionError: the physics is broken" in str(raised.value)
     assert "scripted.py" in str(raised.value)
@@ -94,7 +95,9 @@ def test_one_that_dies_makes_the_step_raise_at_once(fault, status):
     environment = built(functools.partial(scripted.make_faulty, fault))
     stepped(environment, 2)
     start = time.monotonic()
-    with pytest.raises(processes.WorkerError, match=f"died: exit status {status}"):
+    with pytest.raises(
+        worker_processes.WorkerError, match=f"died: exit status {status}"
+    ):
         environment.step(np.zeros((4, 3)))
     assert time.monotonic() - start < 5
     assert not children()
@@ -104,10 +107,10 @@ def test_one_that_dies_makes_the_step_raise_at_once(fault, status):
 def test_one_that_hangs_makes_the_step_raise_in_time(monkeypatch):
     environment = built(functools.partial(scripted.make_faulty, "hangs"))
     stepped(environment, 2)
-    monkeypatch.setattr(processes, "STEP_SECONDS", 0.5)
-    monkeypatch.setattr(processes, "_END_SECONDS", 0.5)
+    monkeypatch.setattr(worker_processes, "STEP_SECONDS", 0.5)
+    monkeypatch.setattr(worker_processes, "_END_SECONDS", 0.5)
     start = time.monotonic()
-    with pytest.raises(processes.WorkerError, match="does not answer"):
+    with pytest.raises(worker_processes.WorkerError, match="does not answer"):
         environment.step(np.zeros((4, 3)))
     assert time.monotonic() - start < 5
     assert not children()
@@ -116,41 +119,41 @@ def test_one_that_hangs_makes_the_step_raise_in_time(monkeypatch):
 @pytest.mark.faults
 @pytest.mark.parametrize("what", ["snapshot", "restore"])
 def test_one_that_is_stopped_makes_snapshots_raise_in_time(monkeypatch, what):
-    monkeypatch.setattr(processes, "STEP_SECONDS", 2.0)
-    monkeypatch.setattr(processes, "_END_SECONDS", 0.5)
+    monkeypatch.setattr(worker_processes, "STEP_SECONDS", 2.0)
+    monkeypatch.setattr(worker_processes, "_END_SECONDS", 0.5)
     environment = built(functools.partial(scripted.make, (10,)))
     environment.reset()
     large = 4 * [bytes(3_000_000)]  # more than a socket takes in
     given = {
         "snapshot": [],
-        "restore": [snapshots.pack(environment._what(), (1, large))],
+        "restore": [snapshots.pack(environment._title(), (1, large))],
     }
     for pid in children():
         os.kill(pid, signal.SIGSTOP)
     start = time.monotonic()
-    with pytest.raises(processes.WorkerError, match="does not answer"):
+    with pytest.raises(worker_processes.WorkerError, match="does not answer"):
         getattr(environment, what)(*given[what])
     assert time.monotonic() - start < 20
     assert not children()
 
 
-@pytest.mark.parametrize("way", ["serial", "threads", "processes"])
+@pytest.mark.parametrize("way", ["serial", "processes"])
 def test_what_is_wrong_with_the_task_reaches_the_user_as_it_is(way):
     with pytest.raises(ConfigError, match=r"^no such task; did you mean [02]\?$"):
         built(scripted.refuse, way=way)
 
 
 def test_one_that_cannot_be_built_ends_all():
-    with pytest.raises(processes.WorkerError, match="the physics is broken"):
+    with pytest.raises(worker_processes.WorkerError, match="the physics is broken"):
         built(scripted.break_at_once)
     assert not children()
 
 
-@pytest.mark.parametrize("way", ["serial", "threads"])
-def test_other_ways_raise_what_the_environment_raised(way):
+def test_in_the_own_thread_the_environments_error_is_raised_as_it_is():
     with pytest.raises(ZeroDivisionError):
-        built(scripted.break_at_once, way=way)
-    environment = built(functools.partial(scripted.make_faulty, "raises"), way=way)
+        built(scripted.break_at_once, way="serial")
+    make = functools.partial(scripted.make_faulty, "raises")
+    environment = built(make, way="serial")
     stepped(environment, 2)
     with pytest.raises(ZeroDivisionError):
         environment.step(np.zeros((4, 3)))
@@ -158,28 +161,36 @@ def test_other_ways_raise_what_the_environment_raised(way):
         environment.step(np.zeros((4, 3)))
 
 
-def test_who_is_tried_is_closed_and_remembered(monkeypatch):
-    make, turns = functools.partial(scripted.make, (10,)), []
-    turn = workers._turn
-    monkeypatch.setattr(workers, "_turn", lambda one: turns.append(1) or turn(one))
-    workers._fastest.cache_clear()
-    with futures.ThreadPoolExecutor(2) as actors:
-        for one in [actors.submit(built, make, 3, "auto") for _ in range(2)]:
-            one.result().close()
-    assert len(turns) == 3 * workers._TURNS
+def without_room(monkeypatch: pytest.MonkeyPatch, *folders: str) -> None:
+    """Lets the reservation of space fail in some folders, as on a full disk."""
+    take = worker_processes._take_space
+
+    def take_space(file: int, size: int) -> None:
+        if os.readlink(f"/proc/self/fd/{file}").startswith(folders):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        take(file, size)
+
+    monkeypatch.setattr(worker_processes, "_take_space", take_space)
 
 
-@pytest.mark.parametrize("kind", [workers.Threads, processes.Processes])
-def test_a_trial_that_fails_leaves_nothing(kind, monkeypatch):
-    def fails(tried: workers.Workers) -> float:
-        if isinstance(tried, kind):
-            raise ZeroDivisionError
-        return 1.0
+def test_a_full_shared_memory_is_replaced_by_the_temporary_folder(monkeypatch):
+    without_room(monkeypatch, "/dev/shm")
+    stepped(environment := built(functools.partial(scripted.make, (10,))), 2)
+    maps = pathlib.Path("/proc/self/maps").read_text()
+    assert f"{tempfile.gettempdir()}/" in maps
+    environment.close()
 
-    monkeypatch.setattr(workers, "_turn", fails)
-    workers._fastest.cache_clear()
-    with pytest.raises(ZeroDivisionError):
-        built(functools.partial(scripted.make, (11,)), way="auto")
+
+def test_without_room_anywhere_the_message_names_the_cure(monkeypatch):
+    without_room(monkeypatch, "/dev/shm", tempfile.gettempdir())
+    with pytest.raises(ConfigError, match=r"in /dev/shm or .*workers=serial$"):
+        built(functools.partial(scripted.make, (10,)))
+
+
+def test_space_is_taken_before_it_is_mapped():
+    file = worker_processes._reserve(1_000_000)
+    assert os.fstat(file).st_blocks * 512 >= 1_000_000
+    os.close(file)
 
 
 def test_what_does_not_pickle_is_refused_and_nothing_stays():
@@ -191,7 +202,7 @@ def test_what_does_not_pickle_is_refused_and_nothing_stays():
 _PARENT = """
 import signal, time
 import numpy as np
-from stac.environments import batched
+from stac.environments.vector import batched
 from tests.environments.vector import scripted
 
 signals = []

@@ -86,7 +86,7 @@ def test_an_actor_waits_for_the_first_parameters(asking):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "nothing yet"])
-def test_who_waits_for_the_learner_is_woken_by_the_end(asking, silent):
+def test_an_actor_that_waits_for_the_learner_is_woken_by_the_end(asking, silent):
     if not silent:
         asking.learner.has_nothing_yet()
     waiting = experiences.Doing(asking.parameters.latest)
@@ -125,9 +125,9 @@ def test_a_learner_that_fails_is_a_failure(asking):
 @pytest.mark.faults
 def test_a_nodes_process_says_how_it_went(does, status, says):
     program = f"""
-        from launch import hosts
         from stac.config import ConfigError
-        from stac.runtime.queues import Closed
+        from stac.launch.launchpad import hosts
+        from stac.runtime.queues.local import Closed
         def work(stop):
             {does}
         hosts.OwnProcess().run(work, 60)

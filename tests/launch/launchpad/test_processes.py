@@ -21,18 +21,18 @@ pytestmark = pytest.mark.faults
 SOON = 20.0  # seconds: Python starts slowly on a machine that has other work
 
 LIVES = """
-    import sys, threading, time
-    from launch import child
-    from stac.runtime.shutdown import Stop
-    stop = Stop()
-    {before}
-    child.live(stop, grace_seconds={grace})
-    print("at work", file=sys.stderr, flush=True)
+    import os, signal, sys, time
+    from stac.launch.launchpad import child, hosts
+    from stac.runtime.faults.shutdown import Saved, Stop
+    def work(stop):
+        print("at work", file=sys.stderr, flush=True)
+        {does}
+    hosts.OwnProcess().run(work, grace_seconds={grace})
 """
-SAVES = "stop.saves(lambda: print('saved', file=sys.stderr))"
-OBEYS = LIVES.format(grace=60, before="") + "    stop.wait(60)\n"
-HANGS = LIVES.format(grace=60, before="") + "    time.sleep(60)\n"
-HANGS_WITH_GRACE = LIVES.format(grace=0.2, before=SAVES) + "    time.sleep(60)\n"
+OBEYS = LIVES.format(grace=60, does="stop.wait(60)")
+HANGS = LIVES.format(grace=60, does="time.sleep(60)")
+SAVES = "stop.saves(lambda: Saved(True, 'update 7 is saved')); time.sleep(60)"
+HANGS_WITH_GRACE = LIVES.format(grace=0.2, does=SAVES)
 IMPORTS = "import time; time.sleep(60)"
 ENDS = "raise SystemExit(3)"
 
@@ -53,46 +53,46 @@ class Command(NamedTuple):
 def wait_for_work(running: processes.Processes) -> None:
     """Waits until all children are at work. (capfd loses what is said as it reads.)"""
     deadline = time.monotonic() + SOON
-    while not all(process.beats for process in running.everyone):
+    while not all(process.begun for process in running.everyone):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def alive(session: int) -> bool:
     """Whether a process of the session is left."""
-    found = subprocess.run(["pgrep", "-s", str(session)], capture_output=True)
-    return found.returncode == 0
+    listing = subprocess.run(["pgrep", "-s", str(session)], capture_output=True)
+    return listing.returncode == 0
 
 
 def test_children_that_are_asked_end_well():
     running = processes.Processes([Command("a/0", OBEYS), Command("a/1", OBEYS)], [])
     wait_for_work(running)
     running.ask()
-    assert running.wait() is None
+    assert running.wait(SOON) is None
     assert [process.status for process in running.finish(SOON)] == [0, 0]
 
 
 def test_the_first_to_end_is_named():
     running = processes.Processes([Command("a/0", IMPORTS), Command("b/1", ENDS)], [])
-    first = running.wait()
+    first = running.wait(SOON)
     assert (first.title, first.role, first.status) == ("b/1", "b", 3)
     running.finish(SOON)
 
 
-def test_who_ended_does_not_matter_any_more_once_all_were_asked():
+def test_no_end_matters_any_more_once_all_were_asked():
     running = processes.Processes([Command("a/0", ENDS)], [])
     [only] = running.everyone
     only.join(SOON)
     running.ask()
-    assert running.wait() is None
+    assert running.wait(SOON) is None
 
 
 def test_a_command_runs_once_more_with_more_variables_unless_all_are_to_end():
     program = "import os; raise SystemExit(int(os.environ.get('MORE', 3)))"
     running = processes.Processes([Command("a/0", program)], [])
-    first = running.wait()
+    first = running.wait(SOON)
     running.start_again(first, {"MORE": "7"})
-    second = running.wait()
+    second = running.wait(SOON)
     assert (second.title, second.status) == ("a/0", 7)
     running.ask()
     running.start_again(second, {})
@@ -102,25 +102,35 @@ def test_a_command_runs_once_more_with_more_variables_unless_all_are_to_end():
 
 def test_a_child_that_still_imports_ends_at_once():
     running = processes.Processes([Command("a/0", IMPORTS)], [])
-    asked = time.monotonic()
-    assert [process.status for process in running.finish(SOON)] == [-signal.SIGTERM]
-    assert time.monotonic() - asked < SOON / 2
+    began = time.monotonic()
+    assert [process.status for process in running.finish(SOON)] == [-signal.SIGUSR2]
+    assert time.monotonic() - began < SOON / 2
 
 
-def test_who_does_not_end_in_time_is_killed():
+def test_a_child_that_does_not_end_in_time_is_killed():
     running = processes.Processes([Command("a/0", HANGS)], [])
     wait_for_work(running)
     assert [process.status for process in running.finish(0.5)] == [-signal.SIGKILL]
 
 
-def test_who_hangs_saves_and_leaves_when_its_grace_is_over(capfd):
+def test_a_child_that_hangs_saves_and_leaves_when_its_grace_is_over(capfd):
     running = processes.Processes([Command("a/0", HANGS_WITH_GRACE)], [])
     wait_for_work(running)
     assert [process.status for process in running.finish(SOON)] == [0]
-    assert "saved" in capfd.readouterr().err
+    assert "update 7 is saved" in capfd.readouterr().err
 
 
-def test_who_serves_the_others_is_asked_when_they_are_gone():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_schedulers_signals_to_every_process_are_the_parents_business(number):
+    running = processes.Processes([Command("a/0", OBEYS)], [])
+    wait_for_work(running)
+    [only] = running.everyone
+    only._process.send_signal(number)
+    assert running.wait(1.5) is None
+    assert [process.status for process in running.finish(SOON)] == [0]
+
+
+def test_the_queue_is_asked_when_the_others_are_gone():
     commands = [Command("queue/0", OBEYS), Command("actor/0", OBEYS)]
     running = processes.Processes(commands, ["queue"])
     wait_for_work(running)
@@ -139,10 +149,10 @@ def test_children_do_not_outlive_their_parent(asked):
     program = OBEYS if not asked else HANGS
     parent = f"""
 import time
-from launch import processes
+from stac.launch.launchpad import processes
 from tests.launch.launchpad.test_processes import *
 running = processes.Processes([Command("a/0", {program!r})], [])
-{"time.sleep(3); running.ask()" if asked else ""}
+{"wait_for_work(running); running.ask()" if asked else ""}
 time.sleep(60)
 """
     with subprocess.Popen(
@@ -162,18 +172,18 @@ time.sleep(60)
 
 
 def test_reverbs_chatter_is_left_out_and_all_else_passed_on():
-    said = (
+    lines = (
         b"[reverb/cc/server.cc:71] Started\nTraceback\n  File [reverb/cc/\nno newline"
     )
     heard = io.BytesIO()
-    processes.relay(io.BytesIO(said), heard)
+    processes.relay(io.BytesIO(lines), heard)
     assert heard.getvalue() == b"Traceback\n  File [reverb/cc/\nno newline"
 
 
-def test_what_python_says_last_is_said_whoever_relays():
+def test_the_last_words_of_python_are_not_lost_in_the_relay():
     program = """
 import os, sys
-from launch import processes
+from stac.launch.launchpad import processes
 with processes.quiet_stderr():
     print("last words", file=sys.stderr)
     os._exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -41,6 +43,42 @@ def test_an_interrupted_run_saves_leaves_nothing_behind_and_is_continued(
     assert unexpected(run) == []
     assert f"continuing from update {updates}" in run.lines
     assert saved(tmp_path)[-1] == -(-150_000 // 160)
+
+
+def test_a_finished_run_says_so_before_any_process_starts(start, tmp_path):
+    flags = ("--total_frames=320",)
+    run = start(tmp_path, *flags)
+    assert run.status(START_SECONDS) == 0
+    again = start(tmp_path, *flags)
+    assert again.status(START_SECONDS) == 0
+    assert again.lines == [
+        f"continuing {tmp_path}",
+        "nothing left to do: 320 frames are done",
+        f"done: 320 frames; update 2 is saved in {tmp_path}",
+    ]
+
+
+PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
+
+
+def test_no_proxy_stands_between_the_parts_of_a_program(start, tmp_path, monkeypatch):
+    for name in PROXIES:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    run = start(tmp_path, "--total_frames=320")
+    assert run.status(START_SECONDS) == 0
+    assert saved(tmp_path) == [2]
+
+
+def test_a_warning_before_pre_emption_saves_as_sigterm_does(start, tmp_path):
+    run = start(tmp_path, f"--total_frames={LONG}")
+    run.wait_for(" updates")
+    for process in run.processes():  # some schedulers tell them all
+        os.kill(process, signal.SIGUSR1)
+    assert run.status(END_SECONDS) == 0
+    assert run.processes() == []
+    assert unexpected(run) == []
+    assert saved(tmp_path)[-1] > 0
 
 
 def test_processes_are_the_default_and_sigterm_stops_them_at_any_time(start, tmp_path):

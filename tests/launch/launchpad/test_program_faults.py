@@ -16,6 +16,8 @@ from tests.launch.runs import (
     LONG,
     START_SECONDS,
     Run,
+    early,
+    game,
     ports_in_use,
     rows,
     saved,
@@ -29,9 +31,9 @@ SILENCE = "--config.runtime.silence_seconds=5"
 
 def kill(run: Run, role: str, number: signal.Signals = signal.SIGKILL) -> int:
     """Sends a signal to the process of a role; how many lines were said before."""
-    said = len(run.lines)
+    before_lines = len(run.lines)
     os.kill(run.processes(role)[0], number)
-    return said
+    return before_lines
 
 
 def learns_on(run: Run, workdir: pathlib.Path, since: int, restarts: int = 1) -> None:
@@ -48,12 +50,12 @@ def test_an_actor_that_is_killed_starts_again_and_the_run_goes_on(start, tmp_pat
     run = start(tmp_path, FOREVER)
     run.wait_for(" updates")
     others = run.processes("learner") + run.processes("queue")
-    said = kill(run, "actor")
+    before_lines = kill(run, "actor")
     run.wait_for(
         "actor/0 was killed by SIGKILL; starting it again in 1 s (1 of 10 in 10 min)",
-        said,
+        before_lines,
     )
-    learns_on(run, tmp_path, said)
+    learns_on(run, tmp_path, before_lines)
     assert run.processes("learner") + run.processes("queue") == others
     run.terminate()
     assert run.status(FAIL_SECONDS) == 0
@@ -65,9 +67,11 @@ def test_an_actor_that_is_killed_starts_again_and_the_run_goes_on(start, tmp_pat
 def test_an_actor_that_is_stopped_is_named_killed_and_starts_again(start, tmp_path):
     run = start(tmp_path, FOREVER, SILENCE)
     run.wait_for(" updates")
-    said = kill(run, "actor", signal.SIGSTOP)
-    run.wait_for("actor/0 gave no sign of life for 5 s; starting it again in 1 s", said)
-    learns_on(run, tmp_path, said)
+    before_lines = kill(run, "actor", signal.SIGSTOP)
+    run.wait_for(
+        "actor/0 gave no sign of life for 5 s; starting it again in 1 s", before_lines
+    )
+    learns_on(run, tmp_path, before_lines)
     run.terminate()
     assert run.status(FAIL_SECONDS) == 0
     assert run.processes() == []
@@ -120,8 +124,10 @@ def test_the_death_of_the_command_itself_costs_nothing_that_was_learned(
 def test_an_actor_that_is_killed_too_often_ends_the_run(start, tmp_path):
     run = start(tmp_path, FOREVER, "--config.runtime.actor_restarts=0")
     run.wait_for(" updates")
-    said = kill(run, "actor")
-    run.wait_for("actor/0 was killed by SIGKILL; that is too often (1 of 0 in", said)
+    before_lines = kill(run, "actor")
+    run.wait_for(
+        "actor/0 was killed by SIGKILL; that is too often (1 of 0 in", before_lines
+    )
     assert run.status(FAIL_SECONDS) == 1
     assert run.processes() == []
     assert run.lines[-1] == "actor/0 was killed by SIGKILL: the run is stopped"
@@ -160,13 +166,34 @@ def test_an_actor_that_fails_begins_again_with_a_writer_of_its_own(
     assert rows(tmp_path / "run")[-1]["actor_restarts"] >= 2
 
 
+WITHOUT_A_FIRST_STEP = f"""{game("time.sleep(600)")}
+from stac.launch.launchpad import nodes
+nodes.LATE_SECONDS, nodes.NEVER_SECONDS = 1.0, 5.0
+"""
+
+
+@pytest.mark.slow
+def test_a_first_trajectory_that_never_comes_has_a_line_and_a_limit(start, tmp_path):
+    path = early(tmp_path / "early", WITHOUT_A_FIRST_STEP)
+    run = start(tmp_path / "run", FOREVER, path=path)
+    assert run.status(START_SECONDS) == 1
+    assert run.processes() == []
+    cause = "the actors have parameters, so building their environments or a first"
+    assert any(
+        line.startswith("no trajectory has come for 1 s; ") for line in run.lines
+    )
+    failed = "learner/0 failed: no trajectory has come for 5 s"
+    assert run.lines[-1].startswith(f"{failed}; {cause}")
+    assert "Traceback" not in run.text
+
+
 HANGING_GAME = """
 import os, time
 from stac.environments import catch
 
 def step(self, action, _step=catch.Catch.step, _steps=[]):
     _steps.append(1)
-    if len(_steps) > 100 and "STAC_FAILURES" not in os.environ:
+    if len(_steps) > 100 and "STAC_RESTARTS" not in os.environ:
         time.sleep(600)
     return _step(self, action)
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
 COMMAND = """
 import atexit, gc, signal, sys, threading, time
 from concurrent import futures
-from stac.runtime import shutdown
+from stac.runtime.faults import shutdown
 
 def main():
     {body}
@@ -49,9 +49,9 @@ def ending(process):
     hurry = threading.Timer(20, process.kill)
     hurry.start()
     with process:  # not `communicate`: the first line may have come with others
-        said = process.stdout.read()
+        output = process.stdout.read()
     hurry.cancel()
-    return process.returncode, said
+    return process.returncode, output
 
 
 @pytest.mark.parametrize("number", shutdown.SIGNALS)
@@ -59,7 +59,7 @@ def test_before_there_is_anything_to_save_a_signal_ends_it_at_once(number):
     """In a callback, as imports run them, an exception would be lost."""
     process = command(f"gc.callbacks.append(lambda *_: ({WAITS})); gc.collect()")
     process.send_signal(number)
-    assert ending(process) == (0, f"{number.name}: there is nothing to save\n")
+    assert ending(process) == (0, f"{number.name}: {shutdown.NOTHING}\n")
 
 
 # A Ctrl-C that comes in a callback of Python's, as soon as `launch` is being imported.
@@ -139,6 +139,6 @@ def test_what_is_registered_for_pythons_end_is_done():
 
 
 def test_what_main_raises_is_shown_and_is_status_1():
-    status, said = ending(command('print("ready", flush=True); 1 / 0'))
+    status, output = ending(command('print("ready", flush=True); 1 / 0'))
     assert status == 1
-    assert said.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert output.splitlines()[-1] == "ZeroDivisionError: division by zero"

@@ -21,9 +21,14 @@ ROOT = pathlib.Path(__file__).parents[3]
 # A run that waits in one way or another, says when it is ready and how it ended.
 PROGRAM = """
 import sys, threading, time
-from stac.runtime import shutdown
+from stac.runtime.faults import shutdown
 stop = shutdown.Stop()
-stop.saves(lambda: print("saved late", flush=True))
+
+def save():
+    print("saved late", flush=True)
+    return shutdown.Saved(True, "update 7 is saved")
+
+stop.saves(save)
 shutdown.ECHO_SECONDS = 0.2
 with shutdown.on_signals(stop, grace_seconds={grace}):
     print("ready", flush=True)
@@ -60,7 +65,7 @@ class Program:
         return self.process.returncode, out.splitlines(), (err or "").splitlines()
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_the_first_signal_says_one_line_and_lets_the_run_return(name):
     program = Program(POLITE)
     program.send(signal.Signals[name])
@@ -126,21 +131,29 @@ def test_a_run_that_does_not_return_is_saved_and_left_with_status_0():
     program.send(signal.SIGTERM)
     status, out, err = program.end()
     assert (status, out) == (0, ["saved late"])
-    assert err[-1].startswith("left while a computation was still running")
+    left = "left while a computation was still running; "
+    assert err[-1] == f"{left}update 7 is saved"
 
 
-def test_a_run_whose_save_gave_up_is_left_with_status_1():
-    program = Program(f"stop.saves(lambda: False); {STUCK}", grace=0.3)
+@pytest.mark.parametrize(
+    ("save", "status", "line"),
+    [
+        ("lambda: shutdown.Saved(False, 'update 3 is saved')", 1, "update 3 is saved"),
+        ("None", 0, shutdown.NOTHING),
+    ],
+)
+def test_a_run_that_could_not_save_is_left_and_says_so(save, status, line):
+    program = Program(f"stop.saves({save}); {STUCK}", grace=0.3)
     program.send(signal.SIGTERM)
-    status, _, err = program.end()
-    assert status == 1
-    assert err[-1].startswith("left without the last save")
+    ended, _, err = program.end()
+    assert ended == status
+    assert err[-1] == f"left while a computation was still running; {line}"
 
 
 def test_other_signals_are_none_of_its_business():
-    body = "signal.signal(signal.SIGUSR1, lambda *_: None); print(stop.wait(1.0))"
+    body = "signal.signal(signal.SIGUSR2, lambda *_: None); print(stop.wait(1.0))"
     program = Program("import signal; " + body)
-    program.send(signal.SIGUSR1, after=0.2)
+    program.send(signal.SIGUSR2, after=0.2)
     assert program.end() == (0, ["False", "left the block"], [])
 
 
@@ -211,10 +224,10 @@ def test_a_run_whose_words_nobody_hears_obeys_all_the_same(body, grace, words):
     with open("/dev/full", "w") as full:
         program = Program(body, grace, stderr=full)
     program.send(signal.SIGTERM)
-    status, said, _ = program.end()
+    status, lines, _ = program.end()
     # Where Python itself flushes stderr at its end, it may not like the full disk.
     assert status in (0, 120)
-    assert said == [words]
+    assert lines == [words]
 
 
 FULL_PIPE = """
@@ -244,10 +257,25 @@ def test_a_pipe_that_nobody_reads_keeps_nobody_from_leaving(body, grace, words):
     try:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=WAIT)
+        lines, _ = process.communicate(timeout=WAIT)
     finally:
         process.kill()
-    assert (process.returncode, said) == (0, f"{words}\n")
+    assert (process.returncode, lines) == (0, f"{words}\n")
+
+
+LIGHT = """
+import sys
+from stac.runtime.faults import shutdown
+heavy = {"jax", "numpy", "absl", "launchpad", "tensorflow"} & set(sys.modules)
+raise SystemExit(", ".join(heavy) or 0)
+"""
+
+
+def test_nothing_heavy_is_imported_before_signals_are_handled():
+    ended = subprocess.run(
+        [sys.executable, "-c", LIGHT], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_hang_up_that_was_ignored_before_stays_ignored():

@@ -35,11 +35,11 @@ def add(watch, number, skipped):
 
 
 def test_a_batch_that_is_passed_over_is_named_by_its_actors_and_parameters():
-    said: list[str] = []
-    watch = skips.Skips(0.1, said.append)
+    lines: list[str] = []
+    watch = skips.Skips(0.1, lines.append)
     add(watch, 122, False)
     add(watch, 1123, True)
-    assert said == [
+    assert lines == [
         "update 1,123: a loss or a gradient is not finite; its batch is passed over"
         " (3 trajectories of actors 0, 3; parameters of updates 117 to 121)"
     ]
@@ -115,7 +115,7 @@ class Rewards:
 
 def learned_from(rewards, share=0.1):
     """(learner, rows, lines, what was saved) after batches with these rewards."""
-    rows, said, saved = [], [], []
+    rows, lines, saved = [], [], []
 
     class Rows:
         def write(self, values):
@@ -130,37 +130,37 @@ def learned_from(rewards, share=0.1):
             publish=lambda *_: None,
             save=lambda *all_: saved.append(all_),
             logger=Rows(),
-            status=said.append,
-            note=said.append,
+            status=lines.append,
+            note=lines.append,
         ),
     )
     try:
         made.run(Rewards(rewards), shutdown.Stop())
     except skips.NotFinite as error:
-        said.append(str(error))
-    return rows, said, saved
+        lines.append(str(error))
+    return rows, lines, saved
 
 
 def test_skipped_updates_are_counted_over_the_whole_run():
-    rows, said, saved = learned_from([1.0, np.nan, 1.0])
+    rows, lines, saved = learned_from([1.0, np.nan, 1.0])
     assert [row["skipped_updates"] for row in rows] == [5, 6, 6]
-    assert len([line for line in said if "update 2: a loss or" in line]) == 1
+    assert len([line for line in lines if "update 2: a loss or" in line]) == 1
     (number, state, counters) = saved[-1]
     assert (number, float(state.params["b"])) == (3, 16.0)
     assert counters["skipped_updates"] == 6
 
 
 def test_too_many_stop_the_run_with_the_last_good_state_saved():
-    _, said, saved = learned_from([1.0, np.nan, np.nan, 1.0], share=0.01)
-    assert re.match(r"2 of the last 3 updates met .* stopped", said[-1])
+    _, lines, saved = learned_from([1.0, np.nan, np.nan, 1.0], share=0.01)
+    assert re.match(r"2 of the last 3 updates met .* stopped", lines[-1])
     number, state, _ = saved[-1]
     assert (number, float(state.params["b"])) in [(3, 8.0), (4, 16.0)]
 
 
 def test_a_metaparameter_is_told_each_time_it_comes_to_its_limit():
-    _, said, _ = learned_from([1.0, 9.0, 9.0, 1.0, 9.0])
+    _, lines, _ = learned_from([1.0, 9.0, 9.0, 1.0, 9.0])
     line = "g_v of head 2 is at the end of its range: 0.249989"
-    assert [one for one in said if "range" in one] == [line, line]
+    assert [one for one in lines if "range" in one] == [line, line]
 
 
 def test_a_save_at_any_time_has_the_skips_of_its_update():

@@ -45,7 +45,8 @@ class Screen(io.StringIO):
 
 
 def test_a_line_says_how_far_how_fast_how_well_and_how_long() -> None:
-    assert terminal.progress(ROW, 200_000_000) == (
+    shown = {"gamma": "hyperparameters/gamma/head_1"}
+    assert terminal.progress(ROW, 200_000_000, shown) == (
         "1.25M of 200M frames (0.6 %)  3,412 frames/s  return 412.3 after 57 episodes"
         "  1,953 updates  gamma 0.9891  16 h 10 min left"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import pathlib
 
@@ -13,8 +14,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from stac.config import ConfigError
+from stac.learning.update import State as LearnerState
 from stac.runtime.storage import checkpoints, leaves
-from stac.types import LearnerState
 
 Empty = collections.namedtuple("Empty", [])
 RmsState = collections.namedtuple("RmsState", ["nu"])
@@ -113,6 +114,20 @@ def test_a_checkpoint_from_before_there_were_digests_is_read(
     assert found is not None
     assert (found.counters, found.acting) == ({"seconds": 2.5, "episodes": 7}, {})
     assert leaves.digest(found.state) == leaves.digest(a_state())
+
+
+def test_a_checkpoint_is_intact_until_a_bit_of_it_changes(
+    tmp_path: pathlib.Path,
+) -> None:
+    saved(tmp_path, 7)
+    with contextlib.closing(checkpoints.Checkpoints(tmp_path, keep=1)) as files:
+        assert files.is_intact(7)
+        counters = tmp_path / "7" / "counters" / "metadata"
+        text = counters.read_text()
+        counters.write_text(text.replace('"sha256": "', '"sha256": "0'))
+        assert not files.is_intact(7)
+        counters.unlink()
+        assert not files.is_intact(7)
 
 
 def test_without_a_checkpoint_there_is_none(tmp_path: pathlib.Path) -> None:

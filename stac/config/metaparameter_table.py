@@ -1,0 +1,63 @@
+"""The metaparameters, one row each.
+
+STAC learns a metaparameter by gradient descent on the outer loss. Its raw value has no
+bounds; the inner loss uses its squash (Algorithm 2, line 10): the sigmoid of the raw
+value, or the sigmoid times the outer value. One that is not tuned has its outer value.
+
+To add one: a row here, its outer value (a field of `Outer`), and its use in the loss,
+as `hyper["name"]` in `stac/learning/losses.py` or `vtrace.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+
+class Metaparameter(NamedTuple):
+    """One row."""
+
+    name: str  # in `agent.self_tuned`, in the loss and in the names of metrics
+    outer: str  # the field of `Outer` with its value in the outer loss
+    scaled: bool  # its squash: sigmoid times the outer value, or the sigmoid alone
+    initial: str = "initial_raw"  # the field of `AgentConfig` with its first raw value
+    extra: bool = False  # not one of the six that the paper's main agents tune
+    part_of: str = ""  # the metaparameter that it replaces where it is tuned
+
+
+TABLE = (
+    Metaparameter("gamma", outer="gamma", scaled=False, initial="initial_raw_gamma"),
+    Metaparameter("lambda", outer="lambda_", scaled=False),
+    Metaparameter("alpha", outer="alpha", scaled=False),
+    Metaparameter("g_v", outer="g_v", scaled=True),
+    Metaparameter("g_p", outer="g_p", scaled=True),
+    Metaparameter("g_e", outer="g_e", scaled=True),
+    # Sec. 4.3: two coefficients in the place of alpha, and rho bar = c bar.
+    Metaparameter(
+        "alpha_rho", outer="alpha", scaled=False, extra=True, part_of="alpha"
+    ),
+    Metaparameter("alpha_c", outer="alpha", scaled=False, extra=True, part_of="alpha"),
+    Metaparameter("truncation", outer="truncation", scaled=True, extra=True),
+)
+# A sigmoid of 10 is 4.5e-5 from 1, and so is its slope. Beyond 17 it is 1 in float32,
+# and no metagradient would ever bring it back: raw values stay within this.
+RAW_LIMIT = 10.0
+
+METAPARAMETERS = tuple(row.name for row in TABLE if not row.extra)
+EXTRA_METAPARAMETERS = tuple(row.name for row in TABLE if row.extra)
+
+
+def logged(tuned: Collection[str]) -> tuple[str, ...]:
+    """The names whose values are logged when those of `tuned` are learned.
+
+    These are the paper's six and the extra ones that are tuned; where a part of one is
+    tuned, its parts stand in its place.
+    """
+    split = {row.part_of for row in TABLE if row.part_of and row.name in tuned}
+
+    def shown(row: Metaparameter) -> bool:
+        if row.part_of:
+            return row.part_of in split
+        return row.name in tuned if row.extra else row.name not in split
+
+    return tuple(row.name for row in TABLE if shown(row))

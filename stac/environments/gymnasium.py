@@ -1,0 +1,222 @@
+"""Any environment of gymnasium's registry, vectorised by gymnasium, behind our rows.
+
+Observations are boxes: images (uint8 [H, W, C]) or features (any other, flattened in C
+order). Actions are discrete, or boxes with finite bounds. A `terminated` row is `last`
+with discount 0, a `truncated` one is `last` with discount 1: gymnasium's autoreset mode
+NextStep has exactly the rows of stac.environments.base.
+
+There are no snapshots: a run in lockstep continues with new episodes.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import os
+import signal
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces, vector
+
+from stac import children, config
+from stac.environments import actions, base
+from stac.types import Timestep
+
+# Its warnings, of old versions or of an environment's style, are for its author.
+gymnasium.logger.min_level = gymnasium.logger.ERROR
+
+
+def task(name: str) -> str:
+    """The registered id of an environment.
+
+    Args:
+      name: an id, such as `CartPole-v1`, or `module:id`, whose module is imported
+        first. Without a version it is the newest one.
+
+    Raises:
+      ConfigError: the module cannot be imported, or there is no such environment; the
+        message names the nearest ones.
+    """
+    module, _, wanted = name.strip().rpartition(":")
+    if module:
+        _import(module)
+    newest = gymnasium.envs.registration.find_highest_version(None, wanted)
+    if newest is not None and wanted not in gymnasium.registry:
+        wanted = f"{wanted}-v{newest}"
+    known = config.choose("environment", wanted, tasks())
+    return f"{module}:{known}" if module else known
+
+
+def tasks() -> list[str]:
+    """Every registered environment."""
+    return [name for name, spec in gymnasium.registry.items() if spec.entry_point]
+
+
+class Gymnasium:
+    """E copies of one environment; the rows mean what stac.environments.base says."""
+
+    def __init__(
+        self, task: str, seed: int, num_envs: int, *, workers: str = "auto"
+    ) -> None:
+        """Builds the environments; nothing is played before `reset`.
+
+        Args:
+          task: what `stac.environments.gymnasium.task` takes.
+          seed: not negative; equal seeds and actions give equal rows, if those of the
+            environment itself do.
+          num_envs: E.
+          workers: "processes" starts one process per environment, which pays where a
+            step takes milliseconds. "serial" and "auto" step them in this thread.
+
+        Raises:
+          ConfigError: an unknown environment, one that cannot be built here, or one
+            whose observations or actions have another form.
+        """
+        build = functools.partial(_build, _task(task), os.getpid())
+        builds = [build] * num_envs
+        try:
+            self._vector: Any = (
+                vector.AsyncVectorEnv(builds, context="spawn")
+                if workers == "processes" and num_envs > 1
+                else vector.SyncVectorEnv(builds)
+            )
+        except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise config.ConfigError(f"{task} cannot be built: {reason}") from error
+        self.num_envs = num_envs
+        self._action_space = self._vector.single_action_space
+        try:
+            self.spec = _spec(task, self._vector)
+        except config.ConfigError:
+            self.close()
+            raise
+        words = np.random.SeedSequence(seed).generate_state(num_envs)
+        self._seeds: list[int] | None = [int(word >> 1) for word in words]
+        self._last = np.zeros(num_envs, bool)
+
+    def reset(self) -> Timestep:
+        """Starts E episodes. Only the first call seeds: the next gives new episodes."""
+        observation, _ = self._open().reset(seed=self._seeds)
+        self._seeds = None
+        self._last = np.zeros(self.num_envs, bool)
+        return Timestep(
+            observation=self._shaped(observation),
+            reward=np.zeros(self.num_envs, np.float32),
+            discount=np.ones(self.num_envs, np.float32),
+            first=np.ones(self.num_envs, bool),
+            last=self._last,
+        )
+
+    def step(self, action: np.ndarray) -> Timestep:
+        """Steps each environment, or starts its next episode after a `last` row.
+
+        Args:
+          action: [E] integers in [0, num_actions), or [E, A] samples before the tanh;
+            ignored after a `last` row.
+
+        Raises:
+          ValueError: another shape or range.
+          RuntimeError: after `close`.
+        """
+        first = self._last
+        observation, reward, terminated, truncated, _ = self._open().step(
+            self._own(action)
+        )
+        self._last = terminated | truncated
+        return Timestep(
+            observation=self._shaped(observation),
+            reward=reward.astype(np.float32),
+            discount=1.0 - terminated.astype(np.float32),
+            first=first,
+            last=self._last,
+        )
+
+    def close(self) -> None:
+        """Ends processes and environments; may be called twice."""
+        opened, self._vector = self._vector, None
+        if opened is not None:
+            opened.close()
+
+    def _open(self) -> Any:
+        if self._vector is None:
+            raise RuntimeError("these environments are closed")
+        return self._vector
+
+    def _shaped(self, observation: np.ndarray) -> np.ndarray:
+        """[E, F] float32, or [E, C, H, W] uint8."""
+        if len(self.spec.observation_shape) == 3:
+            return np.ascontiguousarray(np.moveaxis(observation, -1, 1))
+        return observation.reshape(self.num_envs, -1).astype(np.float32)
+
+    def _own(self, action: np.ndarray) -> np.ndarray:
+        """The actions as the environments' own space has them."""
+        space, spec = self._action_space, self.spec
+        if isinstance(space, spaces.Box):
+            assert spec.action_minimum is not None
+            assert spec.action_maximum is not None
+            scaled = actions.squashed(
+                action, self.num_envs, spec.action_minimum, spec.action_maximum
+            )
+            return scaled.reshape(self.num_envs, *space.shape).astype(space.dtype)
+        choice = np.asarray(action, np.int64)
+        fits = (choice >= 0) & (choice < spec.num_actions)
+        if choice.shape != (self.num_envs,) or not fits.all():
+            raise ValueError(
+                f"actions {action}: must be {self.num_envs} in [0, {spec.num_actions})"
+            )
+        assert isinstance(space, spaces.Discrete)
+        return choice + space.start
+
+
+def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
+    """Reads the spaces.
+
+    Raises:
+      ConfigError: they are others than boxes and discrete actions.
+    """
+    seen, acted = built.single_observation_space, built.single_action_space
+    if not isinstance(seen, spaces.Box):
+        raise config.ConfigError(
+            f"{task}: its observations are {type(seen).__name__}, not a Box; where"
+            " gymnasium.wrappers.FlattenObservation can, it makes them one"
+        )
+    image = seen.dtype == np.uint8 and len(seen.shape) == 3
+    height, width, channels = seen.shape if image else (0, 0, 0)
+    shape = (channels, height, width) if image else (math.prod(seen.shape),)
+    dtype = np.dtype(np.uint8 if image else np.float32)
+    if isinstance(acted, spaces.Discrete):
+        return base.EnvironmentSpec(shape, dtype, int(acted.n), False, 1)
+    if not isinstance(acted, spaces.Box):
+        raise config.ConfigError(
+            f"{task}: its actions are {type(acted).__name__}, not Discrete or a Box"
+        )
+    low, high = (
+        np.asarray(bound, np.float64).ravel() for bound in (acted.low, acted.high)
+    )
+    config.check(
+        bool(np.isfinite([low, high]).all()),
+        f"{task}: its actions have no finite bounds to which ours could be scaled",
+    )
+    return base.EnvironmentSpec(shape, dtype, len(low), True, 1, low, high)
+
+
+def _build(task: str, owner: int) -> gymnasium.Env:
+    """One environment, in the process `owner` or in a worker of it."""
+    if os.getpid() != owner:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner
+        children.die_with_parent(owner)
+    return gymnasium.make(task, disable_env_checker=True)  # which prints warnings
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a user's module may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise config.ConfigError(f"{module} cannot be imported: {reason}") from error
+
+
+_task = task  # where an argument has the name

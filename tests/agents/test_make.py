@@ -1,0 +1,99 @@
+"""The table of agent families, and a second family in the place of the first."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stac.agents import base, make, variants
+from stac.config import Config, ConfigError, frames_per_update
+from stac.configs import catch
+from stac.environments.base import EnvironmentSpec
+from stac.launch import threads
+from stac.runtime.queues.make import BUFFERS
+from stac.runtime.storage import workdir
+from stac.types import ActorOutput, Array
+
+SPEC = EnvironmentSpec((6,), np.dtype(np.float32), 3, False, 1)
+
+
+def named(config: Config, name: str) -> Config:
+    return dataclasses.replace(
+        config, agent=dataclasses.replace(config.agent, name=name)
+    )
+
+
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_every_variant_has_a_row_and_a_buffer_that_the_runtimes_know(name):
+    agent = make.build(catch.config(agent=name), SPEC)
+    assert agent.buffer in BUFFERS
+
+
+def test_an_agent_without_a_row_is_refused():
+    with pytest.raises(ConfigError, match="stacy"):
+        make.build(named(catch.config(), "stacy"), SPEC)
+
+
+class Mean(NamedTuple):
+    """The state of a family that learns nothing but the mean reward."""
+
+    mean: Array
+    updates: Array
+    frames: Array
+
+
+def mean_reward(config: Config, spec: EnvironmentSpec) -> base.Agent:
+    """Acts at random; has a state, metrics and alerts of its own."""
+
+    def act(params, key, observation, first, core_state):
+        action = jax.random.randint(key, first.shape, 0, spec.num_actions)
+        return ActorOutput(action, jnp.full(first.shape, params - 1.0)), core_state
+
+    def update(state, trajectory, all_sum):
+        mean = all_sum(trajectory.reward.mean())
+        frames = frames_per_update(config, spec.frames_per_step)
+        return Mean(mean, state.updates + 1, state.frames + frames), {"mean": mean}
+
+    zero = jnp.int32(0)
+    return base.Agent(
+        init=lambda key: Mean(jnp.float32(0), zero, zero),
+        initial_core_state=lambda envs: (),
+        act=act,
+        update=update,
+        actor_params=lambda state: state.mean,
+        watched=base.Watched(
+            shown={"mean reward": "mean"},
+            alerts=lambda row: (
+                {"low": "the mean is below 2"} if row["mean"] < 2 else {}
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize("runtime", ["lockstep", "threads"])
+def test_a_second_family_is_a_row_and_no_change_of_the_runtimes(
+    runtime, tmp_path: pathlib.Path, monkeypatch, capsys
+):
+    monkeypatch.setitem(make.FAMILIES, "mean_reward", mean_reward)
+    config = named(catch.config(agent="impala"), "mean_reward")
+    small = dataclasses.replace(
+        config.runtime, name=runtime, learner_devices=1, log_every_seconds=1e-9
+    )
+    for updates in (3, 5):  # from the beginning, and from a checkpoint
+        frames = updates * frames_per_update(config, 1)
+        config = dataclasses.replace(config, runtime=small, total_frames=frames)
+        threads.run(config, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert "continuing from update 3" in lines
+    assert any("  mean reward -0.0" in line for line in lines)
+    assert lines.count("the mean is below 2") == 2, "once in each of the two runs"
+    metrics = (tmp_path / workdir.METRICS).read_text().splitlines()
+    assert json.loads(metrics[-1])["mean"] < 0
+    assert json.loads(metrics[-1])["updates"] == 5

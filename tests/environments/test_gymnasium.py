@@ -1,0 +1,185 @@
+"""Environments of gymnasium, a user's own among them, behind our rows."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from stac import config
+from stac.environments import base, gymnasium, make
+from stac.types import Timestep
+from tests.environments import own_environments
+
+OWN = "tests.environments.own_environments"
+
+
+def built(name: str, num_envs: int = 2, seed: int = 1, **named: str):
+    return gymnasium.Gymnasium(f"{OWN}:{name}-v3", seed, num_envs, **named)
+
+
+def played(environment: gymnasium.Gymnasium, steps: int) -> Timestep:
+    """Rows of a reset and of the same action again and again: [E, steps + 1, ...]."""
+    action = np.ones(environment.num_envs, np.int32)
+    rows = [environment.reset(), *(environment.step(action) for _ in range(steps))]
+    environment.close()
+    return Timestep(*(np.stack(field, axis=1) for field in zip(*rows, strict=True)))
+
+
+def test_rows_are_laid_out_as_the_protocol_says():
+    rows = played(built("Counting"), 10)
+    for env in range(2):
+        episode, step = rows.observation[env, :, 0], rows.observation[env, :, 1]
+        np.testing.assert_array_equal(episode, [0] * 4 + [1] * 6 + [2])
+        np.testing.assert_array_equal(step, [*range(4), *range(6), 0])
+        np.testing.assert_array_equal(rows.reward[env], [*range(4), *range(6), 0])
+        np.testing.assert_array_equal(np.nonzero(rows.first[env])[0], [0, 4, 10])
+        np.testing.assert_array_equal(np.nonzero(rows.last[env])[0], [3, 9])
+        # 0 at the true end alone: not at the time limit, not where an episode begins.
+        np.testing.assert_array_equal(np.nonzero(rows.discount[env] != 1)[0], [3])
+        assert rows.discount[env, 3] == 0
+    dtypes = [np.asarray(field).dtype for field in rows]
+    assert dtypes == [np.float32, np.float32, np.float32, bool, bool]
+
+
+def test_a_box_is_flattened_and_discrete_actions_begin_where_the_space_does():
+    environment = built("Counting")
+    assert environment.spec == base.EnvironmentSpec(
+        (6,), np.dtype(np.float32), num_actions=3, continuous=False, frames_per_step=1
+    )
+    environment.reset()
+    row = environment.step(np.array([0, 2]))
+    assert row.observation.shape == (2, 6)
+    np.testing.assert_array_equal(row.observation[:, 2], [5, 7])
+    for action in (np.array([0, 3]), np.array([-1, 0]), np.zeros(3, int)):
+        with pytest.raises(ValueError, match=r"must be 2 in \[0, 3\)"):
+            environment.step(action)
+    environment.close()
+    environment.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        environment.reset()
+
+
+def test_samples_are_squashed_and_scaled_to_the_bounds_of_a_box():
+    environment = built("Steering")
+    low, high = own_environments.LOW, own_environments.HIGH
+    np.testing.assert_array_equal(environment.spec.action_minimum, low)
+    np.testing.assert_array_equal(environment.spec.action_maximum, high)
+    environment.reset()
+    row = environment.step(np.array([[np.arctanh(0.5), 0.0], [-50.0, 50.0]]))
+    np.testing.assert_allclose(row.observation[:, 2], [2.0, low[0]])
+    environment.close()
+
+
+def test_an_image_is_shipped_channels_first():
+    environment = built("Picture")
+    assert environment.spec.observation_shape == (3, 32, 40)
+    shown = environment.reset().observation
+    assert (shown.dtype, shown.shape) == (np.uint8, (2, 3, 32, 40))
+    height, width, channel = 7, 9, 1
+    assert (shown[:, channel, height, width] == (7 * 40 * 3 + 9 * 3 + 1) % 251).all()
+    environment.close()
+
+
+def test_equal_seeds_give_equal_rows_and_each_environment_its_own():
+    rows, same, other = (played(built("Counting", 3, seed), 6) for seed in (1, 1, 2))
+    for field, twin in zip(rows, same, strict=True):
+        np.testing.assert_array_equal(field, twin)
+    noise, others = rows.observation[..., 3], other.observation[..., 3]
+    assert len(set(noise.ravel())) == noise.size
+    assert not set(noise.ravel()) & set(others.ravel())
+
+
+def test_a_later_step_does_not_write_into_an_earlier_row():
+    environment = built("Counting")
+    kept = [environment.reset()]
+    kept += [environment.step(np.zeros(2, int)) for _ in range(4)]
+    before = [tuple(np.array(field) for field in row) for row in kept]
+    environment.step(np.ones(2, int))
+    environment.close()
+    for row, copy in zip(kept, before, strict=True):
+        for field, old in zip(row, copy, strict=True):
+            np.testing.assert_array_equal(field, old)
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_rows():
+    here = played(built("Counting", seed=3), 10)
+    there = played(built("Counting", seed=3, workers="processes"), 10)
+    process = there.observation[..., 4]
+    assert os.getpid() not in process
+    assert len(np.unique(process)) == 2
+    here.observation[..., 4] = process
+    for field, same in zip(here, there, strict=True):
+        np.testing.assert_array_equal(field, same)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("CartPole-v1", "CartPole-v1"),
+        (" CartPole ", "CartPole-v1"),
+        (f"{OWN}:Counting-v3", f"{OWN}:Counting-v3"),
+        (f"{OWN}:Counting", f"{OWN}:Counting-v3"),
+    ],
+)
+def test_an_id_may_leave_out_its_version_and_name_a_module(name, known):
+    assert gymnasium.task(name) == known
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("CartPole-v7", r"^unknown environment 'CartPole-v7': did you mean CartPole-v"),
+        ("cartpol-v1", "did you mean CartPole-v1"),
+        ("no.such_module:X-v0", "^no.such_module cannot be imported: ModuleNotFound"),
+        (f"{OWN}:Countin-v3", "did you mean Counting-v3"),
+    ],
+)
+def test_an_unknown_id_is_refused_with_the_nearest(name, message):
+    with pytest.raises(config.ConfigError, match=message):
+        gymnasium.task(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Worded", "its observations are Dict, not a Box"),
+        ("Boundless", "its actions have no finite bounds"),
+        ("Paired", "its actions are MultiDiscrete, not Discrete or a Box"),
+    ],
+)
+def test_spaces_of_another_form_are_refused_in_one_line(name, message):
+    with pytest.raises(config.ConfigError, match=f"^{OWN}:{name}-v3: {message}"):
+        built(name)
+
+
+def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch):
+    def needs(self: object) -> None:
+        raise ImportError("no module named\nrocket")
+
+    monkeypatch.setattr(own_environments.Counting, "__init__", needs)
+    with pytest.raises(config.ConfigError, match=r"built: ImportError: .* rocket$"):
+        built("Counting")
+
+
+@pytest.mark.parametrize(
+    ("name", "torso", "cure"),
+    [("Picture", "mlp", "shallow"), ("Counting", "shallow", "mlp")],
+)
+def test_a_network_for_the_other_kind_of_observation_is_refused(name, torso, cure):
+    chosen = config.Config(
+        environment=config.EnvironmentConfig(
+            domain="gymnasium", task=f"{OWN}:{name}-v3"
+        ),
+        network=config.NetworkConfig(torso=torso),
+    )
+    with pytest.raises(config.ConfigError, match=f"--config.network.torso={cure}"):
+        make.spec(chosen)
+
+
+def test_there_are_no_snapshots():
+    environment = built("Counting")
+    assert not isinstance(environment, base.Restorable)
+    environment.close()

@@ -1,0 +1,86 @@
+"""The command for gymnasium's environments: what it asks, refuses, and learns."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from stac.launch import flags, gymnasium, start
+
+OWN = "tests.environments.own_environments"
+SHORT = ("--runtime=lockstep", "--num_actors=1", "--envs_per_actor=4")
+SMALL = (*SHORT, "--config.batch.batch_size=4", "--config.batch.unroll_length=8")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default workdirs are relative to the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def ran(*arguments: str) -> int:
+    return flags.main(start.run, gymnasium.DOMAIN, ["x", *arguments])
+
+
+def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("agent", ["impala", "stacx"])
+@pytest.mark.parametrize("env", ["Pendulum-v1", f"{OWN}:Counting", f"{OWN}:Steering"])
+def test_it_trains_on_a_users_module_and_on_continuous_actions(
+    agent: str, env: str, tmp_path: pathlib.Path
+) -> None:
+    asked = (f"--env={env}", f"--agent={agent}", *SMALL, "--total_frames=300")
+    assert ran(*asked, f"--workdir={tmp_path / 'run'}") == 0
+    assert rows(tmp_path / "run")[-1]["frames"] >= 300
+
+
+def test_a_run_in_lockstep_continues_with_new_episodes_and_says_so(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = ("--env=Pendulum-v1", "--agent=impala", *SMALL, f"--workdir={tmp_path / 'r'}")
+    assert ran(*run, "--total_frames=300") == 0
+    assert "begin anew" not in capfd.readouterr().err
+    config = tmp_path / "r" / "config.json"
+    config.write_text(config.read_text().replace('": 300', '": 600'))
+    assert ran(*run, "--total_frames=600") == 0
+    assert "episodes begin anew: Pendulum-v1 takes no snapshots" in (
+        capfd.readouterr().err
+    )
+    assert rows(tmp_path / "r")[-1]["frames"] >= 600
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ("CartPole-v9", "unknown environment 'CartPole-v9': did you mean CartPole-v"),
+        ("no.such:X", "no.such cannot be imported: "),
+        ("Taxi-v4", "Taxi-v4: its observations are Discrete, not a Box"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_in_one_line(
+    env: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(f"--env={env}", *SMALL) == 2
+    printed = capfd.readouterr().err
+    assert printed.startswith(f"launch.gymnasium: {message}")
+    assert printed.count("\n") == 1
+    assert not pathlib.Path("runs").exists()
+
+
+def test_the_list_names_what_is_registered(capfd: pytest.CaptureFixture[str]) -> None:
+    assert ran("--env=list") == 0
+    assert {"CartPole-v1", "Pendulum-v1"} <= set(capfd.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_impala_learns_to_balance_the_cartpole(tmp_path: pathlib.Path) -> None:
+    run = ("--agent=impala", "--runtime=lockstep", "--seed=1")
+    assert ran("--env=CartPole-v1", *run, f"--workdir={tmp_path / 'run'}") == 0
+    returns = [row["episode_return"] for row in rows(tmp_path / "run")]
+    assert returns[0] < 100
+    assert max(filter(None, returns)) >= 475
