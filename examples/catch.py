@@ -20,7 +20,7 @@ import threading
 import jax
 import numpy as np
 
-from stac.agents import actor_critic, base
+from stac.agents import base, make
 from stac.configs import catch as numbers
 from stac.environments import catch
 from stac.runtime.actor import Actor
@@ -37,7 +37,7 @@ def main() -> None:
     config = numbers.config(agent="stacx")  # network, losses, optimizer and batch
     batch_size = config.batch.batch_size  # one trajectory of each environment
     environment = catch.Catch("features", SEED, num_envs=batch_size)
-    agent = actor_critic.build(config, environment.spec)
+    agent = make.build(config, environment.spec)
 
     parameters = ParameterStore()
     queue = LocalQueue(capacity=batch_size)
