@@ -52,6 +52,15 @@ def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
     unrolled = actor.Actor(agent, environment, batch, 1, 0).unroll(0, offset(0))
     spec = experience.spec(environment.spec, batch, agent.initial_core_state(7))
     assert spec == experiences.like(unrolled, overlap)
+    shapes = {
+        name: np.shape(leaf)[:2] for name, leaf in unrolled.trajectory._asdict().items()
+    }
+    assert shapes.pop("core_state") == ()  # a dictionary of leaves
+    rows, columns = (ENVS, batch.unroll_length), (ENVS, batch.unroll_length - 1)
+    assert shapes == {
+        **dict.fromkeys(experience.ROWS, rows),
+        **dict.fromkeys(experience.TRANSITIONS, columns),
+    }
     assert (spec.rows, spec.period) == (batch.unroll_length, batch.period)
 
 
