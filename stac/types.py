@@ -73,18 +73,19 @@ class Trajectory(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What an actor tells beside a trajectory: for logs, never for the loss."""
+    """An actor's notes on a trajectory: for logs, never for the loss."""
 
-    episode_return: Array  # [B, n] float32: raw return of the episode that ended in
-    # this row, NaN elsewhere
-    episode_length: Array  # [B, n] int32, in environment steps; 0 where none ended
+    episode_return: Array  # [B, n] float32: raw return of an episode that ended, in the
+    # row where it ended (first episodes later: stac.runtime.logs.episodes); else NaN
+    episode_length: Array  # [B, n] int32, in environment steps; 0 where the return is
+    # NaN
     parameter_version: Array  # [B] int32, learner updates behind the parameters of the
-    # newest rows; those shared with earlier trajectories are of older ones
-    actor: Array  # [B] int32, who acted
+    # newest rows; rows shared with earlier trajectories are of older parameters
+    actor: Array  # [B] int32, the actor's number
 
 
 class Experience(NamedTuple):
-    """What goes through a queue."""
+    """Trajectories and their reports, as they go through a queue."""
 
     trajectory: Trajectory
     report: Report

@@ -20,7 +20,7 @@ from stac.runtime.faults.shutdown import Stop
 from stac.runtime.faults.skips import Skips
 from stac.runtime.logs.loggers import Logger
 from stac.runtime.logs.statistics import Statistics
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 from stac.runtime.storage.checkpoints import Counters, NotSaved
 from stac.types import Experience, LearnerState, Params, Report
 

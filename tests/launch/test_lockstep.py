@@ -14,7 +14,7 @@ from stac.environments import catch as games
 from stac.launch import lockstep, threads
 from stac.runtime import assembly
 from stac.runtime.faults import restarts, shutdown
-from stac.runtime.queues import local
+from stac.runtime.queues.base import Closed
 from tests.launch import endings
 
 pytestmark = pytest.mark.faults
@@ -53,7 +53,7 @@ class Few:
 
     def next(self):
         if not self._left:
-            raise local.Closed
+            raise Closed
         self._left -= 1
         return self._feed.next()
 

@@ -52,6 +52,15 @@ def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
     unrolled = actor.Actor(agent, environment, batch, 1, 0).unroll(0, offset(0))
     spec = experience.spec(environment.spec, batch, agent.initial_core_state(7))
     assert spec == experiences.like(unrolled, overlap)
+    shapes = {
+        name: np.shape(leaf)[:2] for name, leaf in unrolled.trajectory._asdict().items()
+    }
+    assert shapes.pop("core_state") == ()  # a dictionary of leaves
+    rows, columns = (ENVS, batch.unroll_length), (ENVS, batch.unroll_length - 1)
+    assert shapes == {
+        **dict.fromkeys(experience.ROWS, rows),
+        **dict.fromkeys(experience.TRANSITIONS, columns),
+    }
     assert (spec.rows, spec.period) == (batch.unroll_length, batch.period)
 
 
@@ -66,7 +75,7 @@ def test_rows_hold_the_observations_in_order_and_say_which_are_first(played):
             np.testing.assert_array_equal(trajectory.first[:, t], seen.first)
 
 
-def test_columns_hold_the_action_at_a_row_and_what_the_next_row_said(played):
+def test_columns_hold_the_action_at_a_row_and_the_reward_of_the_next_row(played):
     overlap, environment, unrolled = played
     for k, (trajectory, _) in enumerate(unrolled):
         for t, row in enumerate(rows(overlap, k)[:-1]):
@@ -101,7 +110,7 @@ def test_the_core_state_of_the_first_row_travels_as_it_was_before_acting(played)
         )
 
 
-def test_every_episode_that_ends_is_reported_once_with_its_raw_return(played):
+def test_episodes_are_reported_once_with_raw_returns_and_first_ones_together(played):
     overlap, environment, unrolled = played
     seen = []
     for k, (_, report) in enumerate(unrolled):
@@ -147,7 +156,7 @@ def expected_ends(environment):
             yield row, int(env), episode, total, steps
 
 
-def test_the_report_says_who_acted_and_how_old_the_parameters_are(played):
+def test_the_report_names_the_actor_and_the_age_of_the_parameters(played):
     _, _, unrolled = played
     for k, (_, report) in enumerate(unrolled):
         assert report.parameter_version.tolist() == [k] * ENVS
@@ -235,7 +244,7 @@ def test_an_actor_runs_until_the_parameters_are_closed():
     assert running.result() is None
 
 
-def test_only_the_environment_is_timed_and_who_was_given_up_hands_in_nothing():
+def test_only_the_environment_is_timed_and_an_abandoned_actor_hands_in_nothing():
     store, living, seen = parameters.ParameterStore(), heartbeat.Heartbeat(), []
     store.publish(0, offset(0))
     queue = local.LocalQueue(10 * ENVS)
@@ -254,7 +263,7 @@ def test_only_the_environment_is_timed_and_who_was_given_up_hands_in_nothing():
     assert queue.size() == ENVS
 
 
-def test_who_waits_for_another_to_compile_is_alive():
+def test_an_actor_that_waits_for_another_to_compile_is_alive():
     store, living = parameters.ParameterStore(), heartbeat.Heartbeat()
     store.publish(0, offset(0))
     queue = local.LocalQueue(ENVS)
@@ -268,7 +277,7 @@ def test_who_waits_for_another_to_compile_is_alive():
     running.result()
 
 
-def test_who_waits_for_the_queue_is_alive():
+def test_an_actor_that_waits_for_the_queue_is_alive():
     store, living = parameters.ParameterStore(), heartbeat.Heartbeat()
     store.publish(0, offset(0))
     queue = local.LocalQueue(ENVS)
@@ -281,7 +290,7 @@ def test_who_waits_for_the_queue_is_alive():
     running.result()
 
 
-def test_what_the_environment_raises_comes_out_of_run():
+def test_an_error_of_the_environment_comes_out_of_run():
     class Broken(fakes.Counting):
         def step(self, action):
             raise OSError("the game crashed")
@@ -305,3 +314,13 @@ def test_streams_differ_by_seed_actor_start_and_restart():
     assert len(streams) == 250
     assert all(0 <= each < 2**31 for each in streams)
     assert actor.stream(1, 2, 3) == actor.stream(1, 2, 3)
+
+
+def test_another_device_acts_where_jax_has_no_cpu():
+    def without_a_cpu(backend=None):
+        if backend == "cpu":
+            raise RuntimeError("Unknown backend cpu")  # as with JAX_PLATFORMS=cuda
+        return ["first GPU", "last GPU"]
+
+    assert actor.acting_device().platform == "cpu"
+    assert actor.acting_device(without_a_cpu) == "last GPU"

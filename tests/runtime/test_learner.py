@@ -9,7 +9,7 @@ import pytest
 
 from stac.runtime import devices, learner
 from stac.runtime.faults import shutdown
-from stac.runtime.queues import local
+from stac.runtime.queues.base import Closed
 from stac.runtime.storage import checkpoints
 from tests.runtime import fakes
 from tests.runtime.experiences import Doing, numbered
@@ -30,7 +30,7 @@ class Clock:
 class Batches:
     """A feed of numbered batches that ends with Closed, or with an error."""
 
-    def __init__(self, count, clock, seconds=0.0, error=local.Closed) -> None:
+    def __init__(self, count, clock, seconds=0.0, error=Closed) -> None:
         self.left = count
         self._clock, self._seconds, self._error = clock, seconds, error
         self.always_ready = True
@@ -227,7 +227,7 @@ def test_another_thread_can_save_the_finished_state_while_the_next_is_awaited():
     class Stuck(Batches):
         def next(self):
             waiting.wait()
-            raise local.Closed
+            raise Closed
 
     running = Doing(run.learner.run, Stuck(1, run.clock), shutdown.Stop())
     Doing(run.learner.save).result()

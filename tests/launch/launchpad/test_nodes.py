@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stac.runtime.faults.shutdown import Stop
-from stac.runtime.queues.local import Closed
+from stac.runtime.queues.base import Closed
 from tests import conftest
 from tests.runtime import experiences
 
@@ -127,7 +127,7 @@ def test_a_nodes_process_says_how_it_went(does, status, says):
     program = f"""
         from stac.config import ConfigError
         from stac.launch.launchpad import hosts
-        from stac.runtime.queues.local import Closed
+        from stac.runtime.queues.base import Closed
         def work(stop):
             {does}
         hosts.OwnProcess().run(work, 60)

@@ -6,7 +6,7 @@ import pytest
 
 from stac.runtime.faults import heartbeat
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
-from stac.runtime.queues import local
+from stac.runtime.queues.base import Closed
 
 pytestmark = pytest.mark.faults
 
@@ -86,9 +86,9 @@ def test_an_actor_that_was_given_up_is_turned_away_at_its_next_beat(beating, clo
     watch = Watch(beating, 1.0, clock)
     assert look_for(1, watch, clock)
     assert watch.close()
-    with pytest.raises(local.Closed):
+    with pytest.raises(Closed):
         beating.beat()
-    with pytest.raises(local.Closed), beating.waiting():
+    with pytest.raises(Closed), beating.waiting():
         raise AssertionError("it came in")
 
 
@@ -104,5 +104,5 @@ def test_an_actor_that_beats_or_waits_after_all_is_not_given_up(beating, clock):
 def test_a_closed_heartbeat_lets_a_wait_end_and_nothing_more(beating):
     with beating.waiting():
         beating.close()
-    with pytest.raises(local.Closed):
+    with pytest.raises(Closed):
         beating.beat()

@@ -12,7 +12,7 @@ from stac.config import ConfigError, RuntimeConfig
 from stac.runtime.faults import heartbeat, lines, restarts
 from stac.runtime.faults.restarts import Restarts, Supervised
 from stac.runtime.faults.shutdown import Stop
-from stac.runtime.queues import local
+from stac.runtime.queues.base import Closed
 from tests.runtime.experiences import Doing
 
 pytestmark = pytest.mark.faults
@@ -152,7 +152,7 @@ class Lives:
             self.waits.set()
             with beating.waiting():
                 self._ended.wait(20)
-            raise local.Closed
+            raise Closed
 
     def end(self):
         """The lines that were said until the end of the run."""
@@ -230,7 +230,7 @@ class Hanging:
         try:
             beating.beat()
             self.outcome.append("went on")
-        except local.Closed:
+        except Closed:
             self.outcome.append("turned away")
             raise
         finally:
@@ -259,7 +259,7 @@ def test_again_is_all_that_a_loop_of_its_own_needs(quick, stderr):
     with pytest.raises(OSError, match="x"):
         restarts.again("actor/0", error, 0.0, counted, stop)
     stop.set()
-    with pytest.raises(local.Closed):
+    with pytest.raises(Closed):
         restarts.again("actor/0", error, 0.0, counted, stop)
     with pytest.raises(KeyboardInterrupt):
         restarts.again("a", KeyboardInterrupt(), 0.0, counted, Stop())

@@ -12,7 +12,7 @@ import pytest
 
 from stac.runtime import devices, learner
 from stac.runtime.faults import shutdown, skips
-from stac.runtime.queues import local
+from stac.runtime.queues.base import Closed
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
@@ -97,7 +97,7 @@ class Rewards:
 
     def next(self):
         if not self._rewards:
-            raise local.Closed
+            raise Closed
         return numbered(range(4), reward=self._rewards.pop(0))
 
     def ready(self):
