@@ -7,7 +7,6 @@ file, it also holds lines back for minutes.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import json
 import os
@@ -17,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple, Protocol
 
 from stac.launch.launchpad import child
@@ -29,7 +28,6 @@ _FLAGS = (  # absl's, after Launchpad's
 )
 _LOOK_SECONDS = 0.05  # between two looks for processes that ended
 _LAST_WORDS_SECONDS = 1.0  # from the end of a process to the end of its output
-_KEPT_LINES = 40  # of a process's stderr
 _LAST_SECONDS = 1.0  # for processes of the last roles, which have nothing to finish
 # A terminal or a scheduler may send these to all of its processes at once.
 _FOR_THE_PARENT = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
@@ -64,7 +62,6 @@ class Process:
         self.title = command.title
         self.worked_seconds = 0.0  # of its actor; see Heartbeat
         self.words: Words | None = None
-        self.stderr: collections.deque[bytes] = collections.deque(maxlen=_KEPT_LINES)
         self._heartbeat = Heartbeat()  # beats with each line that the child writes
         self._watch: Watch | None = None
         self._silent = 0.0  # seconds, once that was too long
@@ -147,7 +144,7 @@ class Process:
     def _pass_on_stderr(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as source:
-            relay(source, sys.stderr.buffer, self.stderr)
+            relay(source, sys.stderr.buffer)
 
     def _listen(self) -> None:
         # ValueError: a process that was killed in the middle of a line.
@@ -233,16 +230,10 @@ class Processes:
         return self.everyone
 
 
-def relay(
-    source: IO[bytes],
-    target: IO[bytes],
-    kept: MutableSequence[bytes] | None = None,
-) -> None:
+def relay(source: IO[bytes], target: IO[bytes]) -> None:
     """Passes lines on to the end of `source`, without Reverb's chatter."""
     for line in source:
         if not line.startswith(_CHATTER):
-            if kept is not None:
-                kept.append(line)
             with contextlib.suppress(OSError, ValueError):  # nobody reads any more
                 target.write(line)
                 target.flush()

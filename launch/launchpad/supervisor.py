@@ -52,13 +52,8 @@ class Supervisor:
         """Says how `process` ended the run; returns the exit status for that."""
         if process.status == hosts.USER_ERROR:
             return hosts.USER_ERROR  # it has said why
-        detail = ""
-        if process.words:
-            detail = process.words.trace
-        elif process.role == self._role:
-            detail = b"".join(process.stderr).decode(errors="replace")
-        how = f"{process.title} {process.how()}: the run is stopped"
-        say("\n".join(filter(None, [how, detail.rstrip()])))
+        trace = process.words.trace if process.words else ""
+        say(f"{process.title} {process.how()}: the run is stopped\n{trace}".rstrip())
         return hosts.FAILED
 
     def _ends_the_run(self, ended: Process) -> bool:

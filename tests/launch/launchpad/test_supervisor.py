@@ -121,13 +121,14 @@ def test_an_actor_that_is_killed_starts_again_and_is_told_how_often(watch, stder
 
 
 def test_an_actor_that_dies_too_often_ends_the_run_with_its_last_words(watch, stderr):
-    watched = watch(limit=1, actor=DIES, learner=OBEYS)
+    watched = watch(limit=0, actor=DIES, learner=OBEYS)
     ended = watched.ended()
     assert ended.title == "actor/0"
-    stderr.take()
     assert watched.supervisor.report(ended) == hosts.FAILED
     assert stderr.take() == (
-        "actor/0 was killed by SIGABRT: the run is stopped\nits last words\n"
+        "its last words\n"
+        "actor/0 was killed by SIGABRT; that is too often (1 of 0 in 10 min): the run"
+        " is stopped\nactor/0 was killed by SIGABRT: the run is stopped\n"
     )
 
 
