@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -17,24 +18,26 @@ from tests.analysis import test_curves
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-CONTINUOUS = "continuous actions only"  # how the README marks such metrics
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
+CONTINUOUS = "continuous actions only"  # how docs/metrics.md marks such metrics
 CONTROL = ("launch.control", "launch.realworld")
-# The README's runs of control are a quarter of an hour or days long: the same for a
-# minute. What it says of their returns is not tested.
+QUICK = ("launch.catch",)
+# The README's runs are minutes or days long: the same for seconds. What it says of
+# their returns is not tested here.
 SHORT = (
     *("--runtime=lockstep", "--total_frames=1200", "--num_actors=1"),
     *("--envs_per_actor=4", "--config.batch.batch_size=4"),
-    "--config.environment.workers=serial",  # nobody waits for who is fastest
 )
+SHORT_CONTROL = (*SHORT, "--config.environment.workers=serial")
 
 
-def commands(of: str = " -m launch.") -> list[list[str]]:
-    """The README's of such a program, without where they write."""
+def commands(program: str = " -m launch.") -> list[list[str]]:
+    """The README's commands of such a program, without their workdirs."""
     blocks = re.findall(r"(?:^    .*\n)+", README, re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", "").split("\n")]
-    found = [shlex.split(line) for line in lines if of in line]
-    assert all(words[:2] == [".venv/bin/python", "-m"] for words in found)
-    return [[word for word in words if "--workdir" not in word] for words in found]
+    listed = [shlex.split(line) for line in lines if program in line]
+    assert all(words[:2] == [".venv/bin/python", "-m"] for words in listed)
+    return [[word for word in words if "--workdir" not in word] for words in listed]
 
 
 def run(command: list[str], workdir: pathlib.Path) -> list[dict[str, Any]]:
@@ -71,6 +74,17 @@ def test_the_lockstep_command_runs_and_writes_what_is_documented(
     assert rows[-1]["frames"] >= 20_000
     written = set().union(*rows)
     assert not [name for name in documented(CONTINUOUS, False) if name not in written]
+    assert not undocumented(written)
+
+
+@pytest.mark.parametrize(
+    "command", [words for words in commands() if words[2] in QUICK], ids=" ".join
+)
+def test_the_commands_that_learn_in_minutes_run(
+    command: list[str], tmp_path: pathlib.Path
+) -> None:
+    rows = run([*command, *SHORT], tmp_path / "run")
+    assert rows[-1]["frames"] >= 1200
 
 
 def test_the_command_for_curves_draws_runs_beside_ours(tmp_path: pathlib.Path) -> None:
@@ -98,9 +112,11 @@ def test_the_commands_for_control_run(
 ) -> None:
     if sys.version_info >= (3, 13):
         pytest.skip("dm_control has no wheels for this Python")
-    rows = run([*command, *SHORT], tmp_path / "run")
+    rows = run([*command, *SHORT_CONTROL], tmp_path / "run")
     assert rows[-1]["frames"] == 1200
-    assert set(documented(CONTINUOUS, True)) <= set().union(*rows)
+    written = set().union(*rows)
+    assert set(documented(CONTINUOUS, True)) <= written
+    assert not undocumented(written)
 
 
 @pytest.mark.slow
@@ -114,20 +130,31 @@ def test_control_runs_to_the_end_in_the_other_runtimes(
     if sys.version_info >= (3, 13):
         pytest.skip("dm_control has no wheels for this Python")
     command = next(words for words in commands() if words[2] == program)
-    rows = run([*command, *SHORT, f"--runtime={runtime}"], tmp_path / "run")
+    rows = run([*command, *SHORT_CONTROL, f"--runtime={runtime}"], tmp_path / "run")
     assert rows[-1]["frames"] == 1200
 
 
 def documented(mark: str, marked: bool) -> list[str]:
-    """Names of metrics in the README's table, one for each that stands for many."""
-    table = README.split("In `metrics.jsonl`:")[1].split("To see the discounts")[0]
-    rows = re.findall(r"^\| (`.*?) \|(.*)", table, re.MULTILINE)
-    cells = [names for names, meaning in rows if (mark in meaning) == marked]
-    patterns = [name for cell in cells for name in re.findall(r"`(.+?)`", cell)]
-    assert len(patterns) >= (2 if marked else 8)
+    """Names of metrics in docs/metrics.md, one for each that stands for many."""
+    names = [name for name, meaning in in_table() if (mark in meaning) == marked]
+    assert len(names) >= (2 if marked else 28)
     return [
-        pattern.replace("<name>", "gamma")
-        .replace("<p>", "1")
-        .replace("<term>", "value")
-        for pattern in patterns
+        name.replace("<name>", "gamma").replace("<p>", "1").replace("<term>", "value")
+        for name in names
     ]
+
+
+def undocumented(written: Iterable[str]) -> list[str]:
+    """Names of metrics that docs/metrics.md does not explain."""
+    listed = "|".join(name for name, _ in in_table())
+    for pattern in ("<name>", "<p>", "<term>"):
+        listed = listed.replace(pattern, "[a-z_0-9]+")
+    return sorted(name for name in written if not re.fullmatch(listed, name))
+
+
+def in_table() -> Iterator[tuple[str, str]]:
+    """Each name in the table of docs/metrics.md with the rest of its row."""
+    table = METRICS.split("In `metrics.jsonl`:")[1].split("To see the discounts")[0]
+    for cell, rest in re.findall(r"^\| (`.*?) \|(.*)", table, re.MULTILINE):
+        for name in re.findall(r"`(.+?)`", cell):
+            yield name, rest
