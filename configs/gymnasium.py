@@ -1,8 +1,4 @@
-"""Gymnasium's numbers: no paper's, chosen on CartPole-v1.
-
-They are a start for small environments with features. Table 2 of Zahavy et al. (2020)
-has the network's sizes for control; all other numbers here are ours.
-"""
+"""Gymnasium's numbers: no paper's. They are a start for small tasks with features."""
 
 from __future__ import annotations
 
