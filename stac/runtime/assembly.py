@@ -67,6 +67,7 @@ def open_learner(
         )
         stack.callback(saved.close)
         first = learner_devices.init(config.seed)
+        saved.try_to_save(first)
         latest = saved.latest(like=first, say=progress.note)
         if latest is not None:
             progress.status(f"continuing from update {latest.step}")
