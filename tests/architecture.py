@@ -49,7 +49,7 @@ KNOWS: dict[str, tuple[str, ...]] = {
 # What any file may import besides the standard library, and the doors of the rest.
 EVERYWHERE = ("jax", "numpy")
 DOORS: dict[str, tuple[str, ...]] = {
-    "absl": ("stac.launch", "stac.runtime.storage.orbax_noise"),  # Orbax logs with it
+    "absl": ("stac.launch",),
     "ale_py": ("stac.environments.atari",),
     # `rendering` imports it, with OpenGL or without; `realworld.tasks` comes after.
     "dm_control": (

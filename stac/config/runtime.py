@@ -22,8 +22,6 @@ class RuntimeConfig:
     log_every_seconds: float = 5.0
     checkpoint_every_seconds: float = 300.0
     checkpoints_to_keep: int = 3
-    log_megabytes: float = 256.0  # 2^20 bytes, of metrics.jsonl and of TensorBoard's
-    # file each; a row is about 3 kB. Then every second row goes. 0: no limit
     skipped_share: float = 0.1  # of the last 100 updates; more that are passed over,
     # for a loss or a gradient that is not finite, stop the run
     actor_restarts: int = 10  # of each actor, within so many minutes; 0: none
@@ -43,7 +41,6 @@ class RuntimeConfig:
         for name in (
             "queue_capacity",
             "learner_devices",
-            "log_megabytes",
             "actor_restarts",
             "silence_seconds",
         ):

@@ -55,28 +55,30 @@ def open_learner(
       The learner; its files are closed at the end of the block, saving is its own.
 
     Raises:
-      ConfigError: all checkpoints are damaged, or the newest that is not is of another
-        configuration.
+      ConfigError: no checkpoint can be saved in the workdir; all checkpoints are
+        damaged, or the newest that is not is of another configuration.
     """
     path = pathlib.Path(path)
     with contextlib.ExitStack() as stack:
         progress = terminal.Terminal(
             config.total_frames, shown=learner_devices.agent.watched.shown
         )
+        stack.callback(progress.close)
         progress.status("building the learner")
-        logger = _logger(config, path, progress)
-        stack.callback(logger.close)
         saved = checkpoints.Checkpoints(
             path / workdir.CHECKPOINTS, config.runtime.checkpoints_to_keep
         )
         stack.callback(saved.close)
         first = learner_devices.init(config.seed)
+        saved.try_to_save(first)
         latest = saved.latest(like=first, say=progress.note)
         if latest is not None:
             progress.status(f"continuing from update {latest.step}")
         elif (path / workdir.METRICS).exists():
             progress.status("no checkpoint is there: starting from the beginning")
         begun = latest or checkpoints.Checkpoint(0, first, counters={}, acting={})
+        logger = _logger(path, int(begun.state.frames), progress)
+        stack.callback(logger.close)
 
         def save(updates: int, state: LearnerState, counters: Counters) -> None:
             acted = _asked(acting, updates, progress.note)
@@ -148,12 +150,13 @@ def _asked(
 
 
 def _logger(
-    config: Config, path: pathlib.Path, progress: terminal.Terminal
+    path: pathlib.Path, frames: int, progress: terminal.Terminal
 ) -> loggers.Logger:
-    limit = config.runtime.log_megabytes * 2**20
+    rows = loggers.JsonLines(path / workdir.METRICS)
+    events = loggers.TensorBoard(path, frames)
     return loggers.Tee(
-        loggers.JsonLines(path / workdir.METRICS, progress.note, limit),
-        loggers.TensorBoard(path, progress.note, limit),
+        loggers.Tolerant(rows, workdir.METRICS, progress.note),
+        loggers.Tolerant(events, "events.out.tfevents", progress.note),
         progress,
     )
 

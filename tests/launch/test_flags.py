@@ -178,7 +178,6 @@ BAD = {
     "--num_actors=0": "runtime.num_actors=0: must be at least 1",
     "--envs_per_actor=-3": "runtime.envs_per_actor=-3: must be at least 1",
     "--config.runtime.actor_restarts=-1": "runtime.actor_restarts=-1: must be 0 or",
-    "--config.runtime.log_megabytes=-1": "log_megabytes=-1.0: must be 0 or more",
     "--config.runtime.silence_seconds=-1": "runtime.silence_seconds=-1.0: must be 0",
     "--config.runtime.actor_restart_minutes=0": "runtime.actor_restart_minutes=0: mu",
     "--workdir=": "--workdir is empty: name a directory",

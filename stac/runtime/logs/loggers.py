@@ -7,24 +7,25 @@ that is not a number (no episode has ended yet) is null in a file and absent els
 
 from __future__ import annotations
 
-import collections
 import contextlib
+import io
 import json
 import math
 import os
 import pathlib
 import socket
-import struct
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
-from stac.runtime.logs import appending
+from stac.runtime.storage import disk
 
 Scalars = Mapping[str, float]
-Say = Callable[[str], None]  # takes a line for the person watching
+
+# TensorBoard sorts sections by name: these come first, in a section of their own.
+AT_A_GLANCE = ("episode_return", "episodes", "frames_per_second", "updates")
 
 
 class Logger(Protocol):
@@ -38,82 +39,162 @@ class Logger(Protocol):
 
 
 class JsonLines:
-    """Appends one JSON object a line, each at once; `frames` and counts stay whole.
+    """Appends one JSON object a line; `frames` and counts stay whole numbers.
 
-    A line that an earlier run was cut off in is removed: every line parses.
+    The file is opened for each line, so a file that was removed is begun again. A line
+    that was cut off, by a crash or a full disk, is removed: every line parses.
     """
 
-    def __init__(
-        self, path: str | pathlib.Path, say: Say = print, limit: float = 0.0
-    ) -> None:
-        """Args: the file; what is told of a full disk; bytes, see `Appender`."""
-        path = pathlib.Path(path)
-        self._rows = appending.Appender(path, appending.LINES, say, limit)
+    def __init__(self, path: str | pathlib.Path) -> None:
+        self._path = pathlib.Path(path)
 
     def write(self, values: Scalars) -> None:
+        """Writes the whole row or, where it raises OSError, nothing."""
         row = {name: _json_number(value) for name, value in values.items()}
-        self._rows.append(json.dumps(row, allow_nan=False).encode() + b"\n")
+        rest = json.dumps(row, allow_nan=False).encode() + b"\n"
+        with self._path.open("a+b", buffering=0) as file:
+            size = _end_of_last_line(file)
+            file.truncate(size)
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                with contextlib.suppress(OSError):  # otherwise the next write does it
+                    file.truncate(size)
+                raise
 
     def close(self) -> None:
-        self._rows.close()
+        """Nothing is open between two rows."""
 
 
 def rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The rows that `JsonLines` wrote, in order; what a crash left torn is skipped."""
-    found = []
+    """The rows that `JsonLines` wrote, in order; a line that a crash cut is skipped."""
+    parsed = []
     for line in pathlib.Path(path).read_bytes().splitlines():
         with contextlib.suppress(ValueError):
             row = json.loads(line)
-            found += [row] if isinstance(row, dict) else []
-    return found
+            parsed += [row] if isinstance(row, dict) else []
+    return parsed
 
 
 class TensorBoard:
-    """TensorBoard events, drawn over frames; one file, which every start goes on with.
+    """TensorBoard events over frames; every start writes a file of its own.
 
-    tensorboardX's own writer has a thread that ends where a disk is full, and then
-    whoever writes waits for ever: only its messages and checksums are used.
+    Names are those of `metrics.jsonl`, but for those without a section: `at_a_glance`,
+    the first section, has those of `AT_A_GLANCE`, and `run` has the others.
+
+    A file begins with a session start, at which TensorBoard forgets what an earlier
+    process drew beyond the checkpoint that this one continues from.
+
+    tensorboardX's `SummaryWriter` has a thread that ends where a disk is full, and then
+    the caller waits for ever; its `RecordWriter` has none. A file that could not be
+    written is left, and the next row begins another one.
     """
 
-    def __init__(
-        self, directory: str | pathlib.Path, say: Say = print, limit: float = 0.0
-    ) -> None:
-        """Args: where; what is told of a full disk; bytes of a file, see `Appender`."""
+    def __init__(self, directory: str | pathlib.Path, frames: int = 0) -> None:
+        """Draws in `directory`, after `frames`."""
         from tensorboardX import record_writer  # 0.4 s, and only a learner needs it
         from tensorboardX.proto import event_pb2, summary_pb2
 
-        self._checksum = record_writer.masked_crc32c
-        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        now, host = time.time(), socket.gethostname()
-        there = sorted(pathlib.Path(directory).glob("events.out.tfevents.*[0-9]"))
-        name = f"events.out.tfevents.{now:.0f}.{host}.{os.getpid()}"
-        path = there[-1] if there else pathlib.Path(directory) / name
-        header = self._record(self._event(wall_time=now, file_version="brain.Event:2"))
-        self._events = appending.Appender(path, appending.events(header), say, limit)
+        self._directory = pathlib.Path(directory)
+        self._next_step = frames + 1  # the first that is not drawn yet
+        self._open, self._messages = record_writer.RecordWriter, event_pb2
+        self._summary = summary_pb2.Summary
+        self._records: Any = None  # a RecordWriter
+        self._path = self._directory  # of the file, once there is one
+        self._rows = 0  # in this file
 
     def write(self, values: Scalars) -> None:
-        finite = {
-            name: float(value) for name, value in values.items() if math.isfinite(value)
-        }
+        """Raises OSError where the row cannot be written."""
         summary = self._summary(
             value=[
-                self._summary.Value(tag=name, simple_value=value)
-                for name, value in finite.items()
+                self._summary.Value(tag=tag(name), simple_value=float(value))
+                for name, value in values.items()
+                if math.isfinite(value)
             ]
         )
-        event = self._event(
-            wall_time=time.time(), step=int(values["frames"]), summary=summary
-        )
-        self._events.append(self._record(event))
+        step = int(values["frames"])
+        try:
+            if self._records is None or not self._path.exists():
+                self._begin()
+            self._write(step=step, summary=summary)
+            self._records.flush()
+        except OSError:
+            self._abandon()
+            raise
+        self._rows += 1
+        self._next_step = step + 1
 
     def close(self) -> None:
-        self._events.close()
+        if self._records is not None:
+            records, self._records = self._records, None
+            records.close()
 
-    def _record(self, event: Any) -> bytes:
-        data = event.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        sums = [struct.pack("<I", self._checksum(part)) for part in (length, data)]
-        return length + sums[0] + data + sums[1]
+    def _begin(self) -> None:
+        self.close()
+        # Readers take files in the order of their names.
+        name = f"{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._path = self._directory / f"events.out.tfevents.{name}"
+        self._rows = 0
+        self._records = self._open(str(self._path))
+        self._write(file_version="brain.Event:2")
+        start = self._messages.SessionLog.START
+        session_log = self._messages.SessionLog(status=start)
+        self._write(step=self._next_step, session_log=session_log)
+
+    def _write(self, **fields: Any) -> None:
+        event = self._messages.Event(wall_time=time.time(), **fields)
+        self._records.write(event.SerializeToString())
+
+    def _abandon(self) -> None:
+        """Leaves a file that cannot be written; one without a row is removed."""
+        with contextlib.suppress(OSError):
+            self.close()
+        if self._rows == 0 and self._path != self._directory:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+
+def tag(name: str) -> str:
+    """Its name in TensorBoard: `at_a_glance/episodes`, `run/lag`, `loss/value`."""
+    if "/" in name:
+        return name
+    return f"at_a_glance/{name}" if name in AT_A_GLANCE else f"run/{name}"
+
+
+class Tolerant:
+    """Hands rows to another logger; a disk that fails costs rows and not the run."""
+
+    def __init__(
+        self,
+        logger: Logger,
+        name: str,  # of its file
+        say: Callable[[str], None],  # takes a line when faults begin, and when they end
+    ) -> None:
+        self._logger = logger
+        self._name = name
+        self._say = say
+        self._lost = 0  # rows, since writing began to fail
+
+    def write(self, values: Scalars) -> None:
+        try:
+            self._logger.write(values)
+        except OSError as error:
+            if self._lost == 0:
+                why = disk.reason(error)
+                self._say(f"{self._name} NOT WRITTEN: {why}; training goes on")
+            self._lost += 1
+        else:
+            if self._lost:
+                self._say(f"{self._name} is written again; rows lost: {self._lost}")
+            self._lost = 0
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # every row was flushed when it was written
+            self._logger.close()
+        if self._lost:
+            self._say(f"{self._name}: the last rows are lost: {self._lost}")
+        self._lost = 0
 
 
 class Tee:
@@ -132,38 +213,17 @@ class Tee:
                 stack.callback(logger.close)
 
 
-class Returns:
-    """The recent return: the mean over the last 100 episodes that ended anywhere."""
-
-    def __init__(
-        self, episodes: int = 0, recent: Iterable[float] = (), window: int = 100
-    ) -> None:
-        """Begins where a checkpoint left off.
-
-        Args:
-          episodes: that ended so far.
-          recent: `recent` of then.
-          window: how many make the mean.
-        """
-        self.episodes = episodes
-        self._recent = collections.deque(recent, maxlen=window)
-
-    def add(self, episode_return: np.ndarray) -> None:
-        """Takes a `Report.episode_return`: [B, n], NaN where no episode ended."""
-        ended = np.asarray(episode_return)
-        ended = ended[~np.isnan(ended)]
-        self.episodes += ended.size
-        self._recent.extend(ended.tolist())
-
-    @property
-    def recent(self) -> list[float]:
-        """What the mean is of, the oldest first."""
-        return list(self._recent)
-
-    @property
-    def mean(self) -> float:
-        """NaN before the first episode's end."""
-        return float(np.mean(self._recent)) if self._recent else math.nan
+def _end_of_last_line(file: io.FileIO) -> int:
+    """Bytes up to the last newline; searches backwards, for the file may be long."""
+    end, block = file.seek(0, os.SEEK_END), 1 << 16
+    while end > 0:
+        start = max(0, end - block)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def _json_number(value: float) -> float | int | None:

@@ -1,18 +1,52 @@
-"""What a learner counts beside its state, and the row it makes of that."""
+"""Counts and rates that a learner keeps beside its state, and the row of a log."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from stac.runtime.logs import loggers
 from stac.runtime.storage.checkpoints import Counters
 from stac.types import Report
 
 COUNTS = ("actor_restarts", "skipped_updates", "discarded_trajectories")
+
+
+class Returns:
+    """The recent return: the mean over the last 100 episodes that ended anywhere."""
+
+    def __init__(
+        self, episodes: int = 0, recent: Iterable[float] = (), window: int = 100
+    ) -> None:
+        """Begins where a checkpoint left off.
+
+        Args:
+          episodes: that ended so far.
+          recent: `recent` of then.
+          window: how many episodes the mean is taken over.
+        """
+        self.episodes = episodes
+        self._recent = collections.deque(recent, maxlen=window)
+
+    def add(self, episode_return: np.ndarray) -> None:
+        """Takes a `Report.episode_return`: [B, n], NaN where no episode ended."""
+        ended = np.asarray(episode_return)
+        ended = ended[~np.isnan(ended)]
+        self.episodes += ended.size
+        self._recent.extend(ended.tolist())
+
+    @property
+    def recent(self) -> list[float]:
+        """The returns that the mean is taken over, the oldest first."""
+        return list(self._recent)
+
+    @property
+    def mean(self) -> float:
+        """NaN before the first episode's end."""
+        return float(np.mean(self._recent)) if self._recent else math.nan
 
 
 class Statistics:
@@ -25,7 +59,7 @@ class Statistics:
         now = clock()
         self._clock = clock
         self._began = now - counters.get("seconds", 0.0)
-        self._returns = loggers.Returns(
+        self._returns = Returns(
             int(counters.get("episodes", 0)), counters.get("recent_returns", ())
         )
         self._row_at: float | None = None  # when the last row was made

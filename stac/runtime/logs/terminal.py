@@ -1,4 +1,4 @@
-"""The progress line: what a person at the terminal sees of a run.
+"""The progress line that a person at the terminal sees of a run.
 
 One plain line every few seconds, the same in a terminal and in a log file, so that
 nothing is overwritten and warnings of others stay readable. A thread prints it, because
@@ -18,10 +18,16 @@ from stac.runtime.faults import lines
 from stac.runtime.logs.loggers import Scalars
 
 SECONDS = 8.0  # the promise is a line at least every 10
+# Frames per second have to be measured for so long before the time left is more than
+# a guess: actors start one after another, and the first updates are slow.
+TRUSTED_SECONDS = 60.0
 
 
 class Terminal:
-    """A logger that prints the latest row every `seconds`, come what may."""
+    """A logger that prints the latest row every `seconds`, whatever the learner does.
+
+    The time left is reckoned from all rows since the first one.
+    """
 
     def __init__(
         self,
@@ -36,16 +42,18 @@ class Terminal:
         self._file = file or sys.stdout
         self._seconds = seconds
         self._clock = clock
-        self._lock = threading.Lock()  # guards the four below
+        self._lock = threading.Lock()  # guards the five below
         self._values: Scalars | None = None
+        self._left = ""  # the time left, for the line
         self._fresh = False  # a row came since the last line
         self._status = "starting"
         self._since = clock()
+        self._first_row = (clock(), 0.0)  # when it came, its frames
         self.waiting_seconds: Callable[[], float] = float  # of the learner, for a batch
         self._closed = threading.Event()
-        self._said = time.monotonic()  # when it last said how far the run is
+        self._line_at = time.monotonic()  # when the last line about progress came
         self._thread = threading.Thread(
-            target=self._heartbeat, name="terminal", daemon=True
+            target=self._print_lines, name="terminal", daemon=True
         )
         self._thread.start()
 
@@ -55,7 +63,7 @@ class Terminal:
             if what == self._status:
                 return
             self._status, self._since = what, self._clock()
-            self._said = time.monotonic()
+            self._line_at = time.monotonic()
         self._print(what)
 
     def note(self, what: str) -> None:
@@ -65,13 +73,18 @@ class Terminal:
     def write(self, values: Scalars) -> None:
         """Keeps the row for the next line; the first one is printed at once."""
         with self._lock:
-            first = self._values is None
-            self._values, self._status = values, ""
-            self._fresh, self._since = not first, self._clock()
+            now, first = self._clock(), self._values is None
             if first:
-                self._said = time.monotonic()
+                self._first_row = (now, values["frames"])
+                self._line_at = time.monotonic()
+            began, frames = self._first_row
+            self._left = time_left(
+                self._total - values["frames"], values["frames"] - frames, now - began
+            )
+            self._values, self._status = values, ""
+            self._fresh, self._since = not first, now
         if first:
-            self._print(progress(values, self._total, self._shown))
+            self._print(progress(values, self._total, shown=self._shown))
 
     def close(self, last_words: str = "") -> None:
         """Prints a row not seen yet, then `last_words`; may be called twice."""
@@ -82,44 +95,61 @@ class Terminal:
         with self._lock:
             values, fresh = self._values, self._fresh
         if values is not None and fresh:
-            self._print(progress(values, self._total, self._shown))
+            self._print(progress(values, self._total, self._left, self._shown))
         if last_words:
             self._print(last_words)
 
-    def _heartbeat(self) -> None:
+    def _print_lines(self) -> None:
         while not self._closed.wait(self._rest()):
             if not self._rest():
-                self._said = time.monotonic()
+                self._line_at = time.monotonic()
                 self._print(self._line())
 
     def _rest(self) -> float:
         """Seconds until it is time for a line again."""
-        return max(0.0, self._said + self._seconds - time.monotonic())
+        return max(0.0, self._line_at + self._seconds - time.monotonic())
 
     def _line(self) -> str:
         with self._lock:
             values, status, fresh = self._values, self._status, self._fresh
-            waited = self._clock() - self._since
+            left, waited = self._left, self._clock() - self._since
             self._fresh = False
         if (starved := self.waiting_seconds()) >= self._seconds:
             return f"waiting for trajectories … {duration(starved)}"
         if values is None or status:
             return f"{status} … {duration(waited)}"
-        line = progress(values, self._total, self._shown)
+        line = progress(values, self._total, left, self._shown)
         return line if fresh else f"{line}  (as of {duration(waited)} ago)"
 
     def _print(self, line: str) -> None:
         lines.show(line, self._file)  # the numbers are in the files too
 
 
+def time_left(frames_left: float, frames: float, seconds: float) -> str:
+    """`16 h 10 min left`, where so many frames took so many seconds.
+
+    `51 d 7 h left (a guess: measured for 8 s)` in the first minute, and nothing before
+    there is any measurement.
+    """
+    if frames <= 0 or seconds <= 0:
+        return ""
+    left = f"{duration(max(0, frames_left) * seconds / frames)} left"
+    if seconds < TRUSTED_SECONDS and frames_left > 0:
+        return f"{left} (a guess: measured for {duration(seconds)})"
+    return left
+
+
 def progress(
-    values: Scalars, total_frames: int, shown: Mapping[str, str] | None = None
+    values: Scalars,
+    total_frames: int,
+    left: str = "",
+    shown: Mapping[str, str] | None = None,
 ) -> str:
     """`1.2M of 200M frames (0.6 %)  3,412 frames/s  …  16 h 10 min left`.
 
     Reads `frames`, `frames_per_second`, `episode_return`, `episodes`, `updates` and the
     metrics `shown`: {"gamma": "hyperparameters/gamma/head_1"} adds `gamma 0.9891`. A
-    value that is missing or NaN is left out or said in words.
+    value that is missing or NaN is left out or said in words. `left` ends the line.
     """
     frames = values["frames"]
     share = min(100.0, 100 * frames / total_frames)  # the last update may overshoot
@@ -140,9 +170,7 @@ def progress(
         for label, name in (shown or {}).items()
         if name in values
     ]
-    if math.isfinite(rate) and rate > 0:
-        parts.append(f"{duration(max(0, total_frames - frames) / rate)} left")
-    return "  ".join(parts)
+    return "  ".join([*parts, left] if left else parts)
 
 
 def count(number: float, what: str) -> str:

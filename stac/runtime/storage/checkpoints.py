@@ -5,17 +5,22 @@ renames. The state is stored as a flat dictionary {"params/torso/w": array, …}
 empty subtrees (no metaparameters, an optimizer without state) are structure and not
 data: the structure is the caller's, the arrays are the file's.
 
-<directory>/300/state/     the arrays
-<directory>/300/acting/    bytes by name, where there are any
-<directory>/300/counters/  numbers, and the digests of all three
-<directory>.damaged/300/   what could not be read, for a person to look at; the last few
+<directory>/300/state/      the arrays
+<directory>/300/acting/     bytes by name, where there are any
+<directory>/300/counters/   numbers
+<directory>/300/sums.json   a SHA-256 of each of these files
+<directory>.damaged/300/    one that could not be read, for a person to look at
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
 import pathlib
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,27 +30,25 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from stac.config import ConfigError, RunError
-from stac.runtime.storage import aside, disk, leaves, orbax_noise
+from stac.runtime.storage import disk, leaves
 from stac.types import LearnerState
 
-# What the learner counts beside its state: JSON numbers, and lists of them.
+# Counts that a learner keeps beside its state: JSON numbers, and lists of them.
 Counters = dict[str, Any]
 
 # Bytes that have to be free beyond a save's own: for the descriptions of its arrays,
 # and for the logs until the next save.
 MARGIN = 16 << 20
+DAMAGED_KEPT = 3  # of those set aside at earlier starts
 
-_DIGEST, _NAMES_DIGEST = "sha256", "names_sha256"  # beside the counters
+_SUMS = "sums.json"
+_EARLIER_SUMS = ("sha256", "names_sha256")  # among the counters of earlier versions
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
-# Why nothing can be read, whatever is in it; a TensorStore error is a ValueError. EIO
-# may be one bad sector, and is damage.
-_NO_FAULT_OF_THE_FILE = re.compile(
-    r"\b(EACCES|EPERM|EMFILE|ENFILE|ENOMEM|ESTALE|ENOTCONN|ETIMEDOUT)\b"
-)
+_TRIAL = "trial.orbax-checkpoint-tmp"  # Orbax takes it for half written: for none
 
 
 class Checkpoint(NamedTuple):
-    """What was saved."""
+    """One checkpoint, as it was saved."""
 
     step: int  # learner updates
     state: LearnerState  # numpy leaves, in the structure that was asked for
@@ -65,12 +68,12 @@ class Checkpoints:
     """The last `keep` checkpoints of one run, in one directory.
 
     A save is on disk when it returns. One process writes a directory at a time
-    (`workdir.py` sees to it); what an earlier one left half-written is
+    (`workdir.py` sees to it); a save that an earlier process left half-written is
     removed before the first save.
     """
 
     def __init__(self, directory: str | pathlib.Path, keep: int) -> None:
-        orbax_noise.quiet()
+        _keep_off_the_screen()
         self.directory = pathlib.Path(directory).absolute()
         self._damaged = self.directory.with_name(f"{self.directory.name}.damaged")
         options = ocp.CheckpointManagerOptions(
@@ -88,6 +91,30 @@ class Checkpoints:
             self.directory, options=options, item_handlers=handlers
         )
 
+    def try_to_save(self, state: LearnerState) -> None:
+        """Saves one number and removes it, where there is room for all of `state`.
+
+        So a run that could never save is known before its first update.
+
+        Raises:
+          ConfigError: no checkpoint can be saved here.
+        """
+        trial = self.directory / _TRIAL
+        try:
+            size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+            disk.check_room(self.directory, size + MARGIN)
+            trial.mkdir()  # where this fails, Orbax would leave warnings too
+            trial.rmdir()
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(trial, {"number": np.zeros(1)})
+        except Exception as error:  # a disk fails in many ways
+            raise ConfigError(
+                f"no checkpoint can be saved in {self.directory}: {disk.reason(error)};"
+                " name another --workdir"
+            ) from error
+        finally:
+            self._remove_half_written()
+
     def save(
         self,
         step: int,
@@ -101,7 +128,7 @@ class Checkpoints:
           step: learner updates.
           state: leaves of any array type; fetched to the host here.
           counters: see there.
-          acting: what else is to come back with the state, by name.
+          acting: bytes by name that are to come back with the state.
 
         Returns:
           Whether it wrote.
@@ -110,14 +137,9 @@ class Checkpoints:
           NotSaved: the disk is full or gone, or cannot be written.
         """
         arrays, packed = leaves.named(state), leaves.pack(acting or {})
-        record = {
-            **counters,
-            _DIGEST: _digest(arrays, packed, counters),
-            _NAMES_DIGEST: leaves.digest_of_names(arrays),
-        }
         items = {
             "state": ocp.args.StandardSave(arrays),
-            "counters": ocp.args.JsonSave(record),
+            "counters": ocp.args.JsonSave(counters),
         }
         if packed:
             items["acting"] = ocp.args.StandardSave(packed)
@@ -127,7 +149,11 @@ class Checkpoints:
             self.directory.mkdir(exist_ok=True)
             self._remove_half_written()
             disk.check_room(self.directory, size + MARGIN)
-            return bool(self._manager.save(step, args=ocp.args.Composite(**items)))
+            wrote = bool(self._manager.save(step, args=ocp.args.Composite(**items)))
+            if wrote:
+                folder = self._folder(step)
+                disk.write_whole(folder / _SUMS, json.dumps(_sums(folder)))
+            return wrote
         except Exception as error:  # a disk fails in many ways
             self._remove_half_written()
             raise NotSaved(disk.reason(error)) from error
@@ -150,22 +176,22 @@ class Checkpoints:
 
         Raises:
           ConfigError: the newest that can be read is of another configuration.
-          Damaged: none can be read; all stay where they are, for what is wrong with
-            every one may be wrong with who reads.
+          Damaged: none can be read. All stay where they are: the fault may be that of
+            the process that reads.
         """
         damaged: dict[int, Damaged] = {}
         for step in reversed(self.steps()):
             try:
-                found = self.restore(step, like)
+                checkpoint = self.restore(step, like)
             except Damaged as damage:
                 damaged[step] = damage
                 continue
-            if damaged:
-                places = self._set_aside(sorted(damaged))  # the newest is moved last
-                for bad, place in zip(sorted(damaged), places, strict=True):
-                    said = f"{damaged[bad]}; it is set aside in {place}"
-                    say(f"{said}; checkpoint {step} is used instead")
-            return found
+            for bad, place in self._set_aside(sorted(damaged)).items():
+                say(
+                    f"{damaged[bad]}; it is set aside in {place}; checkpoint {step} is"
+                    " used instead"
+                )
+            return checkpoint
         if damaged:
             raise Damaged(
                 f"none of {len(damaged)} checkpoints can be read, and all stay where"
@@ -176,6 +202,9 @@ class Checkpoints:
 
     def restore(self, step: int, like: LearnerState) -> Checkpoint:
         """Reads one checkpoint.
+
+        Its files are compared with their sums before Orbax gets them: a damaged array
+        makes Orbax write tracebacks about the others.
 
         Args:
           step: one of `steps()`.
@@ -189,7 +218,9 @@ class Checkpoints:
             process may not read it.
           Damaged: it cannot be read, or holds other bits than were saved.
         """
+        whole = False
         try:
+            whole = _compare_with_sums(self._folder(step))
             return self._read(step, like)
         except ConfigError:
             raise
@@ -198,70 +229,68 @@ class Checkpoints:
                 f"checkpoint {step} in {self.directory} cannot be read"
                 f" ({disk.reason(error)})"
             )
-            spared = isinstance(error, MemoryError | PermissionError)
-            if spared or _NO_FAULT_OF_THE_FILE.search(str(error)):
+            if whole or _is_no_fault_of_the_file(error):
                 raise ConfigError(f"{line}; it stays where it is") from error
             raise Damaged(line) from error
 
     def is_intact(self, step: int) -> bool:
-        """Whether one of `steps()` holds the bits that were saved, of any structure."""
+        """Whether the files of one of `steps()` are those that were saved."""
         try:
-            items = self._manager.restore(step)
+            return _compare_with_sums(self._folder(step))
         except Exception:  # noqa: BLE001 - a damaged file fails in many ways
             return False
-        counters = dict(items["counters"])
-        digest, _ = counters.pop(_DIGEST, None), counters.pop(_NAMES_DIGEST, None)
-        acting = dict(items.get("acting") or {})
-        return digest in (None, _digest(items["state"], acting, counters))
 
     def close(self) -> None:
         """Everything is on disk when this returns; may be called twice."""
         self._manager.close()
 
-    def _read(self, step: int, like: LearnerState) -> Checkpoint:
-        wanted, composite = leaves.named(like), ocp.args.Composite
-        only_counters = composite(counters=ocp.args.JsonRestore())
-        counters = dict(self._manager.restore(step, args=only_counters).counters)
-        digest, names = counters.pop(_DIGEST, None), counters.pop(_NAMES_DIGEST, None)
-        described = dict(self._manager.item_metadata(step).items())
-        if names != leaves.digest_of_names(wanted):  # or there is none: it is old
-            self._refuse_another_tree(step, described["state"], wanted)
-        # A description without content, as of the state, is what Orbax reads into.
-        there = described.get("acting") or {}
-        packed = {name: np.zeros(leaf.shape, np.uint8) for name, leaf in there.items()}
-        arguments = {"state": ocp.args.StandardRestore(wanted)}
-        if packed:
-            arguments["acting"] = ocp.args.StandardRestore(packed)
-        items = self._manager.restore(step, args=composite(**arguments))
-        arrays = {name: items.state[name] for name in wanted}
-        packed = dict(items.acting) if packed else {}
-        if digest not in (None, _digest(arrays, packed, counters)):
-            raise ValueError("its bits are not those that were saved")
-        state = jax.tree.unflatten(jax.tree.structure(like), list(arrays.values()))
-        return Checkpoint(step, state, counters, leaves.unpack(packed))
+    def _folder(self, step: int) -> pathlib.Path:
+        return self.directory / str(step)
 
-    def _refuse_another_tree(
-        self, step: int, described: Mapping[str, Any], wanted: leaves.Leaves
-    ) -> None:
-        """Orbax restores other shapes without a word, so they are compared first."""
-        if difference := leaves.difference(described, wanted):
+    def _read(self, step: int, like: LearnerState) -> Checkpoint:
+        wanted = leaves.named(like)
+        described = dict(self._manager.item_metadata(step).items())
+        # Orbax restores other shapes without a word.
+        if difference := leaves.difference(described["state"], wanted):
             raise ConfigError(
                 f"checkpoint {step} in {self.directory} is of another configuration:"
                 f" {difference}; name another --workdir"
             )
+        arguments: dict[str, Any] = {
+            "state": ocp.args.StandardRestore(wanted),
+            "counters": ocp.args.JsonRestore(),
+        }
+        # A description without content, as of the state, is what Orbax reads into.
+        packed = described.get("acting") or {}
+        if packed:
+            buffers = {name: np.zeros(p.shape, np.uint8) for name, p in packed.items()}
+            arguments["acting"] = ocp.args.StandardRestore(buffers)
+        items = self._manager.restore(step, args=ocp.args.Composite(**arguments))
+        arrays = [items.state[name] for name in wanted]
+        state = jax.tree.unflatten(jax.tree.structure(like), arrays)
+        counters = dict(items.counters)
+        for name in _EARLIER_SUMS:
+            counters.pop(name, None)
+        acting = leaves.unpack(items.acting) if packed else {}
+        return Checkpoint(step, state, counters, acting)
 
     def _remove_half_written(self) -> None:
         """Where Orbax's threads are still at it after a failure, the next save does."""
-        with contextlib.suppress(OSError):  # of a disk that is gone: who saves says so
+        with contextlib.suppress(OSError):  # a disk is gone: the save itself says so
             for path in self.directory.glob(_HALF_WRITTEN):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _set_aside(self, steps: Sequence[int]) -> list[pathlib.Path]:
+    def _set_aside(self, steps: Sequence[int]) -> dict[int, pathlib.Path]:
         """Moves checkpoints to where Orbax does not see them; returns where."""
+        if not steps:
+            return {}
         try:
-            places = aside.move(
-                [self.directory / str(step) for step in steps], self._damaged
-            )
+            self._damaged.mkdir(exist_ok=True)
+            earlier = sorted(self._damaged.iterdir(), key=os.path.getmtime)
+            for path in earlier[:-DAMAGED_KEPT]:
+                shutil.rmtree(path, ignore_errors=True)
+            # The newest is moved last.
+            return {step: _move(self._folder(step), self._damaged) for step in steps}
         except OSError as error:
             raise ConfigError(
                 f"damaged checkpoints in {self.directory} cannot be set aside in"
@@ -269,10 +298,65 @@ class Checkpoints:
             ) from error
         finally:
             self._manager.reload()
-        return places
 
 
-def _digest(arrays: leaves.Leaves, packed: leaves.Leaves, counters: Counters) -> str:
-    """Of all that a checkpoint holds, as it is stored."""
-    everything = {"state": arrays, "acting": packed, "counters": dict(counters)}
-    return leaves.digest(everything)
+def _move(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
+    """Moves a folder into `to`, with a number where its name is taken: `300-2`."""
+    place, copies = to / folder.name, 1
+    while place.exists():
+        copies += 1
+        place = to / f"{folder.name}-{copies}"
+    folder.rename(place)
+    os.utime(place)  # the time of the move
+    return place
+
+
+def _sums(folder: pathlib.Path) -> dict[str, str]:
+    """The SHA-256 of every file below a folder, by its path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): _sum(path) for path in files}
+
+
+def _sum(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _compare_with_sums(folder: pathlib.Path) -> bool:
+    """Whether there are sums; where a process was killed before it wrote them are none.
+
+    Raises:
+      ValueError: a file is not as it was saved.
+      OSError: a file cannot be read.
+    """
+    if not (folder / _SUMS).exists():
+        return False
+    for name, saved in json.loads((folder / _SUMS).read_text()).items():
+        if _sum(folder / name) != saved:
+            raise ValueError(f"the bits of {name} are not those that were saved")
+    return True
+
+
+def _is_no_fault_of_the_file(error: Exception) -> bool:
+    """Whether this process cannot read now; EIO may be a bad sector, and is damage."""
+    if isinstance(error, OSError):
+        return error.errno not in (errno.EIO, errno.ENOENT)
+    return isinstance(error, MemoryError)
+
+
+class _ErrorsOnly(logging.Filter):
+    """Orbax narrates every save through absl's logger; its errors still pass.
+
+    An error of its threads is raised, too, in the thread that waits for them.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "/orbax/" not in record.pathname:
+            return True
+        raised_too = record.pathname.endswith("/futures/future.py")
+        return record.levelno >= logging.ERROR and not raised_too
+
+
+def _keep_off_the_screen() -> None:
+    logger = logging.getLogger("absl")  # made by absl, which Orbax has imported
+    if not any(isinstance(present, _ErrorsOnly) for present in logger.filters):
+        logger.addFilter(_ErrorsOnly())

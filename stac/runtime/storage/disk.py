@@ -1,4 +1,4 @@
-"""What can be said of a disk: whether there is room, and why it would not write."""
+"""Disks: whether there is room, why a write failed, and files written whole."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def reason(error: BaseException) -> str:
     words = re.search(r"\[OS error \d+: [A-Z]+ ([^\]]+)\]", str(error))  # TensorStore's
     first = str(error).split("\n", 1)[0][:120]
     return words[1] if words else f"{type(error).__name__}: {first}"
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all: beside it, flushed, renamed."""
+    beside = path.with_name(f"{path.name}.tmp")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,4 +1,4 @@
-"""A state as named arrays on the host, and the digests by which it is recognised."""
+"""A state as named arrays on the host, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -31,12 +31,6 @@ def digest(tree: Tree) -> str:
         total.update(f"{name} {describe(leaf)}\n".encode())
         total.update(leaf.tobytes())
     return total.hexdigest()
-
-
-def digest_of_names(leaves: Leaves) -> str:
-    """The same of names, dtypes and shapes alone, in any order."""
-    lines = sorted(f"{name} {describe(leaf)}\n" for name, leaf in leaves.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

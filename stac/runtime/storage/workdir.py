@@ -1,10 +1,10 @@
-"""The directory of a run: whose it is, what it was configured as, who writes to it.
+"""The directory of a run: its configuration, its files, and the process that writes.
 
-<workdir>/config.json          what was asked for; a resumed run must agree
+<workdir>/config.json          the configuration; a continued run must have the same
 <workdir>/metrics.jsonl        loggers.JsonLines
 <workdir>/events.out.tfevents… loggers.TensorBoard
 <workdir>/checkpoints/         checkpoints.Checkpoints
-<workdir>/checkpoints.damaged/ those that could not be read
+<workdir>/checkpoints.damaged/ checkpoints that could not be read
 <workdir>/.lock                held while a run writes here
 """
 
@@ -21,19 +21,22 @@ from types import TracebackType
 from typing import Any
 
 from stac.config import Config, ConfigError, flat
+from stac.runtime.storage import disk
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 DAMAGED = f"{CHECKPOINTS}.damaged"
 _LOCK = ".lock"
-# What a start cut short may leave behind; the lock last, for who has it may write.
+# Files that a start cut short may leave; the lock last, for its holder may write.
 _OURS = (CONFIG, f"{CONFIG}.tmp", _LOCK)
 
-# What may differ between the parts of one run: how it is spread, not what is learned.
+# Sections that the configuration of every version has.
+_SECTIONS = {"agent", "batch", "environment", "runtime"}
+# Options that may differ between the parts of one run: how the work is spread, not what
+# is learned.
 FREE = ("runtime.", "environment.threads", "environment.workers")
 _DIFFERENCES_NAMED = 3
-_ABSENT = "absent"
 
 
 _HELD: set[int] = set()  # files that hold locks of this process
@@ -51,13 +54,13 @@ class Workdir:
     """A directory that this process alone writes to until `close`, or until it dies."""
 
     def __init__(
-        self, path: pathlib.Path, resumed: bool, lock: int, made: list[pathlib.Path]
+        self, path: pathlib.Path, resumed: bool, lock: int, created: list[pathlib.Path]
     ) -> None:
         self.path = path
         self.resumed = resumed  # there is something to continue
         self._lock: int | None = lock
         _HELD.add(lock)
-        self._made = made  # directories that were not there, the innermost first
+        self._created = created  # directories by this start, the innermost first
 
     def abandon(self) -> None:
         """Leaves nothing behind of a run that was refused before it began."""
@@ -70,7 +73,7 @@ class Workdir:
         with contextlib.suppress(OSError):
             for path in (*left, *(self.path / name for name in _OURS)):
                 path.unlink(missing_ok=True)
-            for path in self._made:
+            for path in self._created:
                 path.rmdir()
 
     def close(self) -> None:
@@ -108,12 +111,21 @@ def place(path: str | pathlib.Path) -> pathlib.Path:
     """Where a workdir is, from the root; ~ and ~user are homes.
 
     Raises:
-      ConfigError: there is no such user.
+      ConfigError: there is no such user; or the path is not UTF-8, and Orbax can write
+        to no other.
     """
     try:
-        return pathlib.Path(path).expanduser().absolute()
+        where = pathlib.Path(path).expanduser().absolute()
+        str(where).encode()
+        os.fsencode(where)
     except RuntimeError as error:
         raise ConfigError(f"--workdir={path}: {error}") from error
+    except UnicodeError as error:
+        raise ConfigError(
+            f"--workdir={ascii(str(path))[1:-1]}: no checkpoint can be saved there, for"
+            " its path is not UTF-8 in this locale; set PYTHONUTF8=1 or name another"
+        ) from error
+    return where
 
 
 def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
@@ -126,7 +138,7 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
     """
     path = place(path)
     try:
-        made = [one for one in (path, *path.parents) if not one.exists()]
+        created = [place for place in (path, *path.parents) if not place.exists()]
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path)
         lock = _take_lock(path)
@@ -134,7 +146,7 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
             resumed = _begun(path)
             if resumed:
                 _refuse_another_configuration(path, config)
-            _write_config(path, config)
+            disk.write_whole(path / CONFIG, _as_json(config) + "\n")
         except BaseException:
             os.close(lock)
             raise
@@ -143,24 +155,27 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
             f"cannot write to the workdir {path}: {error.strerror};"
             " name another --workdir"
         ) from error
-    return Workdir(path, resumed, lock, made)
+    return Workdir(path, resumed, lock, created)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """`["batch.batch_size is 32 there, 8 here"]`, without what may differ freely."""
+    """`["batch.batch_size is 32 there, 8 here"]`, without options that may differ.
+
+    An option that the older file does not have is newer than the run, which went on as
+    its default says. One that this version does not have any more is passed over.
+    """
+    defaults = flat(json.loads(_as_json(Config())))
     old, new = flat(there), flat(here)
-    names = list(new) + [name for name in old if name not in new]
     return [
-        f"{name} is {_shown(old, name)} there, {_shown(new, name)} here"
-        for name in names
-        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+        f"{name} is {_shown(before)} there, {_shown(value)} here"
+        for name, value in new.items()
+        if (before := old.get(name, defaults.get(name))) != value
         and not name.startswith(FREE)
     ]
 
 
-def _shown(leaves: Mapping[str, Any], name: str) -> str:
+def _shown(value: object) -> str:
     """As a flag would spell it, but for an empty word, which nobody would see."""
-    value = leaves.get(name, _ABSENT)
     return '""' if value == "" else str(value)
 
 
@@ -172,7 +187,7 @@ def _refuse_foreign(path: pathlib.Path) -> None:
             f"the workdir {path} is not empty and holds no {CONFIG}, so it is not a"
             " run's; name another --workdir"
         )
-    if CONFIG in names and not {*dataclasses.asdict(Config())} <= {*written(path)}:
+    if CONFIG in names and not {*written(path)} >= _SECTIONS:
         cure = "name another --workdir"
         if _begun(path):
             cure += (
@@ -211,10 +226,10 @@ def _take_lock(path: pathlib.Path) -> int:
 
 
 def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
-    found = differences(written(path), json.loads(_as_json(config)))
-    if found:
-        named = ", ".join(found[:_DIFFERENCES_NAMED])
-        more = len(found) - _DIFFERENCES_NAMED
+    differing = differences(written(path), json.loads(_as_json(config)))
+    if differing:
+        named = ", ".join(differing[:_DIFFERENCES_NAMED])
+        more = len(differing) - _DIFFERENCES_NAMED
         rest = f" and {more} more differ" if more > 0 else ""
         raise ConfigError(
             f"the workdir {path} holds a run of another configuration:"
@@ -223,22 +238,12 @@ def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
 
 
 def written(path: pathlib.Path) -> dict[str, Any]:
-    """What config.json says; {} where it is none."""
+    """The content of config.json; {} where it is no configuration."""
     try:
-        there = json.loads((path / CONFIG).read_text())
+        content = json.loads((path / CONFIG).read_text())
     except (ValueError, RecursionError):  # no JSON, or lists in lists in lists
         return {}
-    return there if isinstance(there, dict) else {}
-
-
-def _write_config(path: pathlib.Path, config: Config) -> None:
-    """Whole or not at all: written beside, flushed, renamed."""
-    beside = path / f"{CONFIG}.tmp"
-    with beside.open("w") as file:
-        file.write(_as_json(config) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path / CONFIG)
+    return content if isinstance(content, dict) else {}
 
 
 def _as_json(config: Config) -> str:

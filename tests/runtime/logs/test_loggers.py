@@ -7,6 +7,11 @@ import json
 import math
 import os
 import pathlib
+import resource
+import shutil
+import sys
+import types
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -52,7 +57,7 @@ def test_every_line_is_json_and_keeps_its_kind(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "kept"),
+    ("before", "kept"),
     [
         ('{"a": 1}\n{"a": 2}\n', 2),
         ('{"a": 1}\n{"a":', 1),
@@ -62,10 +67,10 @@ def test_every_line_is_json_and_keeps_its_kind(tmp_path: pathlib.Path) -> None:
     ],
 )
 def test_a_resumed_run_appends_and_drops_the_line_it_was_cut_in(
-    tmp_path: pathlib.Path, there: str, kept: int
+    tmp_path: pathlib.Path, before: str, kept: int
 ) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text(there)
+    path.write_text(before)
     logger = loggers.JsonLines(path)
     logger.write({"a": 9})
     logger.close()
@@ -75,35 +80,55 @@ def test_a_resumed_run_appends_and_drops_the_line_it_was_cut_in(
 
 def test_tensorboard_gets_finite_values_over_frames(tmp_path: pathlib.Path) -> None:
     logger = loggers.TensorBoard(tmp_path)
-    logger.write({"frames": 640, "episode_return": math.nan, "loss": jnp.float32(0.25)})
+    logger.write({"frames": 640, "episode_return": math.nan, "lag": jnp.float32(0.25)})
     logger.write({"frames": 1280, "hyperparameters/gamma/head_1": 0.99})
     logger.close()
     logger.close()
-    events = _tensorboard_scalars(tmp_path)
-    assert events["loss"] == [(640, 0.25)]
-    assert events["hyperparameters/gamma/head_1"] == [(1280, pytest.approx(0.99))]
-    assert "episode_return" not in events
+    scalars = scalars_in_files(tmp_path)
+    assert scalars["run/lag"] == [(640, 0.25)]
+    assert scalars["hyperparameters/gamma/head_1"] == [(1280, pytest.approx(0.99))]
+    assert "at_a_glance/episode_return" not in scalars
 
 
-def test_every_start_goes_on_with_the_one_file(tmp_path: pathlib.Path) -> None:
-    for frames in (640, 1280, 1920):
-        logger = loggers.TensorBoard(tmp_path)
-        logger.write({"frames": frames, "loss": 0.5})
-        logger.close()
-    assert len(list(tmp_path.iterdir())) == 1
-    assert _tensorboard_scalars(tmp_path)["loss"] == [
-        (640, 0.5),
-        (1280, 0.5),
-        (1920, 0.5),
+def test_people_see_returns_and_speed_first_in_tensorboard() -> None:
+    names = [*loggers.AT_A_GLANCE, "actor_restarts", "entropy", "hyperparameters/x"]
+    tags = sorted(loggers.tag(name) for name in reversed(names))
+    assert tags[0] == "at_a_glance/episode_return"
+    assert [tag.split("/")[0] for tag in tags] == [
+        *4 * ["at_a_glance"],
+        "hyperparameters",
+        *2 * ["run"],
     ]
+
+
+def test_tensorboard_forgets_what_a_killed_run_drew_after_its_checkpoint(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_tensorflow = "tensorboard.compat.notf"  # whose import takes many seconds
+    monkeypatch.setitem(
+        sys.modules, without_tensorflow, types.ModuleType(without_tensorflow)
+    )
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    for start, rows in ((0, (100, 200, 300, 400)), (200, (250, 350)), (350, (450,))):
+        logger = loggers.TensorBoard(tmp_path, start)
+        for frames in rows:
+            logger.write({"frames": frames, "lag": start})
+        logger.close()
+    assert len(list(tmp_path.iterdir())) == 3
+    reader = accumulator.EventAccumulator(str(tmp_path))
+    reader.Reload()
+    drawn = [(event.step, event.value) for event in reader.Scalars("run/lag")]
+    assert drawn == [(100, 0), (200, 0), (250, 200), (350, 200), (450, 350)]
 
 
 def test_tensorboards_own_reader_finds_every_sum_right(tmp_path: pathlib.Path) -> None:
     reader = pytest.importorskip("tensorboard.compat.tensorflow_stub.pywrap_tensorflow")
     from tensorboardX.proto import event_pb2
 
-    logger = loggers.TensorBoard(tmp_path, limit=400)
-    for frames in range(100):
+    logger = loggers.TensorBoard(tmp_path, 5)
+    for frames in range(10, 100):
         logger.write({"frames": frames, "loss": frames / 2})
     logger.close()
     (path,) = tmp_path.iterdir()
@@ -114,43 +139,93 @@ def test_tensorboards_own_reader_finds_every_sum_right(tmp_path: pathlib.Path) -
             records.GetNext()  # raises where a sum is wrong
             events.append(event_pb2.Event.FromString(records.record()))
     assert events[0].file_version == "brain.Event:2"
-    assert [event.step for event in events[-2:]] == [98, 99]
+    assert (events[1].session_log.status, events[1].step) == (1, 6)
+    assert [event.step for event in events[2:]] == list(range(10, 100))
 
 
-def test_a_full_disk_stops_no_logger(tmp_path: pathlib.Path) -> None:
-    """A directory that is not there stands for it; the bytes are Appender's matter."""
-    said: list[str] = []
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """The system writes no file beyond so many bytes, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.faults
+def test_a_row_that_does_not_fit_leaves_no_part_of_itself(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines: list[str] = []
+    logger = loggers.Tolerant(loggers.JsonLines(path), "metrics.jsonl", lines.append)
+    logger.write({"frames": 1})
+    before = path.read_bytes()
+    with largest_file(len(before) + 7):
+        for frames in (2, 3):
+            logger.write({"frames": frames})
+    assert path.read_bytes() == before
+    assert lines == ["metrics.jsonl NOT WRITTEN: File too large; training goes on"]
+    logger.write({"frames": 4})
+    assert lines[1:] == ["metrics.jsonl is written again; rows lost: 2"]
+    assert loggers.rows(path) == [{"frames": 1}, {"frames": 4}]
+    with largest_file(0):
+        logger.write({"frames": 5})
+    logger.close()
+    logger.close()
+    assert lines[3:] == ["metrics.jsonl: the last rows are lost: 1"]
+
+
+@pytest.mark.faults
+def test_tensorboard_goes_on_in_another_file_after_one_that_cannot_be_written(
+    tmp_path: pathlib.Path,
+) -> None:
+    logger = loggers.TensorBoard(tmp_path)
+    logger.write({"frames": 1, "lag": 1})
+    (path,) = tmp_path.iterdir()
+    with largest_file(path.stat().st_size + 20), pytest.raises(OSError, match="large"):
+        logger.write({"frames": 2, "lag": 2})
+    with largest_file(20):
+        for frames in (3, 4):
+            with pytest.raises(OSError, match="File too large"):
+                logger.write({"frames": frames, "lag": frames})
+    assert list(tmp_path.iterdir()) == [path]
+    logger.write({"frames": 5, "lag": 5})
+    logger.close()
+    assert scalars_in_files(tmp_path)["run/lag"] == [(1, 1), (5, 5)]
+
+
+@pytest.mark.faults
+def test_a_disk_that_is_gone_for_a_while_stops_no_logger(
+    tmp_path: pathlib.Path,
+) -> None:
+    lines: list[str] = []
+    place = tmp_path / "disk"
+    rows, events = loggers.JsonLines(place / "m.jsonl"), loggers.TensorBoard(place)
     logger = loggers.Tee(
-        loggers.JsonLines(tmp_path / "gone" / "metrics.jsonl", said.append),
-        loggers.TensorBoard(tmp_path / "gone", said.append),
+        loggers.Tolerant(rows, "m.jsonl", lines.append),
+        loggers.Tolerant(events, "events", lines.append),
     )
-    for frames in range(100):
+    place.mkdir()
+    logger.write({"frames": 0})
+    shutil.rmtree(place)
+    for frames in range(1, 100):
         logger.write({"frames": frames})
-    assert len(said) == 2
-    (tmp_path / "gone").mkdir()
+    assert len(lines) == 2
+    place.mkdir()
     logger.write({"frames": 100})
     logger.close()
-    assert len(said) == 4
-    assert loggers.rows(tmp_path / "gone" / "metrics.jsonl") == [{"frames": 100}]
-    assert _tensorboard_scalars(tmp_path / "gone") == {"frames": [(100, 100.0)]}
+    assert len(lines) == 4
+    assert loggers.rows(place / "m.jsonl") == [{"frames": 100}]
+    assert scalars_in_files(place) == {"run/frames": [(100, 100.0)]}
 
 
 def test_torn_lines_are_skipped_in_reading(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": 2\n\xff\xfe\n3\n\n{"a": 4}\n{"a": 5')
     assert loggers.rows(path) == [{"a": 1}, {"a": 4}]
-
-
-def test_a_limit_keeps_the_first_row_and_the_last(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    logger = loggers.JsonLines(path, pytest.fail, limit=1000)
-    for frames in range(500):
-        logger.write({"frames": frames})
-    logger.close()
-    found = [row["frames"] for row in loggers.rows(path)]
-    assert (found[0], found[-1]) == (0, 499)
-    assert 20 < len(found) < 100
-    assert path.stat().st_size <= 1000
 
 
 def test_opening_and_closing_loggers_leaks_no_files(tmp_path: pathlib.Path) -> None:
@@ -175,33 +250,21 @@ def test_tee_writes_to_all_and_closes_all_though_one_fails() -> None:
     logger.write({"frames": 1})
     with pytest.raises(OSError, match="disk full"):
         logger.close()
-    assert [len(one.rows) for one in (first, second, third)] == [1, 1, 1]
-    assert [one.closed for one in (first, second, third)] == [1, 1, 1]
+    assert [len(logger.rows) for logger in (first, second, third)] == [1, 1, 1]
+    assert [logger.closed for logger in (first, second, third)] == [1, 1, 1]
 
 
-def test_the_recent_return_is_the_mean_of_the_last_hundred_episodes() -> None:
-    returns = loggers.Returns(episodes=5)
-    assert math.isnan(returns.mean)
-    returns.add(np.full((2, 3), np.nan, np.float32))
-    assert (returns.episodes, math.isnan(returns.mean)) == (5, True)
-    returns.add(np.array([[np.nan, 1000.0], [np.nan, np.nan]], np.float32))
-    assert (returns.episodes, returns.mean) == (6, 1000.0)
-    returns.add(np.arange(100.0).reshape(10, 10))
-    assert (returns.episodes, returns.mean) == (106, 49.5)
-
-
-def _tensorboard_scalars(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
-    """Reads event files by hand: the record framing is 8 length, 4 crc, data, 4 crc."""
+def scalars_in_files(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
+    """Reads event files by hand: a record is 8 of length, 4 of sum, data, 4 of sum."""
     from tensorboardX.proto import event_pb2
 
-    found: dict[str, list[tuple[int, float]]] = {}
-    for path in directory.glob("events.out.tfevents.*"):
+    scalars: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(directory.glob("events.out.tfevents.*")):
         data = path.read_bytes()
-        while data:
-            size = int.from_bytes(data[:8], "little")
+        while len(data) >= 16 + (size := int.from_bytes(data[:8], "little")):
             event = event_pb2.Event.FromString(data[12 : 12 + size])
             data = data[16 + size :]
             for value in event.summary.value:
                 entry = (event.step, value.simple_value)
-                found.setdefault(value.tag, []).append(entry)
-    return found
+                scalars.setdefault(value.tag, []).append(entry)
+    return scalars

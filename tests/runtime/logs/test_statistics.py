@@ -1,4 +1,4 @@
-"""What the rows of a log mean."""
+"""The numbers in the rows of a log."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def _clock():
 
 
 def report(returns=(), version=0):
-    made = numbered(range(2)).report
+    template = numbered(range(2)).report
     for place, value in enumerate(returns):
-        made.episode_return.flat[place] = value
-    return made._replace(parameter_version=np.array([version, version + 1]))
+        template.episode_return.flat[place] = value
+    return template._replace(parameter_version=np.array([version, version + 1]))
 
 
 def test_episode_return_is_the_mean_of_episodes_that_ended(clock):
@@ -101,3 +101,14 @@ def test_how_long_the_learner_has_been_waiting_can_be_asked_at_any_time(clock):
         raise KeyError
     clock.now += 45
     assert counted.waiting_seconds() == 0.0
+
+
+def test_the_recent_return_is_the_mean_of_the_last_hundred_episodes():
+    returns = statistics.Returns(episodes=5)
+    assert math.isnan(returns.mean)
+    returns.add(np.full((2, 3), np.nan, np.float32))
+    assert (returns.episodes, math.isnan(returns.mean)) == (5, True)
+    returns.add(np.array([[np.nan, 1000.0], [np.nan, np.nan]], np.float32))
+    assert (returns.episodes, returns.mean) == (6, 1000.0)
+    returns.add(np.arange(100.0).reshape(10, 10))
+    assert (returns.episodes, returns.mean) == (106, 49.5)

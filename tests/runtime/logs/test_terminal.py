@@ -46,7 +46,7 @@ class Screen(io.StringIO):
 
 def test_a_line_says_how_far_how_fast_how_well_and_how_long() -> None:
     shown = {"gamma": "hyperparameters/gamma/head_1"}
-    assert terminal.progress(ROW, 200_000_000, shown) == (
+    assert terminal.progress(ROW, 200_000_000, "16 h 10 min left", shown) == (
         "1.25M of 200M frames (0.6 %)  3,412 frames/s  return 412.3 after 57 episodes"
         "  1,953 updates  gamma 0.9891  16 h 10 min left"
     )
@@ -57,10 +57,38 @@ def test_what_is_not_known_yet_is_not_invented() -> None:
     assert terminal.progress(row, 1000) == "0 of 1k frames (0.0 %)  no episode yet"
 
 
-def test_a_run_past_its_end_has_no_time_left() -> None:
-    said = terminal.progress({"frames": 11, "frames_per_second": 1}, 10)
-    assert said.startswith("11 of 10 frames (100.0 %)  ")
-    assert said.endswith("  0 s left")
+def test_the_time_left_is_called_a_guess_until_a_minute_is_measured() -> None:
+    assert terminal.time_left(10**6, 0, 0.0) == ""
+    assert terminal.time_left(10**6, 0, 90.0) == ""
+    guess = "13 d 21 h left (a guess: measured for 12 s)"
+    assert terminal.time_left(10**6, 10, 12.0) == guess
+    assert terminal.time_left(10**6, 10_000, 60.0) == "1 h 40 min left"
+    assert terminal.time_left(-1, 10, 12.0) == "0 s left"
+
+
+def test_a_run_past_its_end_is_at_a_hundred_percent() -> None:
+    assert terminal.progress({"frames": 11}, 10).startswith("11 of 10 frames (100.0 %)")
+
+
+def test_the_time_left_is_reckoned_from_all_rows_since_the_first() -> None:
+    now = [100.0]
+    screen = Screen()
+    printer = terminal.Terminal(1000, screen, seconds=60, clock=lambda: now[0])
+    for seconds, frames in ((100, 500), (105, 501), (200, 600)):
+        now[0] = seconds
+        printer.write({"frames": frames, "frames_per_second": 1e6})
+    printer.close()
+    first, last = screen.lines()
+    assert "left" not in first
+    assert last.endswith("  6 min 40 s left")
+
+
+def test_a_terminal_of_ascii_gets_every_line() -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    printer = terminal.Terminal(10, file, seconds=60)
+    printer.note("runs/ü … 8 s")
+    printer.close()
+    assert file.buffer.getvalue() == b"runs/\\xfc \\u2026 8 s\n"
 
 
 def test_one_is_not_many() -> None:
@@ -71,7 +99,7 @@ def test_one_is_not_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "words"),
     [
         (0.4, "0 s"),
         (59.6, "1 min 0 s"),
@@ -80,8 +108,8 @@ def test_one_is_not_many() -> None:
         (187_200, "2 d 4 h"),
     ],
 )
-def test_durations_read_well(seconds: float, said: str) -> None:
-    assert terminal.duration(seconds) == said
+def test_durations_read_well(seconds: float, words: str) -> None:
+    assert terminal.duration(seconds) == words
 
 
 def test_a_status_is_said_at_once_once_and_again_while_it_lasts() -> None:

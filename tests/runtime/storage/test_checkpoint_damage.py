@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from stac.config import ConfigError
-from stac.runtime.storage import aside, checkpoints, leaves
+from stac.runtime.storage import checkpoints, leaves
 from tests.runtime.storage.test_checkpoints import a_state, zeros_like
 
 pytestmark = pytest.mark.faults
@@ -47,13 +48,17 @@ def test_the_newest_is_set_aside_and_the_one_before_is_used(
     for path in victims:
         damage(path)
 
-    said: list[str] = []
+    lines: list[str] = []
     reader = checkpoints.Checkpoints(files, keep=3)
-    found = reader.latest(zeros_like(a_state()), said.append)
+    checkpoint = reader.latest(zeros_like(a_state()), lines.append)
 
-    assert found is not None
-    assert (found.step, found.counters, found.acting) == (1, {"episodes": 1}, ACTING)
-    (line,) = said
+    assert checkpoint is not None
+    assert (checkpoint.step, checkpoint.counters, checkpoint.acting) == (
+        1,
+        {"episodes": 1},
+        ACTING,
+    )
+    (line,) = lines
     assert line.startswith(f"checkpoint 2 in {files} cannot be read (")
     assert f"set aside in {tmp_path}/checkpoints.damaged/2; checkpoint 1 is us" in line
     assert "\n" not in line
@@ -74,40 +79,74 @@ def test_no_flipped_bit_passes_for_what_was_saved(tmp_path: pathlib.Path) -> Non
         shutil.copytree(tmp_path / "good", copy)
         flip(copy / path.relative_to(tmp_path / "good"))
         reader = checkpoints.Checkpoints(copy, keep=3)
-        found = reader.latest(zeros_like(a_state()))
+        checkpoint = reader.latest(zeros_like(a_state()))
         reader.close()
-        assert found is not None
-        assert leaves.digest(found.state) == state
-        assert (found.counters, found.acting) == ({"episodes": found.step}, ACTING)
-        outcomes.add((path.parts[-2], found.step))
+        assert checkpoint is not None
+        assert leaves.digest(checkpoint.state) == state
+        assert (checkpoint.counters, checkpoint.acting) == (
+            {"episodes": checkpoint.step},
+            ACTING,
+        )
+        outcomes.add((path.parts[-2], checkpoint.step))
     assert {("counters", 1), ("state", 1), ("acting", 1)} <= outcomes
 
 
-@pytest.mark.parametrize("what", ["state", "acting", "counters"])
-def test_bits_that_only_the_digest_can_tell_apart_are_seen(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, what: str
+@pytest.mark.parametrize("part", ["state", "acting", "counters"])
+def test_a_part_of_another_checkpoint_is_seen(
+    tmp_path: pathlib.Path, part: str
 ) -> None:
-    """Whole and well-formed in Orbax's eyes, and not what was saved."""
-    saved(tmp_path / "checkpoints", 1)
-    other = {
-        "state": (a_state()._replace(frames=np.int32(192_001)), {}, ACTING),
-        "acting": (a_state(), {}, ACTING | {"queue": b"\0"}),
-        "counters": (a_state(), {"episodes": 1}, ACTING),
-    }
-    digest = checkpoints._digest(
-        leaves.named(a_state()), leaves.pack(ACTING), {"episodes": 2}
-    )
-    monkeypatch.setattr(checkpoints, "_digest", lambda *_: digest)
-    writer = checkpoints.Checkpoints(tmp_path / "checkpoints", keep=3)
-    state, counters, acting = other[what]
-    writer.save(2, state, counters or {"episodes": 2}, acting)
-    monkeypatch.undo()
-    said: list[str] = []
-    found = writer.latest(zeros_like(a_state()), said.append)
+    """It is whole and well-formed in Orbax's eyes, but it is not the one saved."""
+    files = tmp_path / "checkpoints"
+    saved(files, 1)
+    writer = checkpoints.Checkpoints(files, keep=3)
+    other = a_state()._replace(frames=np.int32(192_001))
+    writer.save(2, other, {"episodes": 3}, {"actor_0": bytes(200), "queue": b""})
+    writer.save(3, a_state(), {"episodes": 3}, ACTING)
+    shutil.rmtree(files / "3" / part)
+    if part == "counters":
+        shutil.copytree(files / "1" / part, files / "3" / part)
+    else:
+        shutil.copytree(files / "2" / part, files / "3" / part)
+    shutil.rmtree(files / "2")
     writer.close()
-    assert found is not None
-    assert found.step == 1
-    assert "its bits are not those that were saved" in said[0]
+    lines: list[str] = []
+    reader = checkpoints.Checkpoints(files, keep=3)
+    checkpoint = reader.latest(zeros_like(a_state()), lines.append)
+    reader.close()
+    assert checkpoint is not None
+    assert checkpoint.step == 1
+    assert "are not those that were saved" in lines[0] or "No such file" in lines[0]
+
+
+def test_a_process_killed_before_the_sums_were_written_left_a_whole_checkpoint(
+    tmp_path: pathlib.Path,
+) -> None:
+    files = tmp_path / "checkpoints"
+    saved(files, 1, 2)
+    (files / "2" / "sums.json").unlink()
+    reader = checkpoints.Checkpoints(files, keep=3)
+    checkpoint = reader.latest(zeros_like(a_state()), pytest.fail)
+    reader.close()
+    assert checkpoint is not None
+    assert (checkpoint.step, checkpoint.acting) == (2, ACTING)
+
+
+def test_a_damaged_checkpoint_brings_no_traceback_to_the_terminal(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Orbax's threads write several where it reads a damaged array."""
+    arrays = {f"w{number}": np.ones((300, 300)) for number in range(40)}
+    state = a_state()._replace(params=arrays)
+    files = checkpoints.Checkpoints(tmp_path / "checkpoints", keep=3)
+    for step in (1, 2):
+        files.save(step, state, {})
+    for path in (files.directory / "2" / "state" / "d").iterdir():
+        truncate(path)
+    checkpoint = files.latest(zeros_like(state))
+    files.close()
+    assert checkpoint is not None
+    assert checkpoint.step == 1
+    assert capfd.readouterr().err == ""
 
 
 def cut(files: pathlib.Path, *steps: int) -> None:
@@ -120,11 +159,11 @@ def test_where_none_can_be_read_all_stay_where_they_are(tmp_path: pathlib.Path) 
     files = tmp_path / "checkpoints"
     saved(files, 1, 2, 3)
     cut(files, 1, 2, 3)
-    said: list[str] = []
+    lines: list[str] = []
     reader = checkpoints.Checkpoints(files, keep=3)
     with pytest.raises(checkpoints.Damaged, match="none of 3 checkpoints") as refusal:
-        reader.latest(a_state(), said.append)
-    assert said == []
+        reader.latest(a_state(), lines.append)
+    assert lines == []
     assert f"checkpoint 3 in {files} cannot be read (" in str(refusal.value)
     assert "to start from the beginning, name another --workdir" in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -141,17 +180,17 @@ def test_each_damaged_one_is_named_and_of_those_at_one_start_all_are_kept(
     saved(files, 1, 2)
     writer = checkpoints.Checkpoints(files, keep=6)
     for step in (3, 4, 5, 6):
-        writer.save(step, a_state(), {})
+        writer.save(step, a_state(), {"episodes": step})
     cut(files, 3, 4, 5, 6)
-    said: list[str] = []
-    found = writer.latest(a_state(), said.append)
+    lines: list[str] = []
+    checkpoint = writer.latest(a_state(), lines.append)
     writer.close()
-    assert found is not None
-    assert found.step == 2
-    assert [line.split(" in ")[0] for line in said] == [
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+    assert [line.split(" in ")[0] for line in lines] == [
         f"checkpoint {step}" for step in (3, 4, 5, 6)
     ]
-    assert all(line.endswith("checkpoint 2 is used instead") for line in said)
+    assert all(line.endswith("checkpoint 2 is used instead") for line in lines)
     assert sorted(path.name for path in aside.iterdir()) == ["3", "4", "5", "6", "9"]
 
 
@@ -162,11 +201,11 @@ def test_a_second_damaged_one_of_the_same_number_finds_a_place(
     saved(files, 1)
     reader = checkpoints.Checkpoints(files, keep=3)
     for _ in range(3):
-        reader.save(2, a_state(), {})
+        reader.save(2, a_state(), {"episodes": 2})
         truncate(files / "2" / "counters" / "metadata")
-        found = reader.latest(a_state())
-        assert found is not None
-        assert found.step == 1
+        checkpoint = reader.latest(a_state())
+        assert checkpoint is not None
+        assert checkpoint.step == 1
     reader.close()
     aside = tmp_path / "checkpoints.damaged"
     assert sorted(path.name for path in aside.iterdir()) == ["2", "2-2", "2-3"]
@@ -177,16 +216,18 @@ def test_only_so_many_damaged_ones_are_kept(tmp_path: pathlib.Path) -> None:
     files = tmp_path / "checkpoints"
     saved(files, 1)
     reader = checkpoints.Checkpoints(files, keep=3)
-    steps = range(2, 5 + aside.KEPT)
+    steps = range(2, 5 + checkpoints.DAMAGED_KEPT)
     for step in steps:
-        reader.save(step, a_state(), {})
+        reader.save(step, a_state(), {"episodes": step})
         truncate(files / str(step) / "counters" / "metadata")
         reader.latest(a_state())
     reader.close()
     kept = sorted(
         int(path.name) for path in files.with_name("checkpoints.damaged").iterdir()
     )
-    assert kept == list(steps)[-aside.KEPT - 1 :], "those of before, and the one now"
+    assert kept == list(steps)[-checkpoints.DAMAGED_KEPT - 1 :], (
+        "those of before, and the one now"
+    )
 
 
 def test_another_configuration_is_refused_and_stays_where_it_is(
@@ -196,11 +237,27 @@ def test_another_configuration_is_refused_and_stays_where_it_is(
     saved(files, 1, 2)
     truncate(files / "2" / "counters" / "metadata")
     reader = checkpoints.Checkpoints(files, keep=3)
-    with pytest.raises(ConfigError, match="of another configuration: key is") as told:
+    with pytest.raises(
+        ConfigError, match="of another configuration: key is"
+    ) as refusal:
         reader.latest(a_state()._replace(key=np.zeros(3, np.uint32)))
     reader.close()
-    assert not isinstance(told.value, checkpoints.Damaged)
+    assert not isinstance(refusal.value, checkpoints.Damaged)
     assert sorted(path.name for path in files.iterdir()) == ["1", "2"]
+
+
+def fail_to_read(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, step: int
+) -> None:
+    """Makes the files of one step raise when they are read."""
+    read = pathlib.Path.read_bytes
+
+    def fail(path: pathlib.Path) -> bytes:
+        if str(step) in path.parts:
+            raise error
+        return read(path)
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", fail)
 
 
 def test_a_bad_sector_is_damage(
@@ -208,44 +265,47 @@ def test_a_bad_sector_is_damage(
 ) -> None:
     saved(tmp_path / "checkpoints", 1, 2)
     reader = checkpoints.Checkpoints(tmp_path / "checkpoints", keep=3)
-    restore = reader._manager.restore
-
-    def fail(step: int, **arguments: object) -> object:
-        if step == 2:
-            raise ValueError("cannot read [OS error 5: EIO Input/output error]")
-        return restore(step, **arguments)
-
-    monkeypatch.setattr(reader._manager, "restore", fail)
-    found = reader.latest(zeros_like(a_state()))
-    assert found is not None
-    assert found.step == 1
+    fail_to_read(monkeypatch, OSError(errno.EIO, "Input/output error"), step=2)
+    checkpoint = reader.latest(zeros_like(a_state()))
+    assert checkpoint is not None
+    assert checkpoint.step == 1
     reader.close()
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        PermissionError(13, "Permission denied"),
+        PermissionError(errno.EACCES, "Permission denied"),
         MemoryError(),
-        OSError(116, "Stale file handle [ESTALE]"),
-        ValueError(
-            "UNAVAILABLE: cannot open [OS error 24: EMFILE Too many open files]"
-        ),
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError(errno.EMFILE, "Too many open files"),
     ],
 )
-def test_what_this_process_may_not_read_now_is_not_called_damaged(
+def test_a_checkpoint_that_this_process_may_not_read_now_is_not_called_damaged(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     saved(tmp_path / "checkpoints", 1, 2)
     reader = checkpoints.Checkpoints(tmp_path / "checkpoints", keep=3)
+    with monkeypatch.context() as patch:
+        fail_to_read(patch, error, step=2)
+        with pytest.raises(ConfigError, match="it stays where it is") as refusal:
+            reader.latest(a_state())
+    assert not isinstance(refusal.value, checkpoints.Damaged)
+    assert reader.steps() == [1, 2]
+    reader.close()
+
+
+def test_a_whole_checkpoint_that_orbax_cannot_read_is_not_called_damaged(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "checkpoints", 1)
+    reader = checkpoints.Checkpoints(tmp_path / "checkpoints", keep=3)
 
     def fail(*_: object, **__: object) -> None:
-        raise error
+        raise ValueError("a format of another version")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(reader._manager, "restore", fail)
-        with pytest.raises(ConfigError, match="it stays where it is") as told:
-            reader.latest(a_state())
-    assert not isinstance(told.value, checkpoints.Damaged)
-    assert reader.steps() == [1, 2]
+    monkeypatch.setattr(reader._manager, "restore", fail)
+    with pytest.raises(ConfigError, match="it stays where it is") as refusal:
+        reader.latest(a_state())
+    assert not isinstance(refusal.value, checkpoints.Damaged)
     reader.close()

@@ -1,4 +1,4 @@
-"""Saves that fail: told, with nothing half-written left, and the next may succeed."""
+"""Saves that fail are reported, leave nothing half-written, and may succeed later."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from stac.config import ConfigError
 from stac.runtime.storage import checkpoints, disk, leaves
 from tests.runtime.storage.test_checkpoints import a_state, zeros_like
 
@@ -19,17 +21,17 @@ pytestmark = pytest.mark.faults
 def files(tmp_path: pathlib.Path) -> Iterator[checkpoints.Checkpoints]:
     """With one checkpoint, of step 1."""
     (tmp_path / "run").mkdir()
-    made = checkpoints.Checkpoints(tmp_path / "run" / "checkpoints", keep=2)
-    made.save(1, a_state(), {})
-    yield made
-    made.close()
+    saved = checkpoints.Checkpoints(tmp_path / "run" / "checkpoints", keep=2)
+    saved.save(1, a_state(), {})
+    yield saved
+    saved.close()
 
 
 def newest(files: checkpoints.Checkpoints) -> int:
-    found = files.latest(zeros_like(a_state()))
-    assert found is not None
-    assert leaves.digest(found.state) == leaves.digest(a_state())
-    return found.step
+    checkpoint = files.latest(zeros_like(a_state()))
+    assert checkpoint is not None
+    assert leaves.digest(checkpoint.state) == leaves.digest(a_state())
+    return checkpoint.step
 
 
 def test_a_save_that_has_no_room_is_not_begun(
@@ -79,16 +81,16 @@ def test_what_a_failed_save_began_is_removed_and_the_next_one_works(
 
     with monkeypatch.context() as patch:
         patch.setattr(files._manager, "save", begin_and_fail)
-        with pytest.raises(checkpoints.NotSaved) as told:
+        with pytest.raises(checkpoints.NotSaved) as failure:
             files.save(2, a_state(), {})
-    assert str(told.value) == reason
+    assert str(failure.value) == reason
     assert [path.name for path in files.directory.iterdir()] == ["1"]
     assert newest(files) == 1
     assert files.save(3, a_state(), {})
     assert newest(files) == 3
 
 
-def test_what_threads_left_after_a_failure_is_removed_before_the_next_save(
+def test_files_that_threads_left_after_a_failure_are_removed_before_the_next_save(
     files: checkpoints.Checkpoints,
 ) -> None:
     (files.directory / "2.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
@@ -121,3 +123,31 @@ def test_a_disk_that_is_gone_is_a_save_that_failed(
     monkeypatch.setattr(files._manager, "save", gone)
     with pytest.raises(checkpoints.NotSaved, match="Input/output error"):
         files.save(9, a_state(), {})
+
+
+def test_a_trial_leaves_nothing_behind(files: checkpoints.Checkpoints) -> None:
+    files.try_to_save(a_state())
+    assert [path.name for path in files.directory.iterdir()] == ["1"]
+    assert newest(files) == 1
+
+
+def test_a_directory_that_takes_no_files_is_known_from_the_trial(
+    files: checkpoints.Checkpoints,
+) -> None:
+    shutil.rmtree(files.directory)
+    files.directory.write_text("a file, not a directory")
+    with pytest.raises(ConfigError, match="no checkpoint can be saved in ") as refusal:
+        files.try_to_save(a_state())
+    assert str(refusal.value).endswith("; name another --workdir")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_disk_too_small_for_the_state_is_known_from_the_trial(
+    files: checkpoints.Checkpoints,
+) -> None:
+    free = shutil.disk_usage(files.directory).free
+    huge = a_state()._replace(
+        params={"w": np.broadcast_to(np.float32(0), (free // 4, 2))}
+    )
+    with pytest.raises(ConfigError, match=r"No space left on device: .* are needed"):
+        files.try_to_save(huge)

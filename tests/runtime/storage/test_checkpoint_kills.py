@@ -47,13 +47,13 @@ def test_a_kill_at_any_instant_of_a_save_leaves_the_newest_that_was_reported(
         reported = saved_until_killed(saver, files, newest + 1, chance)
         left = list(files.glob("*.orbax-checkpoint-tmp*"))
         cut += bool(left)
-        found = newest_that_is_readable(files)
-        assert found.step >= reported
-        assert leaves.digest(found.state) == leaves.digest(
-            saving_for_ever.state(found.step)
+        checkpoint = newest_that_is_readable(files)
+        assert checkpoint.step >= reported
+        assert leaves.digest(checkpoint.state) == leaves.digest(
+            saving_for_ever.state(checkpoint.step)
         )
-        assert found.acting == saving_for_ever.acting(found.step)
-        newest = found.step
+        assert checkpoint.acting == saving_for_ever.acting(checkpoint.step)
+        newest = checkpoint.step
     assert cut >= kills // 3, "the kills did not come while it saved"
 
 
@@ -63,27 +63,27 @@ def saved_until_killed(
     first: int,
     chance: random.Random,
 ) -> int:
-    """Kills one process between its first save and its third; the last step it told."""
+    """Kills a process between its first and third save; returns its last report."""
     assert saver.stdin is not None
     assert saver.stdout is not None
     saver.stdin.write(f"{files} {first}\n")
     saver.stdin.flush()
     child = int(saver.stdout.readline())
-    told, began = int(saver.stdout.readline()), time.monotonic()
-    told, took = int(saver.stdout.readline()), time.monotonic() - began
+    reported, began = int(saver.stdout.readline()), time.monotonic()
+    reported, took = int(saver.stdout.readline()), time.monotonic() - began
     time.sleep(chance.uniform(0, 2 * took))
     os.kill(child, signal.SIGKILL)
     while (line := saver.stdout.readline()) != "dead\n":
-        told = int(line)
-    return told
+        reported = int(line)
+    return reported
 
 
 def newest_that_is_readable(files: pathlib.Path) -> checkpoints.Checkpoint:
-    """Of a new process's mind; nothing may be damaged."""
-    said: list[str] = []
+    """Reads as a new process would; nothing may be damaged."""
+    lines: list[str] = []
     reader = checkpoints.Checkpoints(files, saving_for_ever.KEEP)
-    found = reader.latest(zeros_like(saving_for_ever.state(0)), said.append)
+    checkpoint = reader.latest(zeros_like(saving_for_ever.state(0)), lines.append)
     reader.close()
-    assert said == []
-    assert found is not None
-    return found
+    assert lines == []
+    assert checkpoint is not None
+    return checkpoint

@@ -57,15 +57,15 @@ def test_every_bit_dtype_and_empty_subtree_comes_back(
     writer.close()
 
     reader = checkpoints.Checkpoints(tmp_path / "checkpoints", keep=2)
-    found = reader.latest(zeros_like(state))
+    checkpoint = reader.latest(zeros_like(state))
     reader.close()
 
-    assert found is not None
-    assert found.step == 300
-    assert found.counters == {"seconds": 0.1, "episodes": 2**53}
-    assert jax.tree.structure(found.state) == jax.tree.structure(state)
+    assert checkpoint is not None
+    assert checkpoint.step == 300
+    assert checkpoint.counters == {"seconds": 0.1, "episodes": 2**53}
+    assert jax.tree.structure(checkpoint.state) == jax.tree.structure(state)
     for was, now in zip(
-        jax.tree.leaves(state), jax.tree.leaves(found.state), strict=True
+        jax.tree.leaves(state), jax.tree.leaves(checkpoint.state), strict=True
     ):
         assert type(now) is np.ndarray
         assert (now.dtype, now.shape) == (np.asarray(was).dtype, np.shape(was))
@@ -82,17 +82,17 @@ def test_what_belongs_to_the_actors_comes_back_with_the_state(
     assert writer.save(3, a_state(), {}, {})
     writer.close()
     reader = checkpoints.Checkpoints(tmp_path, keep=3)
-    found = [reader.restore(step, zeros_like(a_state())) for step in (1, 2, 3)]
+    read = [reader.restore(step, zeros_like(a_state())) for step in (1, 2, 3)]
     reader.close()
-    assert [one.acting for one in found] == [acting, {}, {}]
-    assert found[0].counters == {"seconds": 0.5}
-    assert leaves.digest(found[0].state) == leaves.digest(a_state())
+    assert [checkpoint.acting for checkpoint in read] == [acting, {}, {}]
+    assert read[0].counters == {"seconds": 0.5}
+    assert leaves.digest(read[0].state) == leaves.digest(a_state())
 
 
-def test_a_checkpoint_from_before_there_were_digests_is_read(
+def test_a_checkpoint_of_an_earlier_version_is_read(
     tmp_path: pathlib.Path,
 ) -> None:
-    """Written as this file's first version did."""
+    """As the first version wrote it, with the digests of the next one."""
     items = {
         "state": ocp.StandardCheckpointHandler(),
         "counters": ocp.JsonCheckpointHandler(),
@@ -101,19 +101,24 @@ def test_a_checkpoint_from_before_there_were_digests_is_read(
     old = ocp.CheckpointManager(tmp_path, options=options, item_handlers=items)
     arguments = ocp.args.Composite(
         state=ocp.args.StandardSave(leaves.named(a_state())),
-        counters=ocp.args.JsonSave({"seconds": 2.5, "episodes": 7}),
+        counters=ocp.args.JsonSave(
+            {"seconds": 2.5, "episodes": 7, "sha256": "1f", "names_sha256": "2e"}
+        ),
     )
     assert old.save(4, args=arguments)
     old.close()
     reader = checkpoints.Checkpoints(tmp_path, keep=2)
-    found = reader.latest(zeros_like(a_state()))
+    checkpoint = reader.latest(zeros_like(a_state()))
     another = a_state()._replace(metaparameters={})
     with pytest.raises(ConfigError, match=r"float32 \[2\] there, absent here"):
         reader.latest(another)
     reader.close()
-    assert found is not None
-    assert (found.counters, found.acting) == ({"seconds": 2.5, "episodes": 7}, {})
-    assert leaves.digest(found.state) == leaves.digest(a_state())
+    assert checkpoint is not None
+    assert (checkpoint.counters, checkpoint.acting) == (
+        {"seconds": 2.5, "episodes": 7},
+        {},
+    )
+    assert leaves.digest(checkpoint.state) == leaves.digest(a_state())
 
 
 def test_a_checkpoint_is_intact_until_a_bit_of_it_changes(

@@ -103,11 +103,59 @@ def test_many_differences_are_counted_not_listed(tmp_path: pathlib.Path) -> None
 
 
 def test_an_empty_word_is_seen_in_a_difference() -> None:
-    old, new = {"agent": {"self_tuned": "", "x": 1}}, {"agent": {"self_tuned": "gamma"}}
-    assert workdir.differences(old, new) == [
-        'agent.self_tuned is "" there, gamma here',
-        "agent.x is 1 there, absent here",
-    ]
+    old, new = {"agent": {"self_tuned": ""}}, {"agent": {"self_tuned": "gamma"}}
+    assert workdir.differences(old, new) == ['agent.self_tuned is "" there, gamma here']
+
+
+def test_a_run_of_an_earlier_version_continues(tmp_path: pathlib.Path) -> None:
+    """It had options that are gone, and had not yet some that have come."""
+    begun(tmp_path)
+    written = json.loads((tmp_path / workdir.CONFIG).read_text())
+    written["runtime"]["log_megabytes"] = 256.0
+    written["environment"]["workers"] = "auto"
+    written["batch"]["gone"] = 3
+    del written["optimizer"]["rms_epsilon"]
+    del written["network"]
+    (tmp_path / workdir.CONFIG).write_text(json.dumps(written))
+    with workdir.prepare(tmp_path, CONFIG) as place:
+        assert place.resumed
+    assert "gone" not in (tmp_path / workdir.CONFIG).read_text()
+
+
+def test_an_option_newer_than_the_run_continues_at_its_default_only() -> None:
+    old, new = {"batch": {}}, {"batch": {"batch_size": 8}}
+    assert workdir.differences(old, new) == ["batch.batch_size is 32 there, 8 here"]
+    assert workdir.differences(old, {"batch": {"batch_size": 32}}) == []
+
+
+@pytest.mark.parametrize("name", [b"w_\xc3\xbc", b"w_\xff"], ids=["utf-8", "latin"])
+@pytest.mark.parametrize("utf8", [True, False], ids=["UTF-8 locale", "POSIX locale"])
+def test_a_workdir_that_no_checkpoint_could_be_saved_in_is_refused_at_once(
+    tmp_path: pathlib.Path, name: bytes, utf8: bool
+) -> None:
+    program = """
+import sys
+from stac.config import Config, ConfigError
+from stac.runtime.storage import workdir
+try:
+    workdir.prepare(sys.argv[1], Config())
+except ConfigError as error:
+    print(error)
+"""
+    posix = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    where = os.fsencode(tmp_path) + b"/" + name
+    ended = subprocess.run(
+        [sys.executable, "-c", program, where],
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=conftest.ROOT,
+        env=os.environ | ({"PYTHONUTF8": "1"} if utf8 else posix),
+        text=True,
+    )
+    works = utf8 and name.endswith(b"\xbc")
+    assert ("is not UTF-8 in this locale" in ended.stdout) == (not works)
+    assert ended.stdout.count("\n") == (0 if works else 1)
+    assert os.path.exists(where) == works
 
 
 def test_a_start_that_was_refused_does_not_bind_the_next_one(
@@ -213,9 +261,11 @@ def test_a_config_file_that_is_none_is_refused(tmp_path: pathlib.Path) -> None:
     begun(tmp_path)
     for text in ("{", "[]", ""):
         (tmp_path / workdir.CONFIG).write_text(text)
-        with pytest.raises(ConfigError, match=r"a copy of the config.json") as told:
+        with pytest.raises(ConfigError, match=r"a copy of the config.json") as refusal:
             workdir.prepare(tmp_path, CONFIG)
-        assert "is not a configuration; name another --workdir, or" in str(told.value)
+        assert "is not a configuration; name another --workdir, or" in str(
+            refusal.value
+        )
     workdir.prepare(tmp_path / "another", CONFIG).close()
     copy = (tmp_path / "another" / workdir.CONFIG).read_text()
     (tmp_path / workdir.CONFIG).write_text(copy)
@@ -229,7 +279,7 @@ def test_two_runs_cannot_share_a_workdir_and_a_dead_one_holds_nothing(
     script = (
         "import sys\n"
         "from stac.config import Config\n"
-        "from stac.runtime import workdir\n"
+        "from stac.runtime.storage import workdir\n"
         "place = workdir.prepare(sys.argv[1], Config())\n"
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"
@@ -257,7 +307,7 @@ def test_a_lock_holds_until_all_that_have_its_file_are_gone(
     program = f"""
 import os, subprocess
 from stac.config import Config
-from stac.runtime import workdir
+from stac.runtime.storage import workdir
 workdir.prepare({str(tmp_path)!r}, Config())
 files = workdir.locks()
 child = subprocess.Popen(["sleep", "60"], pass_fds=files, stdout=subprocess.DEVNULL)
