@@ -1,4 +1,4 @@
-"""XLA's own count of the FLOPs of one update: what self-tuning costs.
+"""XLA's own count of the FLOPs of one update: the cost of self-tuning.
 
     python -m benchmarks.flops
 
@@ -28,9 +28,9 @@ def count(agent: str, network: str, batch_size: int = 2) -> float:
     """FLOPs of one compiled update of an agent on Atari, n = 20."""
     config = numbers.config(agent=agent, network=network)
     batch = dataclasses.replace(config.batch, batch_size=batch_size)
-    made = actor_critic.build(dataclasses.replace(config, batch=batch), SPEC)
-    state = jax.eval_shape(made.init, jax.random.PRNGKey(0))
-    step = jax.jit(lambda state, batch: made.update(state, batch, base.no_devices))
+    built = actor_critic.build(dataclasses.replace(config, batch=batch), SPEC)
+    state = jax.eval_shape(built.init, jax.random.PRNGKey(0))
+    step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
     compiled = step.lower(state, _batch(batch_size, config.batch.unroll_length))
     cost = compiled.compile().cost_analysis()
     return (cost[0] if isinstance(cost, list) else cost)["flops"]
@@ -61,9 +61,9 @@ def main() -> None:
         for pair in PAIRS:
             with asking.in_one_line(parser):
                 flops = [count(agent, network, arguments.batch_size) for agent in pair]
-            for agent, found in zip(pair, flops, strict=True):
-                ratio = found / flops[0]
-                print(f"{network:10} {agent:12} {found / 1e9:8.2f} {ratio:6.3f}")
+            for agent, number in zip(pair, flops, strict=True):
+                ratio = number / flops[0]
+                print(f"{network:10} {agent:12} {number / 1e9:8.2f} {ratio:6.3f}")
 
 
 if __name__ == "__main__":

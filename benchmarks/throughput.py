@@ -3,8 +3,8 @@
     python -m benchmarks.throughput --seconds=60
     python -m benchmarks.throughput control:walker.walk:features --agents=impala,stacx
 
-What is run is named command:task:variant, where the variant is Atari's network,
-control's observations or the real world's challenge. Each runtime is the real command
+Runs are named command:task:variant, where the variant is Atari's network, control's
+observations or the real world's challenge. Each runtime is the real command
 in a process of its own. Its rate is taken between the first and the last row of
 metrics.jsonl, so that start-up and compiling are left out. Flags that are not this
 program's go to the commands.
@@ -71,14 +71,14 @@ class What(NamedTuple):
         return cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
 
     def check(self, agents: list[str], runtimes: list[str], extra: list[str]) -> None:
-        """What the commands would refuse is told before anything is measured."""
+        """Raises what the commands would refuse, before anything is measured."""
         make.spec(self.config())
         for agent, name in itertools.product(agents, runtimes):
-            asked = [*self.flags, f"--agent={agent}", f"--runtime={name}", *extra]
-            flags.parse(["", *asked], self.domain)
+            arguments = [*self.flags, f"--agent={agent}", f"--runtime={name}", *extra]
+            flags.parse(["", *arguments], self.domain)
 
     def config(self) -> Config:
-        """As the command has it, with one actor."""
+        """The command's configuration, with one actor."""
         arguments = ["", *self.flags, "--runtime=threads", "--num_actors=1"]
         return flags.parse(arguments, self.domain).config
 
@@ -171,11 +171,11 @@ def main() -> None:
     arguments, extra = parser.parse_known_args()
     agents, runtimes = arguments.agents.split(","), arguments.runtimes.split(",")
     with asking.in_one_line(parser):
-        asked = [What.read(name) for name in arguments.what]
-        for what in asked:
+        measured = [What.read(name) for name in arguments.what]
+        for what in measured:
             what.check(agents, runtimes, extra)
     print(f"{'what':48} {'agent steps/s':>14} {'learner waits':>14}")
-    for what in asked:
+    for what in measured:
         for threads in sorted({1, os.cpu_count() or 1}):
             show(alone(what, threads))
         for agent, name in itertools.product(agents, runtimes):

@@ -89,7 +89,7 @@ def test_the_commands_that_learn_in_minutes_run(
 
 def test_the_command_for_curves_draws_runs_beside_ours(tmp_path: pathlib.Path) -> None:
     (words,) = commands(" -m stac.analysis.")
-    test_curves.run(tmp_path / "runs", "impala_features_seed9", test_curves.ROWS)
+    test_curves.run(tmp_path / "runs" / "x", "impala", 9)
     output = f"--output={tmp_path / 'control.png'}"
     places = {"runs/control": tmp_path / "runs", "--output=control.png": output}
     command = [sys.executable, *(str(places.pop(word, word)) for word in words[1:])]

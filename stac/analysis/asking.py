@@ -1,4 +1,4 @@
-"""What every script here answers to a wrong command line, and to Ctrl-C."""
+"""How every script here reads its command line, refuses a wrong one and ends."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ class Parser(argparse.ArgumentParser):
     """Says in one line what was wrong with a flag."""
 
     def __init__(self, **named: Any) -> None:
-        script = pathlib.Path(sys.argv[0]).stem
-        super().__init__(prog=f"benchmarks.{script}", **named)
+        super().__init__(prog=pathlib.Path(sys.argv[0]).stem, **named)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"{self.prog}: {message}: see --help\n")
@@ -36,9 +35,9 @@ def run(main: Callable[[], int | None]) -> int:
 
 @contextlib.contextmanager
 def in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """A mistake of the user's ends with one line and status 2, as the commands do.
+    """Ends the program at a user's mistake: one line and status 2, as commands do.
 
-    What was asked of a command that it lists, such as its tasks, is printed.
+    A list that the user asked for, such as a command's tasks, is printed.
     """
     try:
         yield
@@ -46,10 +45,10 @@ def in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
         print(text)
         parser.exit()
     except (ConfigError, OSError) as error:
-        said = str(error)
+        message = str(error)
         if isinstance(error, OSError) and error.filename:
-            said = f"{error.filename}: {error.strerror}"
-        parser.exit(USER_ERROR, f"{parser.prog}: {said}\n")
+            message = f"{error.filename}: {error.strerror}"
+        parser.exit(USER_ERROR, f"{parser.prog}: {message}\n")
 
 
 def row(name: str, cells: Iterable[str]) -> None:

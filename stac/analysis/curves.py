@@ -1,182 +1,180 @@
-"""Draws learning curves and metaparameters of finished runs, side by side.
+"""Draws learning curves, a panel a task, and prints a table of returns.
 
-    python -m stac.analysis.curves runs/impala runs/stacx --output=docs/breakout.png
+    python -m stac.analysis.curves runs/control --output=control.png
+    python -m stac.analysis.curves runs/control --beside=docs/control.csv --output=x.png
+    python -m stac.analysis.curves docs/control.csv runs/new --output=docs/control.png
 
-Each run is a workdir; its last folder name is its label.
+Each argument is a workdir, a folder with workdirs anywhere in it, or the table (.csv)
+that was written beside an earlier figure. A run takes the place of a table's curve of
+the same task, agent and seed. `--beside` draws a table's curves of the same tasks,
+dashed, as agents of their own: "stac of control.csv". `--metaparameters` adds a panel
+for each self-tuned metaparameter.
+
+Thin lines are seeds, thick ones their mean; a gap is where no return was known. Runs of
+one agent and task that differ in their configuration have curves of their own, and the
+label says how they differ. For control from features, where known, two lines across:
+A3C after 10^8 steps, and the best policy of `stac.analysis.trivial_policies`. The
+curves of runs are written beside the figure as a table, thinned, so that means over a
+table are a little off (a noisy final return by 4).
+
+A return, here as in metrics.jsonl, is the mean of the 100 episodes that ended last: on
+the suite, of policies that are up to 124,000 steps old (with 24 environments).
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import pathlib
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
-from stac.analysis import asking
-from stac.config import check
-from stac.runtime.logs import loggers
+from stac.analysis import asking, figures, runs, tables
+from stac.analysis.figures import A3C, TRIVIAL
+from stac.analysis.runs import Run
+from stac.config import check, choose
 
-COUNTS = ("frames", "episodes", "seconds")  # in every row
-NAMES = ("gamma", "lambda", "alpha", "g_v", "g_p", "g_e")
-# Head 1 is blue, as in Fig. 5(a); eight are the most that a variant has.
-HEADS = (
-    *("tab:blue", "tab:orange", "tab:pink", "tab:green"),
-    *("tab:red", "tab:purple", "tab:brown", "tab:olive"),
-)
-AGENTS = {
-    "impala": "tab:gray",
-    "impala_aux": "tab:olive",
-    "stac": "tab:orange",
-    "stacx": "tab:blue",
-}
-OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:cyan")  # runs
-
-Curve = tuple[np.ndarray, np.ndarray]  # million frames, values
+LAST = 0.05  # of a run: the final return is the mean over it
+TABLE = ".csv"
 
 
-def read(workdir: pathlib.Path) -> list[dict]:
-    """The rows of one run, in order, without those a continued run made again.
-
-    Raises:
-      ConfigError: there are none, or one without its counts.
-    """
-    kept: list[dict] = []
-    there = (workdir / "metrics.jsonl").exists()
-    check(there, f"{workdir}: is no run's workdir: it has no metrics.jsonl")
-    for row in loggers.rows(workdir / "metrics.jsonl"):
-        damaged = f"{workdir}/metrics.jsonl: has a row without {', '.join(COUNTS)}"
-        check(set(COUNTS) <= row.keys(), damaged)
-        while kept and kept[-1]["frames"] >= row["frames"]:
-            kept.pop()
-        kept.append(row)
-    check(bool(kept), f"{workdir}: nothing is logged there yet")
-    return kept
+def final(run: Run) -> float:
+    """The mean return over the last of a run."""
+    return _mean_after(run, 1.0 - LAST)
 
 
-def column(rows: list[dict], name: str) -> Curve:
-    """Frames in millions and values, NaN where there is none: a gap when drawn.
-
-    Returns have one at the start, until an episode has ended.
-    """
-    frames = np.array([row["frames"] for row in rows]) / 1e6
-    return frames, np.array([row.get(name) for row in rows], float)
+def whole(run: Run) -> float:
+    """The mean return over a run: sooner learned is more."""
+    return _mean_after(run, 0.0)
 
 
-def known(curve: Curve) -> Curve:
-    """Without the gaps."""
-    there = ~np.isnan(curve[1])
-    return curve[0][there], curve[1][there]
+def _mean_after(run: Run, share: float) -> float:
+    """All frames alike, for rows are as far apart as the machine was slow."""
+    frames, returns = run.known
+    at = np.linspace(share * frames[-1], frames[-1], 1000)
+    return float(np.interp(at, frames, returns).mean())  # before the first: as it
 
 
-def plot(panel: matplotlib.axes.Axes, curve: Curve, **look: Any) -> None:
-    """A line, with gaps; a dot where only one value is known in all."""
-    alone = len(known(curve)[0]) == 1
-    panel.plot(*curve, marker="." if alone else "", **look)
+def table(curves: Sequence[Run]) -> str:
+    """Markdown, seed by seed: final return, mean over the run, and how far it went."""
+    groups = figures.grouped(curves)
+    labels = list(dict.fromkeys(label for _, label in groups))
+    tasks = list(dict.fromkeys(task for task, _ in groups))
+    known = {"trivial": TRIVIAL, "A3C": A3C} if {*tasks} & TRIVIAL.keys() else {}
+    lines = [f"| task | {' | '.join([*labels, *known])} |"]
+    lines.append("|---" * (1 + len(labels) + len(known)) + "|")
+    for task in tasks:
+        cells = ["; ".join(map(_cell, groups.get((task, x), ()))) for x in labels]
+        cells += [str(returns.get(task, "")) for returns in known.values()]
+        lines.append(f"| {task} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def colours(labels: list[str]) -> dict[str, str]:
-    """Of <agent> or <agent>_<what else>: the agent's own, once, else others in turn.
-
-    <agent> itself comes first.
-    """
-    others = itertools.cycle(OTHERS)
-    chosen: dict[str, str] = {}
-    for label in sorted(labels, key=lambda label: label not in AGENTS):
-        named = [agent for agent in AGENTS if f"{label}_".startswith(f"{agent}_")]
-        own = AGENTS[max(named, key=len)] if named else None
-        taken = own in chosen.values()
-        chosen[label] = next(others) if taken or own is None else own
-    return chosen
+def _cell(run: Run) -> str:
+    far = f"(seed {run.seed}, {run.frames[-1]:.2f}M)"
+    return f"{_short(final(run))}, {_short(whole(run))} {far}"
 
 
-def draw(runs: dict[str, list[dict]], title: str) -> matplotlib.figure.Figure:
-    """Returns above; below them, one panel a metaparameter of the last tuned run."""
-    figure = matplotlib.figure.Figure(figsize=(10, 8), layout="constrained")
-    grid = figure.add_gridspec(3, 3, height_ratios=(2, 1, 1))
-    returns = figure.add_subplot(grid[0, :])
-    chosen = colours(list(runs))
-    for label, rows in runs.items():
-        curve = column(rows, "episode_return")
-        plot(returns, curve, color=chosen[label], label=label)
-    returns.set(xlabel="million frames", ylabel="mean return, 100 episodes")
-    returns.set_title(title)
-    returns.legend()
-    tuned = [label for label, rows in runs.items() if _tuned(rows)]
-    for number, name in enumerate(NAMES if tuned else ()):
-        panel = figure.add_subplot(grid[1 + number // 3, number % 3])
-        for head, colour in enumerate(HEADS, start=1):
-            frames, values = column(
-                runs[tuned[-1]], f"hyperparameters/{name}/head_{head}"
-            )
-            if not np.isnan(values).all():
-                plot(panel, (frames, values), color=colour, label=f"head {head}")
-        if number == 0:
-            panel.legend(fontsize="small")
-        panel.set_title(f"{name} ({tuned[-1]})", fontsize="medium")
-    return figure
+def _short(mean_return: float) -> str:
+    return f"{mean_return:.0f}" if abs(mean_return) >= 100 else f"{mean_return:.3g}"
 
 
-def _tuned(rows: list[dict]) -> bool:
-    return any(name.startswith("metagradient/") for name in rows[-1])
+def merged(earlier: Iterable[Run], later: Iterable[Run]) -> list[Run]:
+    """All curves, but of the same task, label and seed the later; says which."""
+    curves = {(run.task, run.label, run.seed): run for run in earlier}
+    for run in later:
+        name = (run.task, run.label, run.seed)
+        if name in curves:
+            old, new = (f"{known.frames[-1]:.2f}" for known in (curves[name], run))
+            place = f"{new} million frames take the place of {old}"
+            print(f"{run.task}, {run.label}, seed {run.seed}: {place}", file=sys.stderr)
+        curves[name] = run
+    return list(curves.values())
 
 
-def describe(label: str, rows: list[dict]) -> str:
-    """Mean of the rows at the start and at the end, and the best one, in one line.
-
-    There is none before an episode has ended.
-    """
-    frames, values = known(column(rows, "episode_return"))
-    end = rows[-1]["frames"] / 1e6
-    return (
-        f"{label}: {_said(values[frames < 0.05 * end], np.mean)} over the first 5 %,"
-        f" {_said(values[frames > 0.95 * end], np.mean)} over the last 5 %,"
-        f" best {_said(values, np.max)}; {end:.2f}M frames,"
-        f" {rows[-1]['episodes']:.0f} episodes, {rows[-1]['seconds']:.0f} s"
-    )
-
-
-def _said(returns: np.ndarray, of: Callable[[np.ndarray], float]) -> str:
-    return f"{of(returns):.2f}" if len(returns) else "none"
-
-
-def add_figure(parser: argparse.ArgumentParser) -> None:
-    of_figure = "the figure: .png, .pdf, .svg or the like"
-    parser.add_argument("--output", type=pathlib.Path, required=True, help=of_figure)
+def _parser() -> argparse.ArgumentParser:
+    parser = asking.Parser(description=__doc__.splitlines()[0])
+    places = "workdirs, folders with workdirs in them, or tables (.csv)"
+    parser.add_argument("runs", type=pathlib.Path, nargs="+", help=places)
+    figure = "the figure: .png, .pdf, .svg or the like"
+    parser.add_argument("--output", type=pathlib.Path, required=True, help=figure)
     parser.add_argument("--title", default="", help="above the curves")
+    beside = "a table whose curves of the same tasks are drawn, too, dashed"
+    parser.add_argument("--beside", type=pathlib.Path, help=beside)
+    again = "these alone; may be given again"
+    parser.add_argument("--task", action="append", default=[], help=again)
+    parser.add_argument("--agent", action="append", default=[], help=again)
+    panels = "panels for self-tuned metaparameters"
+    parser.add_argument("--metaparameters", action="store_true", help=panels)
+    return parser
 
 
-def check_figure(path: pathlib.Path) -> None:
-    """Raises a ConfigError unless a figure can be written under this name."""
+def _beside(path: pathlib.Path, tasks: Iterable[str]) -> list[Run]:
+    """A table's curves of these tasks, labelled as the table's."""
+    curves = [run for run in tables.read(path) if run.task in tasks]
+    check(bool(curves), f"{path}: has no curve of {', '.join(tasks)}")
+    return [run._replace(label=f"{run.label} of {path.name}") for run in curves]
+
+
+def _select(curves: Sequence[Run], tasks: list[str], agents: list[str]) -> list[Run]:
+    """The curves of these tasks and agents, of all where none is named; sorted."""
+    for task in tasks:
+        choose("task", task, dict.fromkeys(run.task for run in curves))
+    for agent in agents:
+        choose("agent", agent, dict.fromkeys(run.label for run in curves))
+    chosen = [
+        run
+        for run in curves
+        if run.task in (tasks or [run.task]) and run.label in (agents or [run.label])
+    ]
+    check(bool(chosen), f"there is no run of {', '.join(agents)} there")
+    return sorted(chosen, key=lambda run: (run.task, run.label, run.seed))
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+    """Raises a ConfigError unless a figure, and a table beside it, may be written."""
+    path = arguments.output
     kinds = matplotlib.figure.Figure().canvas.get_supported_filetypes()
-    said = f"--output={path}: is no figure: end it with .png, .pdf or .svg"
-    check(path.suffix.removeprefix(".") in kinds, said)
+    cure = "is no figure: end it with .png, .pdf or .svg"
+    check(path.suffix.removeprefix(".") in kinds, f"--output={path}: {cure}")
     check(path.parent.is_dir(), f"--output={path}: there is no folder {path.parent}")
+    partly = arguments.runs if arguments.task or arguments.agent else []
+    for source in (*partly, *([arguments.beside] if arguments.beside else [])):
+        same = source.resolve() == path.with_suffix(TABLE).resolve()
+        check(not same, f"--output={path}: would write another table over {source}")
 
 
-def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Whole, however long its legend is; says so."""
+def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
+    """Whole, however long its legend is."""
     figure.savefig(path, dpi=110, bbox_inches="tight")
     print(f"written: {path}", file=sys.stderr)
 
 
+def _main(arguments: argparse.Namespace) -> None:
+    _check_output(arguments)
+    curves: list[Run] = []
+    for path in arguments.runs:
+        curves = merged(curves, tables.read(path)) if path.suffix == TABLE else curves
+    workdirs = [path for path in arguments.runs if path.suffix != TABLE]
+    curves = merged(curves, runs.read(workdirs))
+    curves = _select(curves, arguments.task, arguments.agent)
+    if arguments.beside:
+        curves += _beside(arguments.beside, dict.fromkeys(run.task for run in curves))
+        curves.sort(key=lambda run: (run.task, run.label, run.seed))
+    figure = figures.draw(curves, arguments.title, arguments.metaparameters)
+    print(table(curves))
+    _save(figure, arguments.output)
+    if workdirs:  # else the tables that were drawn have it all
+        tables.write(curves, arguments.output.with_suffix(TABLE))
+
+
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
-    of_runs = "of the runs; the folders' own names are their labels"
-    parser.add_argument("workdirs", type=pathlib.Path, nargs="+", help=of_runs)
-    add_figure(parser)
+    parser = _parser()
     arguments = parser.parse_args()
     with asking.in_one_line(parser):
-        check_figure(arguments.output)
-        runs = {path.name: read(path) for path in arguments.workdirs}
-        for label, rows in runs.items():
-            print(describe(label, rows))
-        save(draw(runs, arguments.title), arguments.output)
+        _main(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whole episodes of the suite under a policy, for scripts that compare policies."""
+"""Plays whole episodes under a policy, for scripts that compare policies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from stac.agents.base import Agent
 from stac.config import Config
+from stac.environments import make
 from stac.environments.base import BatchedEnvironment
+from stac.runtime.logs.episodes import Episodes
 from stac.types import Params, Timestep
 
-STEPS = 1000  # of an episode
-
-# From (row, number of the step) to samples before the tanh, [E, A].
+# From a row and its number to actions as the environment takes them: [E], or [E, A].
 Policy = Callable[[Timestep, int], np.ndarray]
 
 
@@ -32,30 +32,39 @@ class Returns(NamedTuple):
         return cls(float(returns.mean()), float(error))
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.error:.1f}"
+        digits = 1 if max(abs(self.mean), self.error) >= 10 else 3
+        return f"{self.mean:.{digits}f} ± {self.error:.{digits}f}"
 
 
 def whole(config: Config) -> Config:
     """The same, with first episodes that are as long as all others."""
-    played = dataclasses.replace(config.environment, stagger=False)
-    return dataclasses.replace(config, environment=played)
+    environment = config.environment
+    if "stagger" not in make.unused(environment.domain):
+        environment = dataclasses.replace(environment, stagger=False)
+    return dataclasses.replace(config, environment=environment)
 
 
 def returns(environment: BatchedEnvironment, policy: Policy) -> np.ndarray:
-    """[E], of one episode of each environment."""
-    timestep, total = environment.reset(), np.zeros(environment.num_envs)
-    for step in range(STEPS):
-        timestep = environment.step(policy(timestep, step))
-        total += timestep.reward
-    assert timestep.last.all()
-    return total
+    """[E] raw returns of the first episode of each environment, to its own end.
+
+    Of each one episode, so that short ones do not count more than long ones. A lost
+    life ends none.
+    """
+    episodes = Episodes(environment.num_envs, staggered=False)
+    timestep, step = environment.reset(), 0
+    first, _ = episodes.add(timestep)
+    while np.isnan(first).any():
+        timestep, step = environment.step(policy(timestep, step)), step + 1
+        ended, _ = episodes.add(timestep)
+        first = np.where(np.isnan(first), ended, first)
+    return first
 
 
 def acting(agent: Agent, params: Params, num_envs: int, key: jax.Array) -> Policy:
-    """The agent's policy, sampled as an actor does; for one episode of each.
+    """The agent's policy, sampled as an actor does; for one `returns`.
 
     Args:
-      agent: of environments like those that it will act in.
+      agent: for the environments that it will act in.
       params: `agent.actor_params` of a state.
       num_envs: E.
       key: of the samples.

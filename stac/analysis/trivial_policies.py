@@ -1,4 +1,4 @@
-"""Mean returns of policies that learn nothing: a learned return means little without.
+"""Mean returns of policies that learn nothing, to compare learned returns with.
 
     python -m stac.analysis.trivial_policies cartpole.balance --episodes=100
     python -m stac.analysis.trivial_policies cartpole.swingup:easy
@@ -56,9 +56,9 @@ def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Pol
     return episodes.acting(agent, params, environment.num_envs, key)
 
 
-def row(what: str, num_episodes: int) -> Iterator[tuple[str, Returns]]:
-    """By policy, of task or task:challenge; untrained: the means of 5 networks."""
-    task, _, challenge = what.partition(":")
+def row(name: str, num_episodes: int) -> Iterator[tuple[str, Returns]]:
+    """Mean returns by policy in `task` or `task:challenge`."""
+    task, _, challenge = name.partition(":")
     if challenge:
         config = realworld.config(task, "impala", challenge)
         config = changed(config, {"environment.challenges.buffers": "reset"})
@@ -73,8 +73,9 @@ def row(what: str, num_episodes: int) -> Iterator[tuple[str, Returns]]:
             "uniform": uniform(environment),
             "noise": noise(environment),
         }
-        for name, policy in policies.items():
-            yield name, Returns.of(returns(environment, policy))
+        for policy_name, policy in policies.items():
+            yield policy_name, Returns.of(returns(environment, policy))
+        # The mean of each of 5 networks counts as one return.
         networks = (untrained(config, environment, seed) for seed in range(5))
         means = [returns(environment, network).mean() for network in networks]
         yield "untrained", Returns.of(np.array(means))
@@ -89,8 +90,8 @@ def main() -> None:
         parser.error("--episodes: must be at least 2, for a standard error")
     for task in arguments.tasks:
         with asking.in_one_line(parser):
-            found = row(task, arguments.episodes)
-            asking.row(task, (f"{name} {of}" for name, of in found))
+            means = row(task, arguments.episodes)
+            asking.row(task, (f"{name} {mean}" for name, mean in means))
 
 
 if __name__ == "__main__":

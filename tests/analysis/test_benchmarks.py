@@ -1,4 +1,4 @@
-"""The scripts that measure: what they refuse before they begin, and how they add up."""
+"""The scripts that measure: their refusals before they begin, and their sums."""
 
 from __future__ import annotations
 
@@ -201,37 +201,38 @@ def test_policies_of_plain_control_are_played_too(
     monkeypatch.setattr(sys, "argv", ["x", "cartpole.balance", "--episodes=2"])
     trivial_policies.main()
     names = ("zero", "lowest", "highest", "uniform", "noise")
-    cells = "  ".join(f"{name} 2.0 ± 1.0" for name in names)
-    line = f"cartpole.balance  {cells}  untrained 2.0 ± 0.0\n"
+    cells = "  ".join(f"{name} 2.000 ± 1.000" for name in names)
+    line = f"cartpole.balance  {cells}  untrained 2.000 ± 0.000\n"
     assert capsys.readouterr().out == line
 
 
 class Counting:
-    """Three environments, which pay once, twice and three times their actions."""
+    """Three environments with episodes of 2, 3 and 4 steps, each paying its action.
+
+    In the first step of each a life is lost, which ends nothing.
+    """
 
     num_envs = 3
     spec = EnvironmentSpec((1,), np.dtype(np.float32), 1, True, 1)
 
-    def __init__(self) -> None:
-        self._steps = 0
-
     def reset(self) -> Timestep:
-        return self._row(np.zeros(3), first=True)
+        self._steps = np.zeros(3, int)
+        return self._row(np.zeros(3))
 
     def step(self, action: np.ndarray) -> Timestep:
-        self._steps += 1
-        return self._row(np.arange(1, 4) * action[:, 0], first=False)
+        self._steps = (self._steps + 1) % [3, 4, 5]  # the row after the last is first
+        return self._row(np.where(self._steps == 0, 0.0, action[:, 0]))
 
-    def _row(self, reward: np.ndarray, first: bool) -> Timestep:
-        last = np.full(3, self._steps == episodes.STEPS)
-        observation = np.zeros((3, 1), np.float32)
-        return Timestep(observation, reward, np.ones(3), np.full(3, first), last)
+    def _row(self, reward: np.ndarray) -> Timestep:
+        observation, last = np.zeros((3, 1), np.float32), self._steps == [2, 3, 4]
+        discount = np.where(last | (self._steps == 1), 0.0, 1.0)
+        return Timestep(observation, reward, discount, self._steps == 0, last)
 
 
-def test_a_policys_returns_are_one_episodes_each() -> None:
+def test_a_policys_returns_are_those_of_the_first_whole_episode_of_each() -> None:
     environment = Counting()
     policy = trivial_policies.constant(environment, 0.5)
     returns = episodes.returns(environment, policy)
-    np.testing.assert_allclose(returns, [500, 1000, 1500])
+    np.testing.assert_allclose(returns, [1.0, 1.5, 2.0])
     mean, error = episodes.Returns.of(returns)
-    assert (mean, error) == pytest.approx((1000, 500 / np.sqrt(3)))
+    assert (mean, error) == pytest.approx((1.5, 0.5 / np.sqrt(3)))

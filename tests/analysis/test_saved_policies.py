@@ -1,4 +1,4 @@
-"""What runs have learned is played as it was saved, with as much noise as asked for."""
+"""Saved policies are played as they were saved, in any environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from stac import distributions
 from stac.agents import actor_critic
 from stac.analysis import episodes, saved_policies, trivial_policies
-from stac.config import Config, ConfigError
+from stac.config import Config
 from stac.configs import catch, control
 from stac.environments import make
 from stac.runtime.storage import checkpoints, workdir
@@ -117,7 +117,26 @@ def test_what_cannot_be_played_is_one_line(
     assert said in refusals.of(saved_policies.main, arguments, monkeypatch, capsys)
 
 
-def test_discrete_actions_have_no_noise(tmp_path: pathlib.Path) -> None:
-    saved(tmp_path / "run", catch.config(agent="impala"), seed=0)
-    with pytest.raises(ConfigError, match=r"run: catch has no noise"):
-        next(saved_policies.played(tmp_path / "run", [1.0], 2))
+def test_discrete_policies_are_played_sampled_and_greedy_and_have_no_noise(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "run"
+    saved(place, catch.config(agent="impala"), seed=0)
+    monkeypatch.setattr(sys, "argv", ["x", str(place), "--episodes=8"])
+    saved_policies.main()
+    path, sampled, greedy = capsys.readouterr().out.strip().split("  ")
+    assert path == str(place)
+    policy = saved_policies.load(place)
+    own = policy.distribution
+    assert sampled == f"sampled {saved_policies.score(policy, own, 8)}"
+    greediest = saved_policies.greedy(own)
+    assert greedy == f"greedy {saved_policies.score(policy, greediest, 8)}"
+    outputs = np.array([[0.1, 0.3, 0.2], [9.0, -1.0, 8.9]])
+    actions = greediest.sample(jax.random.PRNGKey(0), outputs)
+    np.testing.assert_array_equal(actions, [1, 0])
+
+    arguments = [str(place), "--noise=1"]
+    line = refusals.of(saved_policies.main, arguments, monkeypatch, capsys)
+    assert "its actions are discrete and have no noise: leave --noise out" in line

@@ -1,0 +1,203 @@
+"""Reads runs for figures: their returns, their metaparameters, and labels that differ.
+
+Task, agent and seed are read from each run's config.json; folders may have any names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stac.config import ConfigError, check, flat
+from stac.configs import realworld
+from stac.runtime.logs import loggers
+from stac.runtime.storage import workdir
+
+NEEDED = ("agent.name", "environment.domain", "environment.task")  # words, and a seed
+LIMIT = 1e18  # no number of a run is as large
+
+
+class Run(NamedTuple):
+    """One curve."""
+
+    task: str  # with its setting: "cartpole.swingup, realworld easy"
+    label: str  # the agent, and how the run differs from others of this agent and task
+    seed: int
+    frames: np.ndarray  # [n] in millions
+    returns: np.ndarray  # [n] means of 100 episodes, NaN before the first has ended
+    metaparameters: Mapping[str, np.ndarray] = {}  # self-tuned: {"gamma/head_1": [n]}
+
+    @property
+    def known(self) -> tuple[np.ndarray, np.ndarray]:
+        """Frames and returns without the gaps."""
+        there = ~np.isnan(self.returns)
+        return self.frames[there], self.returns[there]
+
+
+class _Loaded(NamedTuple):
+    path: pathlib.Path
+    settings: Mapping[str, Any]  # {"agent.outer.gamma": 0.99, …}
+    run: Run  # its label is the agent's name
+
+
+def read(places: Iterable[pathlib.Path]) -> list[Run]:
+    """The runs in these workdirs, and in all workdirs below these folders.
+
+    A run that cannot be drawn is left out, with one line that says why.
+
+    Raises:
+      ConfigError: there is no such folder, or no run in any that can be drawn.
+    """
+    paths = {path.resolve(): path for place in places for path in _workdirs(place)}
+    loaded, reasons = [], []
+    for path in paths.values():
+        try:
+            loaded.append(_load(path))
+        except ConfigError as error:
+            reasons.append(str(error))
+    check(bool(loaded) or not reasons, "".join(reasons[:1]))
+    for reason in reasons:
+        print(f"left out: {reason}", file=sys.stderr)
+    groups: dict[tuple[str, str], list[_Loaded]] = {}
+    for item in loaded:
+        groups.setdefault((item.run.task, item.run.label), []).append(item)
+    return [run for group in groups.values() for run in _apart(group)]
+
+
+def _workdirs(place: pathlib.Path) -> list[pathlib.Path]:
+    if (place / workdir.METRICS).exists():
+        return [place]
+    check(place.is_dir(), f"{place}: is no folder, and no table (.csv)")
+    below = sorted(path.parent for path in place.rglob(workdir.METRICS))
+    check(bool(below), f"{place}: is no run's workdir, and none is in it")
+    return below
+
+
+def _load(path: pathlib.Path) -> _Loaded:
+    there = (path / workdir.CONFIG).exists()
+    settings = flat(workdir.written(path)) if there else {}
+    readable = all(isinstance(settings.get(name), str) for name in NEEDED)
+    check(
+        readable and isinstance(settings.get("seed"), int),
+        f"{path}: its config.json is missing, damaged, or of another version",
+    )
+    rows = _rows(path)
+    frames, returns = _column(rows, "frames") / 1e6, _column(rows, "episode_return")
+    check(not np.isnan(returns).all(), f"{path}: it has ended no episode yet")
+    names = sorted({name for row in rows for name in row})
+    tuned = {name.split("/")[1] for name in names if name.startswith("metagradient/")}
+    metaparameters = {
+        name.removeprefix("hyperparameters/"): _column(rows, name)
+        for name in names
+        if name.startswith("hyperparameters/") and name.split("/")[1] in tuned
+    }
+    agent, seed = settings["agent.name"], settings["seed"]
+    run = Run(_task(settings), agent, seed, frames, returns, metaparameters)
+    return _Loaded(path, settings, run)
+
+
+def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows in order, without those that a continued run wrote again."""
+    kept: list[dict[str, Any]] = []
+    damaged = 0
+    for row in loggers.rows(path / workdir.METRICS):
+        if not _is_number(row.get("frames")) or row["frames"] < 0:
+            damaged += 1
+            continue
+        while kept and kept[-1]["frames"] >= row["frames"]:
+            kept.pop()
+        kept.append(row)
+    check(bool(kept), f"{path}: nothing is logged there yet")
+    if damaged:
+        note = f"{path / workdir.METRICS}: skipped {damaged} rows without frames"
+        print(note, file=sys.stderr)
+    return kept
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """[n], NaN where a row has no such number."""
+    values = [row.get(name) for row in rows]
+    return np.array([value if _is_number(value) else np.nan for value in values], float)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < LIMIT  # NaN is not less
+
+
+def _task(settings: Mapping[str, Any]) -> str:
+    """The task, and its setting unless that is the domain's usual one."""
+    domain, task = settings["environment.domain"], settings["environment.task"]
+    if domain == "catch":
+        return f"catch, {task}"
+    if domain == "realworld":
+        return f"{task}, realworld {_challenge(task, settings)}"
+    pixels = settings.get("environment.observations") == "pixels"
+    return f"{task}, pixels" if pixels else task
+
+
+def _challenge(task: str, settings: Mapping[str, Any]) -> str:
+    """A combined challenge's name; "changed" where any number of it was changed."""
+    prefix = "environment.challenges."
+    numbers = {
+        name.removeprefix(prefix): value
+        for name, value in settings.items()
+        if name.startswith(prefix)
+    }
+    domain = task.split(".")[0]
+    for name in realworld.CHALLENGES if domain in realworld.PERTURBATIONS else ():
+        if vars(realworld.challenges(domain, name)) == numbers:
+            return name
+    return "changed"
+
+
+def _apart(group: Sequence[_Loaded]) -> list[Run]:
+    """Labels the runs of one agent and task by all that differs between them.
+
+    First by their configuration, seeds aside; then runs of one seed by their folders.
+    """
+    names = {name for item in group for name in item.settings}
+    same = ("seed", *workdir.FREE)
+    differing = [
+        name
+        for name in sorted(names)
+        if not name.startswith(same)
+        and len({str(item.settings.get(name)) for item in group}) > 1
+    ]
+    alike: dict[str, list[_Loaded]] = {}
+    for item in group:
+        words = [
+            f"{name.replace('lambda_', 'lambda')}={item.settings[name]}"
+            for name in differing
+            if name in item.settings
+        ]
+        alike.setdefault(", ".join([item.run.label, *words]), []).append(item)
+    labelled = []
+    for label, items in alike.items():
+        seeds = {item.run.seed for item in items}
+        ends = _ends(items) if len(seeds) < len(items) else [""] * len(items)
+        for item, end in zip(items, ends, strict=True):
+            labelled.append(
+                item.run._replace(label=f"{label} ({end})" if end else label)
+            )
+    return labelled
+
+
+def _ends(items: Sequence[_Loaded]) -> list[str]:
+    """Of each run's path as much, from the end, as tells it from the others.
+
+    Where the parent folders tell runs of one seed apart, theirs, for all their seeds.
+    """
+    paths = [item.path.resolve() for item in items]
+    parents = {(item.path.resolve().parent, item.run.seed) for item in items}
+    if len(parents) == len(items):
+        paths = [path.parent for path in paths]
+    for length in itertools.count(1):
+        ends = {path: "/".join(path.parts[-length:]) for path in paths}
+        if len(set(ends.values())) == len(ends):
+            break
+    return [ends[path] for path in paths]
