@@ -1,7 +1,8 @@
-"""`python -m stac COMMAND`: the same commands by one name."""
+"""Commands as processes: `python -m stac COMMAND`, terminals, another Python."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -60,3 +61,36 @@ def test_make_run_takes_variables_as_flags() -> None:
     assert "-m launch.atari --agent=stacx --game=james_bond --num_actors=1" in command
     flags = command.partition("--num_actors=1")[2]
     assert set(flags.split()) == {"'--game=pong'", "'--seed=2'"}
+
+
+def test_a_terminal_without_unicode_shows_a_workdir_escaped(
+    tmp_path: pathlib.Path,
+) -> None:
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "launch.catch", "--runtime=lockstep"),
+            *(f"--workdir={tmp_path / 'Zürich'}", "--agent=impala"),
+            *("--total_frames=320", "--config.network.mlp_hiddens=4"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "LANG": "C", "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("Z\\xfcrich") == 2, "at the start and at the end"
+    assert (tmp_path / "Zürich" / "metrics.jsonl").exists()
+
+
+def test_without_the_projects_libraries_a_command_names_the_set_up() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-S", "-m", "launch.catch"],
+        cwd=ROOT,
+        env={},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "run `make setup`" in ended.stderr
+    assert ended.stderr.count("\n") == 1

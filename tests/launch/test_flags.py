@@ -386,39 +386,6 @@ def test_a_command_line_is_refused_before_heavy_libraries_are_imported(
     assert ended.stdout == "[]\n", ended.stderr
 
 
-def test_a_terminal_without_unicode_shows_a_workdir_escaped(
-    tmp_path: pathlib.Path,
-) -> None:
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "launch.catch", "--runtime=lockstep"),
-            *(f"--workdir={tmp_path / 'Zürich'}", "--agent=impala"),
-            *("--total_frames=320", "--config.network.mlp_hiddens=4"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "LANG": "C", "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("Z\\xfcrich") == 2, "at the start and at the end"
-    assert (tmp_path / "Zürich" / "metrics.jsonl").exists()
-
-
-def test_without_the_projects_libraries_a_command_names_the_set_up() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-S", "-m", "launch.catch"],
-        cwd=ROOT,
-        env={},
-        capture_output=True,
-        text=True,
-    )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "run `make setup`" in ended.stderr
-    assert ended.stderr.count("\n") == 1
-
-
 def test_every_number_of_the_atari_tables() -> None:
     """Tables 2 and 3, typed in here a second time."""
     config = parsed()
