@@ -6,16 +6,29 @@
 from __future__ import annotations
 
 from stac.configs import gymnasium as numbers
-from stac.environments import gymnasium
 from stac.launch import flags, start
 from stac.runtime.faults import shutdown
+
+
+def _task(name: str) -> str:
+    from stac.environments import gymnasium  # takes half a second
+
+    return gymnasium.task(name)
+
+
+def _tasks() -> list[str]:
+    from stac.environments import gymnasium
+
+    return gymnasium.tasks()
+
 
 DOMAIN = flags.Domain(
     program="launch.gymnasium",
     summary="trains STAC, STACX or IMPALA on an environment of gymnasium.",
     flags={"env": ("CartPole-v1", "an id, or module:id; list names all")},
-    config=lambda env, **rest: numbers.config(env=gymnasium.task(env), **rest),
-    played=gymnasium.tasks,
+    config=numbers.config,
+    played=_tasks,
+    task=_task,
 )
 
 
