@@ -72,8 +72,8 @@ def test_only_the_chosen_metaparameter_moves(name):
 
 
 def test_a_metaparameter_is_a_row_its_outer_value_and_its_use_in_the_loss(monkeypatch):
-    """Here one that weighs the whole loss of its head, with g_p's outer value."""
-    row = metaparameter_table.Metaparameter("weight", outer="g_p", scaled=True)
+    """Here a row that weighs the whole loss of its head; g_v has its outer value."""
+    row = metaparameter_table.Metaparameter("weight", outer="g_v", scaled=True)
     table = (*metaparameter_table.TABLE, row)
     monkeypatch.setattr(metaparameter_table, "TABLE", table)
     head_loss = losses.head_loss
@@ -89,11 +89,11 @@ def test_a_metaparameter_is_a_row_its_outer_value_and_its_use_in_the_loss(monkey
     new, metrics = updated(case)
     for head in range(3):
         assert metrics[f"metagradient/weight/head_{head + 1}"] != 0
-        squashed = jax.nn.sigmoid(1.5) * case.rule.agent.outer.g_p
+        squashed = jax.nn.sigmoid(1.5) * case.rule.agent.outer.g_v
         assert metrics[f"hyperparameters/weight/head_{head + 1}"] == squashed
     assert (new.metaparameters["weight"] != 1.5).all()
     _, metrics = updated(golden_case.build(golden, np.float64, self_tuned="gamma"))
-    outer = case.rule.agent.outer.g_p
+    outer = case.rule.agent.outer.g_v
     assert metrics["hyperparameters/weight/head_1"] == outer
 
 
