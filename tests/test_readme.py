@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 CONTINUOUS = "continuous actions only"  # how docs/metrics.md marks such metrics
 CONTROL = ("launch.control", "launch.realworld")
-QUICK = ("launch.catch",)
+QUICK = ("launch.catch", "launch.gymnasium")
 # The README's runs are minutes or days long: the same for seconds. What it says of
 # their returns is not tested here.
 SHORT = (
