@@ -29,8 +29,14 @@ def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("agent", ["impala", "stacx"])
-@pytest.mark.parametrize("env", ["Pendulum-v1", f"{OWN}:Counting", f"{OWN}:Steering"])
+@pytest.mark.parametrize(
+    ("agent", "env"),
+    [
+        ("stacx", "Pendulum-v1"),
+        ("impala", f"{OWN}:Counting"),
+        ("impala", f"{OWN}:Steering"),
+    ],
+)
 def test_it_trains_on_a_users_module_and_on_continuous_actions(
     agent: str, env: str, tmp_path: pathlib.Path
 ) -> None:
@@ -75,3 +81,12 @@ def test_what_cannot_be_played_is_refused_in_one_line(
 def test_the_list_names_what_is_registered(capfd: pytest.CaptureFixture[str]) -> None:
     assert ran("--env=list") == 0
     assert {"CartPole-v1", "Pendulum-v1"} <= set(capfd.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_impala_learns_to_balance_the_cartpole(tmp_path: pathlib.Path) -> None:
+    run = ("--agent=impala", "--runtime=lockstep", "--seed=1")
+    assert ran("--env=CartPole-v1", *run, f"--workdir={tmp_path / 'run'}") == 0
+    returns = [row["episode_return"] for row in rows(tmp_path / "run")]
+    assert returns[0] < 100
+    assert max(filter(None, returns)) >= 475
