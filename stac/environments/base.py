@@ -81,5 +81,23 @@ class Restorable(Protocol):
         ...
 
 
+def first_rows(observation: np.ndarray) -> Timestep:
+    """The rows after a reset: [E, ...] observations, reward 0 and discount 1."""
+    num_envs = len(observation)
+    return Timestep(
+        observation=observation,
+        reward=np.zeros(num_envs, np.float32),
+        discount=np.ones(num_envs, np.float32),
+        first=np.ones(num_envs, bool),
+        last=np.zeros(num_envs, bool),
+    )
+
+
+def seeds(seed: int, num_envs: int) -> np.ndarray:
+    """[E] unrelated seeds in [0, 2^31); `seed + i` would overlap between actors."""
+    words = np.random.SeedSequence(seed).generate_state(num_envs)
+    return (words >> 1).astype(np.int64)
+
+
 # (seed, num_envs) -> environment; must pickle: it goes to other processes.
 EnvironmentFactory = Callable[[int, int], BatchedEnvironment]

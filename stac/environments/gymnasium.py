@@ -93,8 +93,7 @@ class Gymnasium:
         except config.ConfigError:
             self.close()
             raise
-        words = np.random.SeedSequence(seed).generate_state(num_envs)
-        self._seeds: list[int] | None = [int(word >> 1) for word in words]
+        self._seeds: list[int] | None = base.seeds(seed, num_envs).tolist()
         self._last = np.zeros(num_envs, bool)
 
     def reset(self) -> Timestep:
@@ -102,13 +101,7 @@ class Gymnasium:
         observation, _ = self._open().reset(seed=self._seeds)
         self._seeds = None
         self._last = np.zeros(self.num_envs, bool)
-        return Timestep(
-            observation=self._shaped(observation),
-            reward=np.zeros(self.num_envs, np.float32),
-            discount=np.ones(self.num_envs, np.float32),
-            first=np.ones(self.num_envs, bool),
-            last=self._last,
-        )
+        return base.first_rows(self._shaped(observation))
 
     def step(self, action: np.ndarray) -> Timestep:
         """Steps each environment, or starts its next episode after a `last` row.
@@ -136,12 +129,10 @@ class Gymnasium:
 
     def close(self) -> None:
         """Ends processes and environments; may be called twice."""
-        opened, self._vector = self._vector, None
-        if opened is not None:
-            opened.close()
+        self._vector.close()
 
     def _open(self) -> Any:
-        if self._vector is None:
+        if self._vector.closed:
             raise RuntimeError("these environments are closed")
         return self._vector
 
@@ -153,22 +144,11 @@ class Gymnasium:
 
     def _own(self, action: np.ndarray) -> np.ndarray:
         """The actions as the environments' own space has them."""
-        space, spec = self._action_space, self.spec
-        if isinstance(space, spaces.Box):
-            assert spec.action_minimum is not None
-            assert spec.action_maximum is not None
-            scaled = actions.squashed(
-                action, self.num_envs, spec.action_minimum, spec.action_maximum
-            )
-            return scaled.reshape(self.num_envs, *space.shape).astype(space.dtype)
-        choice = np.asarray(action, np.int64)
-        fits = (choice >= 0) & (choice < spec.num_actions)
-        if choice.shape != (self.num_envs,) or not fits.all():
-            raise ValueError(
-                f"actions {action}: must be {self.num_envs} in [0, {spec.num_actions})"
-            )
-        assert isinstance(space, spaces.Discrete)
-        return choice + space.start
+        space: Any = self._action_space
+        if isinstance(space, spaces.Discrete):
+            return actions.checked(action, self) + space.start
+        scaled = actions.scaled(action, self)
+        return scaled.reshape(self.num_envs, *space.shape).astype(space.dtype)
 
 
 def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
