@@ -168,15 +168,7 @@ class Atari:
         return base.first_rows(observation)
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Plays one action for four frames in each copy, or starts its next episode.
-
-        Args:
-          action: [E] integers in [0, num_actions); ignored after a `last` row.
-
-        Raises:
-          ValueError: another shape or range.
-          RuntimeError: before `reset` or after `close`.
-        """
+        """Plays one action for four frames in each copy, or starts its next episode."""
         vector, first = self._open(), self._last
         action = actions.checked(action, self)
         if self._player is None:

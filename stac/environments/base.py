@@ -40,11 +40,15 @@ class BatchedEnvironment(Protocol):
         ...
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Takes one action per environment.
+        """Takes one action per environment, or starts its next episode.
 
         Args:
-          action: [E] int32; or [E, A] float32, samples before the tanh: the environment
-            squashes them and scales them to its bounds.
+          action: [E] in [0, num_actions); or [E, A], samples before the tanh: the
+            environment squashes them and scales them to its bounds.
+
+        Raises:
+          ValueError: actions of another shape, or out of range.
+          RuntimeError: before `reset` or after `close`, or anything that went wrong.
         """
         ...
 

@@ -61,14 +61,7 @@ class Catch:
         return self._timestep(first)
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Moves every paddle and ball, or starts the next episode after a `last` row.
-
-        Args:
-          action: [E] integers in {0, 1, 2}; ignored after a `last` row.
-
-        Raises:
-          ValueError: another shape or range.
-        """
+        """Moves paddles and balls, or starts the next episode after a `last` row."""
         action, first = actions.checked(action, self), self._last
         self._paddle = np.clip(self._paddle + action - 1, 0, COLUMNS - 1)
         self._ball_row = self._ball_row + 1

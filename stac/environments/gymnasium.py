@@ -84,10 +84,8 @@ class Gymnasium:
                 else vector.SyncVectorEnv(builds)
             )
         except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise config.ConfigError(f"{task} cannot be built: {reason}") from error
+            raise _refusal(f"{task} cannot be built", error) from error
         self.num_envs = num_envs
-        self._action_space = self._vector.single_action_space
         try:
             self.spec = _spec(task, self._vector)
         except config.ConfigError:
@@ -104,16 +102,7 @@ class Gymnasium:
         return base.first_rows(self._shaped(observation))
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Steps each environment, or starts its next episode after a `last` row.
-
-        Args:
-          action: [E] integers in [0, num_actions), or [E, A] samples before the tanh;
-            ignored after a `last` row.
-
-        Raises:
-          ValueError: another shape or range.
-          RuntimeError: after `close`.
-        """
+        """Steps each environment, or starts its next episode after a `last` row."""
         first = self._last
         observation, reward, terminated, truncated, _ = self._open().step(
             self._own(action)
@@ -144,7 +133,7 @@ class Gymnasium:
 
     def _own(self, action: np.ndarray) -> np.ndarray:
         """The actions as the environments' own space has them."""
-        space: Any = self._action_space
+        space = self._open().single_action_space
         if isinstance(space, spaces.Discrete):
             return actions.checked(action, self) + space.start
         scaled = actions.scaled(action, self)
@@ -195,8 +184,12 @@ def _import(module: str) -> None:
     try:
         importlib.import_module(module)
     except Exception as error:  # a user's module may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise config.ConfigError(f"{module} cannot be imported: {reason}") from error
+        raise _refusal(f"{module} cannot be imported", error) from error
+
+
+def _refusal(what: str, error: Exception) -> config.ConfigError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return config.ConfigError(f"{what}: {reason}")
 
 
 _task = task  # where an argument has the name

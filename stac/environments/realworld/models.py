@@ -104,6 +104,10 @@ def _attribute(path: str, attribute: str) -> Callable[[Model, float], None]:
     return lambda model, v: _set(model, path, **{attribute: f"{v}"})
 
 
+def _damping(path: str) -> Callable[[Model, float], None]:
+    return _attribute(path, "damping")
+
+
 _BODY = "./default/default[@class='body']/"
 _POLE = "./default/default[@class='pole']/"
 _TOES = "./default/default/default[@class='toe']/geom"
@@ -115,19 +119,13 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     "cartpole": {
         "pole_length": Parameter(1.0, 0.3, 3.0, 0.3, _pole_length),
         "pole_mass": Parameter(0.1, 0.1, 10.0, 0.5, _attribute(_POLE + "geom", "mass")),
-        "joint_damping": Parameter(
-            2e-6, 2e-6, 0.2, 0.02, _attribute(_POLE + "joint", "damping")
-        ),
-        "slider_damping": Parameter(
-            5e-4, 5e-4, 3.0, 0.3, _attribute(_SLIDER, "damping")
-        ),
+        "joint_damping": Parameter(2e-6, 2e-6, 0.2, 0.02, _damping(_POLE + "joint")),
+        "slider_damping": Parameter(5e-4, 5e-4, 3.0, 0.3, _damping(_SLIDER)),
     },
     "walker": {
         "thigh_length": Parameter(0.225, 0.1, 0.7, 0.05, _walker_thigh),
         "torso_length": Parameter(0.3, 0.1, 0.7, 0.05, _walker_torso),
-        "joint_damping": Parameter(
-            0.1, 0.1, 10.0, 0.5, _attribute("./default/joint", "damping")
-        ),
+        "joint_damping": Parameter(0.1, 0.1, 10.0, 0.5, _damping("./default/joint")),
         "contact_friction": Parameter(
             0.7, 0.01, 2.0, 0.05, _friction("./default/geom")
         ),
@@ -137,18 +135,14 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "torso_density": Parameter(
             1000.0, 500.0, 10000.0, 500.0, _attribute(_TORSO, "density")
         ),
-        "joint_damping": Parameter(
-            30.0, 10.0, 150.0, 10.0, _attribute(_BODY + "joint", "damping")
-        ),
+        "joint_damping": Parameter(30.0, 10.0, 150.0, 10.0, _damping(_BODY + "joint")),
         # Of the toes only the sliding friction.
         "contact_friction": Parameter(1.5, 0.1, 4.5, 0.5, _friction(_TOES, "{v}")),
     },
     "humanoid": {
         # Its start is not the unperturbed model: that floor has 1.0.
         "contact_friction": Parameter(0.7, 0.05, 1.2, 0.1, _friction(_BODY + "geom")),
-        "joint_damping": Parameter(
-            0.2, 0.01, 2.5, 0.2, _attribute(_BODY + "joint", "damping")
-        ),
+        "joint_damping": Parameter(0.2, 0.01, 2.5, 0.2, _damping(_BODY + "joint")),
         "head_size": Parameter(0.09, 0.01, 0.19, 0.02, _attribute(_HEAD, "size")),
     },
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -113,18 +114,6 @@ class Repetition:
         return vector
 
 
-@dataclasses.dataclass
-class Chain:
-    """Applies pieces one after the other."""
-
-    pieces: Sequence[Piece]
-
-    def __call__(self, vector: np.ndarray) -> np.ndarray:
-        for piece in self.pieces:
-            vector = piece(vector)
-        return vector
-
-
 def actions(
     challenges: Challenges,
     minimum: np.ndarray,
@@ -141,13 +130,20 @@ def actions(
     if challenges.action_repetition:
         held = (challenges.action_repetition, challenges.action_repetition_steps)
         pieces.append(Repetition(*held, random))
-    return Chain(pieces)
+    return functools.partial(_chained, pieces)
 
 
 def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
     """The effects on observations: noise, dropped, stuck, delay."""
     failures = _failures(challenges, "observation", random, -np.inf, np.inf)
-    return Chain([*failures, Delay[np.ndarray](challenges.observation_delay)])
+    delay = Delay[np.ndarray](challenges.observation_delay)
+    return functools.partial(_chained, [*failures, delay])
+
+
+def _chained(pieces: Sequence[Piece], vector: np.ndarray) -> np.ndarray:
+    for piece in pieces:
+        vector = piece(vector)
+    return vector
 
 
 def _failures(
