@@ -18,7 +18,7 @@ def config(task: str = "features", agent: str = "stacx") -> Config:
     """A run that ends in perfect play.
 
     Args:
-      task: a row of `stac.environments.catch.TASKS`.
+      task: one of `stac.environments.catch.TASKS`.
       agent: a row of `stac.agents.variants`.
     """
     return Config(

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stac import config, snapshots
-from stac.environments import atari_replay, base
+from stac.environments import actions, atari_replay, base
 from stac.types import Timestep
 
 try:
@@ -115,10 +115,9 @@ class Atari:
             seeds, and take a quarter longer (breakout, 32 copies).
 
         Raises:
-          ConfigError: an unknown game or protocol, or a negative number of threads.
+          ConfigError: an unknown game or protocol.
         """
         rules = PROTOCOLS[config.choose("protocol", protocol, PROTOCOLS)]
-        config.check(threads >= 0, f"environment.threads={threads}: must be 0 or more")
         self.num_envs = num_envs
         self._life_loss_ends_discount = rules.life_loss_ends_discount
         self._vector: vector_env.AtariVectorEnv | None = vector_env.AtariVectorEnv(
@@ -152,7 +151,7 @@ class Atari:
         )
         self._title = f"{num_envs} copies of {rom_id(game)} ({protocol})"
         self._player = atari_replay.Player(seed, num_envs) if restorable else None
-        self._seeds: np.ndarray | None = _seeds(seed, num_envs)
+        self._seeds: np.ndarray | None = base.seeds(seed, num_envs)
         self._lives = np.zeros(num_envs, np.int32)  # games without lives: always 0
         self._last = np.zeros(num_envs, bool)
 
@@ -166,27 +165,12 @@ class Atari:
             observation, info = self._player.reset(vector)
         self._lives = info["lives"]
         self._last = np.zeros(self.num_envs, bool)
-        return Timestep(
-            observation=observation,
-            reward=np.zeros(self.num_envs, np.float32),
-            discount=np.ones(self.num_envs, np.float32),
-            first=np.ones(self.num_envs, bool),
-            last=self._last,
-        )
+        return base.first_rows(observation)
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Plays one action for four frames in each copy, or starts its next episode.
-
-        Args:
-          action: [E] integers in [0, num_actions); ignored after a `last` row.
-
-        Raises:
-          ValueError: another shape or range.
-          RuntimeError: before `reset` or after `close`.
-        """
-        vector = self._open()
-        action = self._checked(action)
-        first = self._last
+        """Plays one action for four frames in each copy, or starts its next episode."""
+        vector, first = self._open(), self._last
+        action = actions.checked(action, self)
         if self._player is None:
             played = vector.step(action)
         else:
@@ -238,17 +222,3 @@ class Atari:
         if self._player is None:
             raise RuntimeError("this Atari environment was not built restorable")
         return self._player
-
-    def _checked(self, action: np.ndarray) -> np.ndarray:
-        action = np.asarray(action, np.int32)
-        if action.shape != (self.num_envs,):
-            raise ValueError(f"actions {action.shape}: must be ({self.num_envs},)")
-        if action.min() < 0 or action.max() >= self.spec.num_actions:
-            raise ValueError(f"action not in [0, {self.spec.num_actions}): {action}")
-        return action
-
-
-def _seeds(seed: int, num_envs: int) -> np.ndarray:
-    """[E] unrelated seeds: ALE's own `seed + i` would overlap between actors."""
-    words = np.random.SeedSequence(seed).generate_state(num_envs)
-    return (words >> 1).astype(np.int64)  # ALE wants them in [0, 2^31)

@@ -40,11 +40,15 @@ class BatchedEnvironment(Protocol):
         ...
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Takes one action per environment.
+        """Takes one action per environment, or starts its next episode.
 
         Args:
-          action: [E] int32; or [E, A] float32, samples before the tanh: the environment
-            squashes them and scales them to its bounds.
+          action: [E] in [0, num_actions); or [E, A], samples before the tanh: the
+            environment squashes them and scales them to its bounds.
+
+        Raises:
+          ValueError: actions of another shape, or out of range.
+          RuntimeError: before `reset` or after `close`, or anything that went wrong.
         """
         ...
 
@@ -79,6 +83,24 @@ class Restorable(Protocol):
             still as they were built.
         """
         ...
+
+
+def first_rows(observation: np.ndarray) -> Timestep:
+    """The rows after a reset: [E, ...] observations, reward 0 and discount 1."""
+    num_envs = len(observation)
+    return Timestep(
+        observation=observation,
+        reward=np.zeros(num_envs, np.float32),
+        discount=np.ones(num_envs, np.float32),
+        first=np.ones(num_envs, bool),
+        last=np.zeros(num_envs, bool),
+    )
+
+
+def seeds(seed: int, num_envs: int) -> np.ndarray:
+    """[E] unrelated seeds in [0, 2^31); `seed + i` would overlap between actors."""
+    words = np.random.SeedSequence(seed).generate_state(num_envs)
+    return (words >> 1).astype(np.int64)
 
 
 # (seed, num_envs) -> environment; must pickle: it goes to other processes.

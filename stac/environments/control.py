@@ -8,6 +8,7 @@ et al. 2018).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import dm_env
@@ -39,11 +40,7 @@ def task(name: str) -> str:
         f"control task {name}: its actions have no bounds to which ours could be"
         " scaled; --task=list names the others",
     )
-    known = {letters(task): task for task in tasks()}
-    match = known.get(letters(name))
-    return match or config.choose(
-        "control task", name, known.values(), "--task=list names all"
-    )
+    return named("control task", name, tasks(), "--task=list names all")
 
 
 def tasks() -> list[str]:
@@ -63,15 +60,13 @@ def environment(task: str, observations: str, seed: int) -> dm_env.Environment:
       seed: in [0, 2^32); of the initial states.
 
     Raises:
-      ConfigError: an unknown task or kind of observations, or nothing can render.
+      ConfigError: an unknown task, or nothing can render.
     """
-    config.choose("environment.observations", observations, config.OBSERVATIONS)
     pixels = observations == "pixels"
     known = _task(task)
     suite = rendering.suite(renders=pixels or known in NEEDS_OPENGL)
     domain, name = known.split(".")
-    with rendering.quiet():
-        loaded = suite.load(domain, name, task_kwargs={"random": seed})
+    loaded = suite.load(domain, name, task_kwargs={"random": seed})
     return CameraView(loaded, CAMERAS.get(domain, 0)) if pixels else loaded
 
 
@@ -105,6 +100,16 @@ class CameraView(dm_env.Environment):
 
 
 _task = task  # where an argument has the name
+
+
+def named(kind: str, name: str, known: Sequence[str], hint: str = "") -> str:
+    """The one of the known names that has the same letters.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    spelled = {letters(task): task for task in known}
+    return spelled.get(letters(name)) or config.choose(kind, name, known, hint)
 
 
 def letters(name: str) -> str:

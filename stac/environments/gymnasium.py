@@ -84,17 +84,14 @@ class Gymnasium:
                 else vector.SyncVectorEnv(builds)
             )
         except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise config.ConfigError(f"{task} cannot be built: {reason}") from error
+            raise _refusal(f"{task} cannot be built", error) from error
         self.num_envs = num_envs
-        self._action_space = self._vector.single_action_space
         try:
             self.spec = _spec(task, self._vector)
         except config.ConfigError:
             self.close()
             raise
-        words = np.random.SeedSequence(seed).generate_state(num_envs)
-        self._seeds: list[int] | None = [int(word >> 1) for word in words]
+        self._seeds: list[int] | None = base.seeds(seed, num_envs).tolist()
         self._last = np.zeros(num_envs, bool)
 
     def reset(self) -> Timestep:
@@ -102,25 +99,10 @@ class Gymnasium:
         observation, _ = self._open().reset(seed=self._seeds)
         self._seeds = None
         self._last = np.zeros(self.num_envs, bool)
-        return Timestep(
-            observation=self._shaped(observation),
-            reward=np.zeros(self.num_envs, np.float32),
-            discount=np.ones(self.num_envs, np.float32),
-            first=np.ones(self.num_envs, bool),
-            last=self._last,
-        )
+        return base.first_rows(self._shaped(observation))
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Steps each environment, or starts its next episode after a `last` row.
-
-        Args:
-          action: [E] integers in [0, num_actions), or [E, A] samples before the tanh;
-            ignored after a `last` row.
-
-        Raises:
-          ValueError: another shape or range.
-          RuntimeError: after `close`.
-        """
+        """Steps each environment, or starts its next episode after a `last` row."""
         first = self._last
         observation, reward, terminated, truncated, _ = self._open().step(
             self._own(action)
@@ -136,12 +118,10 @@ class Gymnasium:
 
     def close(self) -> None:
         """Ends processes and environments; may be called twice."""
-        opened, self._vector = self._vector, None
-        if opened is not None:
-            opened.close()
+        self._vector.close()
 
     def _open(self) -> Any:
-        if self._vector is None:
+        if self._vector.closed:
             raise RuntimeError("these environments are closed")
         return self._vector
 
@@ -153,22 +133,11 @@ class Gymnasium:
 
     def _own(self, action: np.ndarray) -> np.ndarray:
         """The actions as the environments' own space has them."""
-        space, spec = self._action_space, self.spec
-        if isinstance(space, spaces.Box):
-            assert spec.action_minimum is not None
-            assert spec.action_maximum is not None
-            scaled = actions.squashed(
-                action, self.num_envs, spec.action_minimum, spec.action_maximum
-            )
-            return scaled.reshape(self.num_envs, *space.shape).astype(space.dtype)
-        choice = np.asarray(action, np.int64)
-        fits = (choice >= 0) & (choice < spec.num_actions)
-        if choice.shape != (self.num_envs,) or not fits.all():
-            raise ValueError(
-                f"actions {action}: must be {self.num_envs} in [0, {spec.num_actions})"
-            )
-        assert isinstance(space, spaces.Discrete)
-        return choice + space.start
+        space = self._open().single_action_space
+        if isinstance(space, spaces.Discrete):
+            return actions.checked(action, self) + space.start
+        scaled = actions.scaled(action, self)
+        return scaled.reshape(self.num_envs, *space.shape).astype(space.dtype)
 
 
 def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
@@ -215,8 +184,12 @@ def _import(module: str) -> None:
     try:
         importlib.import_module(module)
     except Exception as error:  # a user's module may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise config.ConfigError(f"{module} cannot be imported: {reason}") from error
+        raise _refusal(f"{module} cannot be imported", error) from error
+
+
+def _refusal(what: str, error: Exception) -> config.ConfigError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return config.ConfigError(f"{what}: {reason}")
 
 
 _task = task  # where an argument has the name

@@ -8,7 +8,6 @@ imported without a backend, and a backend is first tried in a process of its own
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import logging
@@ -16,7 +15,6 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator
 
 from stac import children, config
 
@@ -87,35 +85,27 @@ def works(name: str) -> bool:
     return children.ask(_TRIAL, _TRIAL_SECONDS, variables) is not None
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hides MuJoCo's warning about an old attribute in dm_control's own models.
-
-    It is logged through absl, of cheetah.xml; no user can act on it. Other warnings
-    pass.
-    """
-
-    def passes(record: logging.LogRecord) -> bool:
-        return "is deprecated and will be removed" not in record.getMessage()
-
-    logger = logging.getLogger("absl")
-    logger.addFilter(passes)
-    try:
-        yield
-    finally:
-        logger.removeFilter(passes)
+def _passes(record: logging.LogRecord) -> bool:
+    """Whether this is not MuJoCo's warning about an old attribute in cheetah.xml."""
+    return "is deprecated and will be removed" not in record.getMessage()
 
 
 @functools.cache
 def _suite() -> types.ModuleType:
+    logging.getLogger("absl").addFilter(_passes)  # on which no user can act
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = _NONE
     try:
-        with _variable(_NONE):
-            return importlib.import_module("dm_control.suite")
+        return importlib.import_module("dm_control.suite")
     except ImportError as error:
         raise config.ConfigError(
             "control needs the package dm-control (Python 3.10 to 3.12): run"
             f" `make setup` ({error})"
         ) from error
+    finally:
+        del os.environ[_VARIABLE]
+        if before is not None:
+            os.environ[_VARIABLE] = before
 
 
 def _render() -> None:
@@ -129,17 +119,3 @@ def _render() -> None:
         return
     os.environ[_VARIABLE] = backend()
     importlib.reload(module)
-
-
-@contextlib.contextmanager
-def _variable(value: str) -> Iterator[None]:
-    """MUJOCO_GL=value for a while."""
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
-            os.environ[_VARIABLE] = before

@@ -103,11 +103,9 @@ def test_an_unknown_game_is_refused_with_the_nearest_names_in_one_line(name, nea
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_protocol_or_negative_threads_are_refused():
+def test_an_unknown_protocol_is_refused():
     with pytest.raises(config.ConfigError, match=r"protocol 'machodo'.*machado"):
         atari.Atari("pong", seed=0, num_envs=1, protocol="machodo")
-    with pytest.raises(config.ConfigError, match="threads=-1"):
-        atari.Atari("pong", seed=0, num_envs=1, threads=-1)
 
 
 @pytest.mark.parametrize(

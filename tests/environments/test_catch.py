@@ -117,7 +117,7 @@ def test_a_later_step_does_not_write_into_an_earlier_row():
 def test_an_action_that_does_not_exist_is_refused(action):
     environment = catch.Catch("features", seed=0, num_envs=2)
     environment.reset()
-    with pytest.raises(ValueError, match="must be 2 of 0, 1 or 2"):
+    with pytest.raises(ValueError, match=r"must be 2 in \[0, 3\)"):
         environment.step(np.array(action))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from stac import config
 from stac.environments import base, control, make
-from stac.environments.vector import share
+from stac.environments.vector import batched, share
 from tests.environments.vector import scripted
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -69,10 +70,10 @@ def played(environment: base.BatchedEnvironment, steps: int) -> list[np.ndarray]
 def test_the_benchmark_has_its_28_tasks_and_each_its_dimensions():
     assert control.tasks()[:28] == list(BENCHMARK)
     for name, (actions, features) in BENCHMARK.items():
-        layout = share.layout(control.environment(name, "features", 0))
-        assert layout.observation_shape == (features,)
-        assert layout.action_minimum.tolist() == [-1] * actions
-        assert layout.action_maximum.tolist() == [1] * actions
+        spec = share.spec(control.environment(name, "features", 0))
+        assert spec.observation_shape == (features,)
+        assert spec.action_minimum.tolist() == [-1] * actions
+        assert spec.action_maximum.tolist() == [1] * actions
 
 
 def load_and_step(names: list[str], steps: int) -> None:
@@ -100,7 +101,7 @@ def test_random_extreme_actions_break_no_physics():
         random = np.random.default_rng(1)
         for _ in range(1000):
             row = environment.step(
-                random.choice([-20, 20], environment._minimum.shape)[None]
+                random.choice([-20, 20], environment.spec.action_minimum.shape)[None]
             )
             assert 0 <= row.reward[0] <= 1
         assert row.last[0]
@@ -154,7 +155,7 @@ def test_actions_are_scaled_to_bounds_that_are_not_symmetric():
     high = [1.0, 1.1, 0.8] * 4
     np.testing.assert_allclose(environment.spec.action_minimum, low)
     np.testing.assert_allclose(environment.spec.action_maximum, high)
-    physics = environment._workers._environments[0].physics
+    physics = environment._share._played[0].environment.physics
     environment.reset()
     for sample, expected in ((50, high), (-50, low), (0, [0, 0.05, 0] * 4)):
         environment.step(np.full((1, 12), sample, np.float32))
@@ -169,10 +170,9 @@ def test_features_are_the_tasks_own_in_their_order():
     assert list(alone.observation_spec()) == names
     seen = alone.reset().observation
     flat = np.concatenate([np.ravel(seen[name]) for name in names])
-    alone_in_it = share.Share(share.Job(lambda seed: alone, (3,), (0,)))
-    rows = share.rows(alone_in_it.layout, 1)
-    alone_in_it._write_observation(seen, rows.observation[0])
-    np.testing.assert_array_equal(rows.observation[0], np.float32(flat))
+    make = functools.partial(control.environment, "humanoid.walk", "features")
+    row = batched.Batched(make, [3]).reset().observation[0]
+    np.testing.assert_array_equal(row, np.float32(flat))
 
 
 def test_equal_seeds_give_equal_rows_and_each_environment_its_own():
@@ -226,7 +226,7 @@ def test_a_simulation_that_diverges_ends_its_own_episode_alone(capfd):
     action = np.zeros((3, 6))
     for step in range(6):
         if step == 2:
-            broken._workers._environments[1].physics.data.qvel[:] = 1e20
+            broken._share._played[1].environment.physics.data.qvel[:] = 1e20
         for seen, each in zip(rows, environments, strict=True):
             seen.append(each.step(action))
     end, start = rows[0][3], rows[0][4]
@@ -249,7 +249,7 @@ def test_a_simulation_that_diverges_ends_its_own_episode_alone(capfd):
 def test_other_errors_of_an_environment_are_raised():
     environment = built("walker.walk", 5, 1)
     environment.reset()
-    environment._workers._environments[0].task.get_reward = None
+    environment._share._played[0].environment.task.get_reward = None
     with pytest.raises(TypeError):
         environment.step(np.zeros((1, 6)))
 

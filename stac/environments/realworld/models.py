@@ -1,7 +1,7 @@
 """The parameters that can be perturbed, and how each is set in the suite's XML.
 
 Ranges and edits are the Real-World RL suite's (Dulac-Arnold et al. 2020). Two of its
-oddities are kept: see `_walker_torso` and `_humanoid_friction`.
+oddities are kept: see `_walker_torso` and the humanoid's `contact_friction`.
 """
 
 from __future__ import annotations
@@ -82,11 +82,6 @@ def _walker_torso(model: Model, v: float) -> None:
     _set(model, "./worldbody/body/body", pos=f"0 -.05 {-v}")
 
 
-def _walker_friction(model: Model, v: float) -> None:
-    _set(model, "./default/geom", friction=f"{v} .1 .1")
-    _set(model, _FLOOR, friction=f"{v} .1 .1")
-
-
 def _quadruped_shin(model: Model, v: float) -> None:
     """How far [m] the shins reach forward, and down; the feet start at their ends."""
     knees = "./default/default/default[@class='knee']/geom"
@@ -94,19 +89,14 @@ def _quadruped_shin(model: Model, v: float) -> None:
     _set(model, "./worldbody/body/body/body/body", pos=f"{v} 0 {-v}")
 
 
-def _quadruped_friction(model: Model, v: float) -> None:
-    toes = "./default/default/default[@class='toe']/geom"
-    _set(model, toes, friction=f"{v}")  # sliding alone
-    _set(model, _FLOOR, friction=f"{v} .1 .1")
+def _friction(path: str, friction: str = "{v} .1 .1") -> Callable[[Model, float], None]:
+    """An edit of the friction of a body and the floor; MuJoCo takes the larger one."""
 
+    def edit(model: Model, v: float) -> None:
+        _set(model, path, friction=friction.format(v=v))
+        _set(model, "./worldbody/geom[@name='floor']", friction=f"{v} .1 .1")
 
-def _humanoid_friction(model: Model, v: float) -> None:
-    """Friction of the body and the floor; MuJoCo takes the larger of the two.
-
-    Unlike the others', its start is not the unperturbed model: that floor has 1.0.
-    """
-    _set(model, _BODY + "geom", friction=f"{v} .1 .1")
-    _set(model, _FLOOR, friction=f"{v} .1 .1")
+    return edit
 
 
 def _attribute(path: str, attribute: str) -> Callable[[Model, float], None]:
@@ -114,9 +104,13 @@ def _attribute(path: str, attribute: str) -> Callable[[Model, float], None]:
     return lambda model, v: _set(model, path, **{attribute: f"{v}"})
 
 
-_FLOOR = "./worldbody/geom[@name='floor']"
+def _damping(path: str) -> Callable[[Model, float], None]:
+    return _attribute(path, "damping")
+
+
 _BODY = "./default/default[@class='body']/"
 _POLE = "./default/default[@class='pole']/"
+_TOES = "./default/default/default[@class='toe']/geom"
 _SLIDER = ".//joint[@name='slider']"
 _TORSO = ".//geom[@name='torso']"
 _HEAD = ".//geom[@name='head']"
@@ -125,36 +119,30 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     "cartpole": {
         "pole_length": Parameter(1.0, 0.3, 3.0, 0.3, _pole_length),
         "pole_mass": Parameter(0.1, 0.1, 10.0, 0.5, _attribute(_POLE + "geom", "mass")),
-        "joint_damping": Parameter(
-            2e-6, 2e-6, 0.2, 0.02, _attribute(_POLE + "joint", "damping")
-        ),
-        "slider_damping": Parameter(
-            5e-4, 5e-4, 3.0, 0.3, _attribute(_SLIDER, "damping")
-        ),
+        "joint_damping": Parameter(2e-6, 2e-6, 0.2, 0.02, _damping(_POLE + "joint")),
+        "slider_damping": Parameter(5e-4, 5e-4, 3.0, 0.3, _damping(_SLIDER)),
     },
     "walker": {
         "thigh_length": Parameter(0.225, 0.1, 0.7, 0.05, _walker_thigh),
         "torso_length": Parameter(0.3, 0.1, 0.7, 0.05, _walker_torso),
-        "joint_damping": Parameter(
-            0.1, 0.1, 10.0, 0.5, _attribute("./default/joint", "damping")
+        "joint_damping": Parameter(0.1, 0.1, 10.0, 0.5, _damping("./default/joint")),
+        "contact_friction": Parameter(
+            0.7, 0.01, 2.0, 0.05, _friction("./default/geom")
         ),
-        "contact_friction": Parameter(0.7, 0.01, 2.0, 0.05, _walker_friction),
     },
     "quadruped": {
         "shin_length": Parameter(0.25, 0.25, 2.0, 0.1, _quadruped_shin),
         "torso_density": Parameter(
             1000.0, 500.0, 10000.0, 500.0, _attribute(_TORSO, "density")
         ),
-        "joint_damping": Parameter(
-            30.0, 10.0, 150.0, 10.0, _attribute(_BODY + "joint", "damping")
-        ),
-        "contact_friction": Parameter(1.5, 0.1, 4.5, 0.5, _quadruped_friction),
+        "joint_damping": Parameter(30.0, 10.0, 150.0, 10.0, _damping(_BODY + "joint")),
+        # Of the toes only the sliding friction.
+        "contact_friction": Parameter(1.5, 0.1, 4.5, 0.5, _friction(_TOES, "{v}")),
     },
     "humanoid": {
-        "contact_friction": Parameter(0.7, 0.05, 1.2, 0.1, _humanoid_friction),
-        "joint_damping": Parameter(
-            0.2, 0.01, 2.5, 0.2, _attribute(_BODY + "joint", "damping")
-        ),
+        # Its start is not the unperturbed model: that floor has 1.0.
+        "contact_friction": Parameter(0.7, 0.05, 1.2, 0.1, _friction(_BODY + "geom")),
+        "joint_damping": Parameter(0.2, 0.01, 2.5, 0.2, _damping(_BODY + "joint")),
         "head_size": Parameter(0.09, 0.01, 0.19, 0.02, _attribute(_HEAD, "size")),
     },
 }

@@ -8,6 +8,8 @@ et al. 2020). Pieces pickle, because snapshots hold them.
 from __future__ import annotations
 
 import collections
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -33,28 +35,21 @@ class Delay(Generic[T]):
         return self._waiting.popleft()
 
 
+@dataclasses.dataclass
 class Noise:
-    """Adds Gaussian noise, absolute and independent for each element."""
+    """Adds Gaussian noise, absolute and independent for each element, and clips."""
 
-    def __init__(self, std: float, random: np.random.Generator) -> None:
-        self._std = std
-        self._random = random
-
-    def __call__(self, vector: np.ndarray) -> np.ndarray:
-        return vector + self._std * self._random.standard_normal(vector.shape)
-
-
-class Clip:
-    """Holds every element between its bounds."""
-
-    def __init__(self, minimum: np.ndarray, maximum: np.ndarray) -> None:
-        self._minimum = minimum
-        self._maximum = maximum
+    std: float
+    random: np.random.Generator
+    minimum: np.ndarray | float
+    maximum: np.ndarray | float
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
-        return np.clip(vector, self._minimum, self._maximum)
+        noisy = vector + self.std * self.random.standard_normal(vector.shape)
+        return np.clip(noisy, self.minimum, self.maximum)
 
 
+@dataclasses.dataclass
 class Hits:
     """Draws the elements of a vector that fail now.
 
@@ -62,79 +57,60 @@ class Hits:
     `steps` calls. The next failure may follow at once.
     """
 
-    def __init__(
-        self, probability: float, steps: int, random: np.random.Generator
-    ) -> None:
-        self._probability = probability
-        self._steps = steps
-        self._random = random
-        self._left: np.ndarray | None = None
+    probability: float
+    steps: int
+    random: np.random.Generator
+    left: np.ndarray | int = 0  # calls for which each element fails still
 
     def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
         """Returns a mask of the failing elements; the shape must not change."""
-        if self._left is None:
-            self._left = np.zeros(shape, int)
-        struck = self._random.random(shape) < self._probability
-        self._left[struck & (self._left == 0)] = self._steps
-        failing = self._left > 0
-        self._left -= failing
+        struck = self.random.random(shape) < self.probability
+        left = np.where(struck & (self.left == 0), self.steps, self.left)
+        failing = left > 0
+        self.left = left - failing
         return failing
 
 
+@dataclasses.dataclass
 class Dropped:
     """Failing elements are 0."""
 
-    def __init__(self, hits: Hits) -> None:
-        self._hits = hits
+    hits: Hits
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
-        return np.where(self._hits(vector.shape), 0.0, vector)
+        return np.where(self.hits(vector.shape), 0.0, vector)
 
 
+@dataclasses.dataclass
 class Stuck:
     """Failing elements keep the value that the call before returned."""
 
-    def __init__(self, hits: Hits) -> None:
-        self._hits = hits
-        self._before: np.ndarray | None = None
+    hits: Hits
+    before: np.ndarray | None = None
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
-        before = vector if self._before is None else self._before
-        self._before = np.where(self._hits(vector.shape), before, vector)
-        return self._before
+        before = vector if self.before is None else self.before
+        self.before = np.where(self.hits(vector.shape), before, vector)
+        return self.before
 
 
+@dataclasses.dataclass
 class Repetition:
     """Returns a vector for `steps` calls, with the probability, or else once."""
 
-    def __init__(
-        self, probability: float, steps: int, random: np.random.Generator
-    ) -> None:
-        self._probability = probability
-        self._steps = steps
-        self._random = random
-        self._held = np.zeros(0)
-        self._left = 0
+    probability: float
+    steps: int
+    random: np.random.Generator
+    held: np.ndarray | None = None
+    left: int = 0
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
-        if self._left:
-            self._left -= 1
-            return self._held
-        if self._random.random() < self._probability:
-            self._left = self._steps - 1
-        self._held = vector
-        return vector
-
-
-class Chain:
-    """Applies pieces one after the other."""
-
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._pieces = pieces
-
-    def __call__(self, vector: np.ndarray) -> np.ndarray:
-        for piece in self._pieces:
-            vector = piece(vector)
+        if self.left and self.held is not None:
+            self.left -= 1
+            return self.held
+        if self.random.random() < self.probability:
+            self.left = self.steps - 1
+        self.held = vector
         return vector
 
 
@@ -148,41 +124,42 @@ def actions(
 
     Only here is anything clipped, to the bounds, and only where there is noise.
     """
-    pieces: list[Piece] = [Delay[np.ndarray](challenges.action_delay)]
-    if challenges.action_noise:
-        pieces.append(Noise(challenges.action_noise, random))
-        pieces.append(Clip(minimum, maximum))
-    pieces += _failures(
-        (challenges.action_dropped, challenges.action_dropped_steps),
-        (challenges.action_stuck, challenges.action_stuck_steps),
-        random,
-    )
+    delay = Delay[np.ndarray](challenges.action_delay)
+    failures = _failures(challenges, "action", random, minimum, maximum)
+    pieces: list[Piece] = [delay, *failures]
     if challenges.action_repetition:
         held = (challenges.action_repetition, challenges.action_repetition_steps)
         pieces.append(Repetition(*held, random))
-    return Chain(pieces)
+    return functools.partial(_chained, pieces)
 
 
 def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
     """The effects on observations: noise, dropped, stuck, delay."""
-    pieces: list[Piece] = []
-    if challenges.observation_noise:
-        pieces.append(Noise(challenges.observation_noise, random))
-    pieces += _failures(
-        (challenges.observation_dropped, challenges.observation_dropped_steps),
-        (challenges.observation_stuck, challenges.observation_stuck_steps),
-        random,
-    )
-    return Chain([*pieces, Delay[np.ndarray](challenges.observation_delay)])
+    failures = _failures(challenges, "observation", random, -np.inf, np.inf)
+    delay = Delay[np.ndarray](challenges.observation_delay)
+    return functools.partial(_chained, [*failures, delay])
+
+
+def _chained(pieces: Sequence[Piece], vector: np.ndarray) -> np.ndarray:
+    for piece in pieces:
+        vector = piece(vector)
+    return vector
 
 
 def _failures(
-    dropped: tuple[float, int], stuck: tuple[float, int], random: np.random.Generator
+    challenges: Challenges,
+    kind: str,
+    random: np.random.Generator,
+    minimum: np.ndarray | float,
+    maximum: np.ndarray | float,
 ) -> list[Piece]:
-    """Dropped, then stuck, each if its probability is not 0."""
-    kinds = ((Dropped, dropped), (Stuck, stuck))
-    return [
-        kind(Hits(probability, steps, random))
-        for kind, (probability, steps) in kinds
-        if probability
-    ]
+    """Noise, dropped, stuck, each if its number is not 0."""
+    numbers = dataclasses.asdict(challenges)
+    pieces: list[Piece] = []
+    if std := numbers[f"{kind}_noise"]:
+        pieces.append(Noise(std, random, minimum, maximum))
+    for name, piece in (("dropped", Dropped), ("stuck", Stuck)):
+        if probability := numbers[f"{kind}_{name}"]:
+            steps = numbers[f"{kind}_{name}_steps"]
+            pieces.append(piece(Hits(probability, steps, random)))
+    return pieces

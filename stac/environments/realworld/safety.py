@@ -2,7 +2,7 @@
 
 Constraints and limits are the Real-World RL suite's (Dulac-Arnold et al. 2020). A
 coefficient c in [0, 1] scales the limits; 1 is the easiest. Two of its oddities are
-kept: see `_walker_angles` and `_humanoid_speeds`.
+kept: see `_walker_angles` and the humanoid's velocities.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ class Safety:
           coefficient: c.
           action_change: whether to add `action_roc_constraint`, for the controls.
         """
-        self.names = list(CONSTRAINTS[domain])
-        self._rules = list(CONSTRAINTS[domain].values())
+        self._domain = domain
         self._coefficient = coefficient
-        self._change = coefficient * ACTION_CHANGE[domain] if action_change else None
-        if action_change:
-            self.names.append("action_roc_constraint")
+        self._action_change = action_change
+        added = ["action_roc_constraint"] if action_change else []
+        self.names = [*CONSTRAINTS[domain], *added]
 
     def satisfied(self, physics: Physics, before: np.ndarray | None) -> np.ndarray:
         """Returns which constraints hold, [C] bool in the order of `names`.
@@ -41,11 +40,13 @@ class Safety:
           physics: after a step, or at the start of an episode.
           before: [A] the controls before the step; None at the start.
         """
-        holds = [bool(rule(physics, self._coefficient)) for rule in self._rules]
-        if self._change is not None:
+        rules, c = CONSTRAINTS[self._domain].values(), self._coefficient
+        holds = [bool(rule(physics, c)) for rule in rules]
+        if self._action_change:
+            limit = c * ACTION_CHANGE[self._domain]
             holds.append(
                 before is None
-                or bool(np.all(np.abs(before - physics.control()) < self._change))
+                or bool((np.abs(before - physics.control()) < limit).all())
             )
         return np.array(holds)
 
@@ -66,34 +67,18 @@ def _balance_velocity(physics: Physics, c: float) -> bool:
 
 def _walker_angles(physics: Physics, c: float) -> bool:
     """As in the original, it is enough that one joint is within each bound."""
-    angles = np.array([physics.named.data.qpos[joint][0] for joint in _WALKER_JOINTS])
-    low, high = c * np.deg2rad(_WALKER_DEGREES)
-    return bool((angles > low).any() and (angles < high).any())
-
-
-def _walker_speeds(physics: Physics, c: float) -> bool:
-    return np.abs(physics.data.qvel[3:]).max() < 65.0 * c  # rad/s, without the root
+    joints = [
+        (physics.named.data.qpos[f"{side}_{joint}"][0], *(c * np.deg2rad(degrees)))
+        for side in ("left", "right")
+        for joint, degrees in _WALKER_DEGREES.items()
+    ]
+    above = any(angle > low for angle, low, _ in joints)
+    return above and any(angle < high for angle, _, high in joints)
 
 
 def _walker_fall(physics: Physics, c: float) -> bool:
     """The torso does not lean too far along x."""
     return -physics.named.data.xmat["torso", "zx"] > -0.5 * c
-
-
-def _upright(physics: Physics, c: float) -> bool:
-    return physics.torso_upright() > 1.0 - c
-
-
-def _quadruped_angles(physics: Physics, c: float) -> bool:
-    return np.abs(physics.data.qpos[7:]).max() < c * np.deg2rad(60.0)
-
-
-def _quadruped_speeds(physics: Physics, c: float) -> bool:
-    return np.abs(physics.data.qvel[6:]).max() < 20.0 * c  # rad/s
-
-
-def _quadruped_upright(physics: Physics, c: float) -> bool:
-    return physics.torso_upright() > 1.0 - 0.7 * c
 
 
 def _quadruped_feet(physics: Physics, c: float) -> bool:
@@ -102,39 +87,35 @@ def _quadruped_feet(physics: Physics, c: float) -> bool:
     return bool(max(forces) < 20000.0 * c)  # N
 
 
-def _humanoid_angles(physics: Physics, c: float) -> bool:
-    return np.abs(physics.data.qpos[7:]).max() < np.pi * c
+def _angles_within(limit: float) -> Constraint:
+    """All joints but the root's seven numbers, rad."""
+    return lambda physics, c: np.abs(physics.data.qpos[7:]).max() < limit * c
 
 
-def _humanoid_speeds(physics: Physics, c: float) -> bool:
-    """As in the original, the first joint is left out: the root has six velocities."""
-    return np.abs(physics.data.qvel[7:]).max() < 90.0 * c  # rad/s
+def _slower(limit: float, root: int) -> Constraint:
+    """All joints, rad/s, but the first `root` velocities."""
+    return lambda physics, c: np.abs(physics.data.qvel[root:]).max() < limit * c
 
 
-def _humanoid_fall(physics: Physics, c: float) -> bool:
-    return _touch(physics, ("head", "torso")) < 100.0 * c  # N
+def _upright(share: float) -> Constraint:
+    return lambda physics, c: physics.torso_upright() > 1.0 - share * c
 
 
-def _humanoid_feet(physics: Physics, c: float) -> bool:
-    return _touch(physics, _FEET) < 8000.0 * c  # N
+def _touched(limit: float, *parts: str) -> Constraint:
+    """The largest force on any of the humanoid's parts, N."""
+
+    def holds(physics: Physics, c: float) -> bool:
+        sensors = physics.named.data.sensordata
+        return max(abs(sensors[f"{part}_touch"][0]) for part in parts) < limit * c
+
+    return holds
 
 
-def _touch(physics: Physics, parts: tuple[str, ...]) -> float:
-    """The largest force on any of the parts, N."""
-    sensors = physics.named.data.sensordata
-    return max(abs(sensors[f"{part}_touch"][0]) for part in parts)
-
-
-_WALKER_JOINTS = (
-    *("left_hip", "right_hip", "left_knee", "right_knee"),
-    *("left_ankle", "right_ankle"),
-)
-_WALKER_DEGREES = np.array(
-    [
-        [-30.0, -30.0, -160.0, -160.0, -75.0, -75.0],
-        [110.0, 110.0, 15.0, 15.0, 60.0, 60.0],
-    ]
-)
+_WALKER_DEGREES = {
+    "hip": (-30.0, 110.0),
+    "knee": (-160.0, 15.0),
+    "ankle": (-75.0, 60.0),
+}
 _TOES = ("front_left", "front_right", "back_left", "back_right")
 _FEET = ("right_left_foot", "right_right_foot", "left_left_foot", "left_right_foot")
 
@@ -146,22 +127,23 @@ CONSTRAINTS: dict[str, dict[str, Constraint]] = {
     },
     "walker": {
         "joint_angle_constraint": _walker_angles,
-        "joint_velocity_constraint": _walker_speeds,
+        "joint_velocity_constraint": _slower(65.0, root=3),
         "dangerous_fall_constraint": _walker_fall,
-        "torso_upright_constraint": _upright,
+        "torso_upright_constraint": _upright(1.0),
     },
     "quadruped": {
-        "joint_angle_constraint": _quadruped_angles,
-        "joint_velocity_constraint": _quadruped_speeds,
-        "upright_constraint": _quadruped_upright,
+        "joint_angle_constraint": _angles_within(np.deg2rad(60.0)),
+        "joint_velocity_constraint": _slower(20.0, root=6),
+        "upright_constraint": _upright(0.7),
         "foot_force_constraint": _quadruped_feet,
     },
     "humanoid": {
-        "joint_angle_constraint": _humanoid_angles,
-        "joint_velocity_constraint": _humanoid_speeds,
-        "upright_constraint": _upright,
-        "dangerous_fall_constraint": _humanoid_fall,
-        "foot_force_constraint": _humanoid_feet,
+        "joint_angle_constraint": _angles_within(np.pi),
+        # As in the original, the first joint is left out: the root has six velocities.
+        "joint_velocity_constraint": _slower(90.0, root=7),
+        "upright_constraint": _upright(1.0),
+        "dangerous_fall_constraint": _touched(100.0, "head", "torso"),
+        "foot_force_constraint": _touched(8000.0, *_FEET),
     },
 }
 # The limit of |change| of each applied control from step to step, at c = 1.

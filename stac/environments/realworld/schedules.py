@@ -61,11 +61,13 @@ def schedule(
       ConfigError: the domain has no such parameter, or its range is empty.
     """
     own = models.parameter(domain, challenges.perturbation)
-    numbers = {}
-    for name in Range._fields:
-        number = getattr(challenges, f"perturbation_{name}")
-        numbers[name] = getattr(own, name) if number == OWN else number
-    within = Range(**numbers)
+    within = Range(own.start, own.minimum, own.maximum, own.std)
+    numbers = {
+        name: getattr(challenges, f"perturbation_{name}") for name in within._fields
+    }
+    within = within._replace(
+        **{n: value for n, value in numbers.items() if value != OWN}
+    )
     config.check(
         within.minimum <= within.maximum,
         f"environment.challenges.perturbation={challenges.perturbation}: the minimum"
@@ -74,14 +76,10 @@ def schedule(
     return Schedule(challenges.perturbation_scheduler, within, random)
 
 
-def _cyclic_pos(schedule: Schedule, change: float) -> float:
-    value = schedule.value + abs(change)
-    return schedule.within.start if value >= schedule.within.maximum else value
-
-
-def _cyclic_neg(schedule: Schedule, change: float) -> float:
-    value = schedule.value - abs(change)
-    return schedule.within.start if value <= schedule.within.minimum else value
+def _cyclic(schedule: Schedule, move: float) -> float:
+    """Starts again at either end of the range."""
+    value, within = schedule.value + move, schedule.within
+    return value if within.minimum < value < within.maximum else within.start
 
 
 def _saw_wave(schedule: Schedule, change: float) -> float:
@@ -98,8 +96,8 @@ RULES: dict[str, Callable[[Schedule, float], float]] = {
     "random_walk": lambda schedule, change: schedule.value + change,
     "drift_pos": lambda schedule, change: schedule.value + abs(change),
     "drift_neg": lambda schedule, change: schedule.value - abs(change),
-    "cyclic_pos": _cyclic_pos,
-    "cyclic_neg": _cyclic_neg,
+    "cyclic_pos": lambda schedule, change: _cyclic(schedule, abs(change)),
+    "cyclic_neg": lambda schedule, change: _cyclic(schedule, -abs(change)),
     "uniform": lambda schedule, change: schedule.uniform(),
     "saw_wave": _saw_wave,
 }

@@ -29,13 +29,13 @@ delays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from typing import Any
 
 import dm_env
 import numpy as np
 
-from stac import config
 from stac.config.challenges import Challenges
 from stac.environments import control, rendering
 from stac.environments.realworld import pipeline, schedules
@@ -55,11 +55,7 @@ def task(name: str) -> str:
     Raises:
       ConfigError: no such task; the message names the nearest ones.
     """
-    letters = control.letters(name).replace("realworld", "")
-    for known in TASKS:
-        if letters == known.replace(".", ""):
-            return known
-    return config.choose("realworld task", name, TASKS)
+    return control.named("realworld task", re.sub("(?i)realworld.", "", name), TASKS)
 
 
 def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environment:
@@ -76,10 +72,9 @@ def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environm
     name = _task(task)
     domain = name.split(".")[0]
     random = np.random.default_rng(seed)
-    schedule = None
+    schedule = safety = None
     if challenges.perturbation:
         schedule = schedules.schedule(domain, challenges, random)
-    safety = None
     if challenges.safety:
         safety = constraints.Safety(
             domain, challenges.safety_coefficient, challenges.safety_action_change
@@ -139,7 +134,11 @@ class Challenged(dm_env.Environment):
         applied = self._actions(np.array(action, float))
         timestep = self._simulator.step(applied)
         self._over = timestep.last()
-        reward = self._rewards(self._mixed(timestep.reward))
+        reward = timestep.reward
+        if self._challenges.multi_objective:  # a mean with the share that holds
+            weight = self._challenges.multi_objective_coefficient
+            reward = (1.0 - weight) * reward + weight * self._share()
+        reward = self._rewards(reward)
         return timestep._replace(reward=reward, observation=self._observe(timestep))
 
     def action_spec(self) -> dm_env.specs.BoundedArray:
@@ -172,24 +171,16 @@ class Challenged(dm_env.Environment):
     def _perturb(self) -> None:
         """Builds another simulator if a change is due and the value has changed."""
         due = self._episodes % self._challenges.perturbation_period == 0
-        if self._schedule is None or not due:
-            return
-        value = self._schedule.next()
-        if value != self._value:
-            self._simulator.close()
-            self._simulator = self._make(value)
-            self._value = value
-
-    def _mixed(self, reward: float) -> float:
-        """A weighted mean of the task's reward and of the share that holds."""
-        if not self._challenges.multi_objective:
-            return reward
-        weight = self._challenges.multi_objective_coefficient
-        return (1.0 - weight) * reward + weight * self._share()
+        if self._schedule is not None and due:
+            value = self._schedule.next()
+            if value != self._value:
+                self._simulator.close()
+                self._simulator, self._value = self._make(value), value
 
     def _observe(self, timestep: dm_env.TimeStep) -> dict[str, np.ndarray]:
-        challenges = self._challenges
-        entries = self._entries(self._observations(_flat(timestep.observation)))
+        challenges, seen = self._challenges, timestep.observation.values()
+        flat = np.concatenate([np.ravel(entry) for entry in seen])
+        entries = self._entries(self._observations(flat))
         if challenges.safety and challenges.safety_observed:
             entries["constraints"] = self._simulator.task.satisfied.copy()
         noise = self._random.standard_normal(len(self._dummies))
@@ -213,10 +204,6 @@ class Challenged(dm_env.Environment):
     def _share(self) -> float:
         """The share of constraints that hold."""
         return float(np.mean(self._simulator.task.satisfied))
-
-
-def _flat(entries: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(entry) for entry in entries.values()])
 
 
 _task = task  # where an argument has the name

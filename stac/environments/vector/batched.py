@@ -1,13 +1,13 @@
 """E dm_env environments behind one reset and one step.
 
-They are stepped in the caller's thread (`share.Share`) or in processes
-(`worker_processes.Processes`), with bitwise equal rows.
+They are stepped in the caller's thread or in processes, with bitwise equal rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from stac import config, snapshots
 from stac.environments import actions, base
 from stac.environments.vector import share, worker_processes
 from stac.types import Timestep
-
-T = TypeVar("T")
-Workers = share.Share | worker_processes.Processes
 
 
 class Batched:
@@ -28,6 +25,8 @@ class Batched:
     only entry, uint8 [E, 3, H, W]. The discount of a `last` row is the environment's
     own: 0 at a true end, 1 at a time limit.
     """
+
+    spec: base.EnvironmentSpec
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class Batched:
           make: builds one environment from its seed; where processes step, it pickles.
           seeds: [E]; equal ones, with equal actions, give equal rows.
           workers: a row of `stac.config.WORKERS`.
-          threads: how many processes step; more than E are not layout.
+          threads: how many processes step; at most E are started.
           stagger_steps: L; the first episode of each environment is cut, as by a time
             limit, after a number of steps drawn from [1, L), so that episodes of equal
             length do not all end together. 0: no episode is cut.
@@ -53,85 +52,88 @@ class Batched:
 
         Raises:
           ConfigError: what `make` refuses.
+          WorkerError: anything else that went wrong in a process.
         """
         config.check(stagger_steps != 1, "stagger_steps=1 leaves no step to cut at")
         self.num_envs = len(seeds)
         cuts = [0] * self.num_envs
         if stagger_steps:
-            draws = np.random.default_rng(seed).integers(1, stagger_steps, len(seeds))
-            cuts = [int(cut) for cut in draws]
-        job = share.Job(make, tuple(seeds), tuple(cuts))
-        self._workers: Workers | None = start(workers, threads, job)
-        self._begun = False
-        layout = self._workers.layout
-        self._minimum, self._maximum = layout.action_minimum, layout.action_maximum
-        self.spec = base.EnvironmentSpec(
-            observation_shape=layout.observation_shape,
-            observation_dtype=np.dtype(layout.observation_dtype),
-            num_actions=len(layout.action_minimum),
-            continuous=True,
-            frames_per_step=1,
-            action_minimum=layout.action_minimum,
-            action_maximum=layout.action_maximum,
-            staggered=stagger_steps > 0,
-        )
+            random = np.random.default_rng(seed)
+            cuts = random.integers(1, stagger_steps, len(seeds)).tolist()
+        count = processes(workers, threads, self.num_envs)
+        self._share: share.Share | None = None
+        self._processes: list[worker_processes.Process] = []
+        self._places = split(self.num_envs, count) if count else []
+        if count:
+            self._start([(make, seeds[p], cuts[p]) for p in self._places])
+        else:
+            self._share = share.Share(make, seeds, cuts)
+            self.spec = self._share.spec
+
+    def _start(self, jobs: Sequence[Any]) -> None:
+        """Starts the processes; all build their environments at the same time."""
+        try:
+            for _ in jobs:
+                self._processes.append(worker_processes.Process())
+            for process, job in zip(self._processes, jobs, strict=True):
+                process.send(job)
+            for process in self._processes:
+                self.spec = process.answer(worker_processes.BUILD_SECONDS)
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self) -> Timestep:
         """Starts E episodes; a second call starts E others, of which none is cut."""
-        workers = self._open()
-        self._begun = True
-        self._try(workers.reset)
-        return _timestep(workers.rows)
+        return _joined(self._each("reset"))
 
     def step(self, action: np.ndarray) -> Timestep:
         """Steps each environment, or starts its next episode after a `last` row.
 
-        Args:
-          action: [E, A] float, samples before the tanh; ignored after a `last` row.
-
-        Raises:
-          ValueError: another shape, or NaN.
-          RuntimeError: before `reset` or after `close`; a worker process ended. Where
-            anything but a wrong action is raised, the environments are closed.
+        Where anything is raised but for a wrong action, the environments are closed.
         """
-        workers = self._open()
-        if not self._begun:
-            raise RuntimeError("step before reset")
-        workers.rows.action[...] = actions.squashed(
-            action, self.num_envs, self._minimum, self._maximum
-        )
-        self._try(workers.step)
-        return _timestep(workers.rows)
+        return _joined(self._each("step", actions.scaled(action, self)))
 
     def snapshot(self) -> bytes:
         """Pickles whole environments, models included.
 
-        They may be stepped another way after `restore`.
-
         24 humanoids are 17 MB and take 2 s, in 2 processes on 2 busy cores.
         """
-        states = self._try(self._open().snapshot)
-        return snapshots.pack(self._title(), (self._begun, states))
+        states = [state for part in self._each("snapshot") for state in part]
+        return snapshots.pack(self._title(), states)
 
     def restore(self, snapshot: bytes) -> None:
         """See stac.environments.base."""
-        workers = self._open()
-        begun, states = snapshots.unpack(self._title(), snapshot)
-        refusal = self._try(lambda: workers.load(states))
-        if refusal:
-            raise ValueError(refusal)
-        self._try(workers.adopt)
-        self._begun = begun
+        refusals = self._each("restore", snapshots.unpack(self._title(), snapshot))
+        if any(refusals):
+            raise ValueError(max(refusals))
 
     def close(self) -> None:
         """Ends processes and simulators; may be called twice."""
-        workers, self._workers = self._workers, None
-        if workers is not None:
-            workers.close()
+        own, self._share = self._share, None
+        if own is not None:
+            own.close()
+        ending, self._processes = self._processes, []
+        for process in ending:
+            process.hang_up()
+        for process in ending:
+            process.end()
 
-    def _try(self, do: Callable[[], T]) -> T:
+    def _each(self, method: str, *arguments: Sequence[Any] | np.ndarray) -> list[Any]:
+        """Calls a method of every `share.Share`, with its part of each [E] argument.
+
+        Raises:
+          WorkerError: a process raised, died, or did not answer in `STEP_SECONDS`.
+        """
+        if self._share is None and not self._processes:
+            raise RuntimeError("these environments are closed")
         try:
-            return do()
+            if self._share is not None:
+                return [getattr(self._share, method)(*arguments)]
+            for process, place in zip(self._processes, self._places, strict=True):
+                process.send((method, *(argument[place] for argument in arguments)))
+            seconds = worker_processes.STEP_SECONDS
+            return [process.answer(seconds) for process in self._processes]
         except BaseException:  # some environments have stepped and others have not
             self.close()
             raise
@@ -140,38 +142,27 @@ class Batched:
         shape, actions = self.spec.observation_shape, self.spec.num_actions
         return f"{self.num_envs} environments, observations {shape}, {actions} actions"
 
-    def _open(self) -> Workers:
-        if self._workers is None:
-            raise RuntimeError("these environments are closed")
-        return self._workers
 
-
-def start(workers: str, threads: int, job: share.Job) -> Workers:
-    """Builds the environments where they will be stepped.
+def processes(workers: str, threads: int, num_envs: int) -> int:
+    """How many processes step the environments; 0: the caller's thread does.
 
     "auto" is serial where the actor has one core or one environment, else processes.
     On idle cores two processes are 1.3 to 1.7 times as fast as the actor's own thread
-    on all five tasks that were measured (BUILD_NOTES.md, section 5). Where a learner
-    and other actors fill the cores, the own thread is faster; an actor has one core
-    there.
+    on all five tasks that were measured (docs/performance.md). Where a learner and
+    other actors fill the cores, the own thread is faster; an actor has one core there.
     """
     config.choose("environment.workers", workers, config.WORKERS)
-    if workers == "auto":
-        alone = min(threads, len(job.seeds)) == 1
-        workers = "serial" if alone else "processes"
-    if workers == "processes":
-        return worker_processes.Processes(job, threads)
-    own = share.Share(job)
-    own.rows = share.rows(own.layout, len(job.seeds))
-    return own
+    count = min(threads, num_envs)
+    alone = workers == "serial" or (workers == "auto" and count == 1)
+    return 0 if alone else count
 
 
-def _timestep(rows: share.Rows) -> Timestep:
-    """Copies the rows: they are written again, and a Timestep never is."""
-    return Timestep(
-        observation=rows.observation.copy(),
-        reward=rows.reward.copy(),
-        discount=rows.discount.copy(),
-        first=rows.first.copy(),
-        last=rows.last.copy(),
-    )
+def split(num_envs: int, parts: int) -> list[slice]:
+    """E environments in parts that differ by one at most."""
+    ends = [num_envs * part // parts for part in range(parts + 1)]
+    return [slice(start, end) for start, end in itertools.pairwise(ends)]
+
+
+def _joined(parts: Sequence[Timestep]) -> Timestep:
+    """The rows of all shares, in new arrays: a Timestep is never written again."""
+    return Timestep(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))

@@ -281,7 +281,7 @@ def test_numbers_that_are_not_given_are_the_parameters_own():
 
 def test_a_parameter_of_another_domain_or_an_empty_range_is_refused():
     random = np.random.default_rng(0)
-    with pytest.raises(config.ConfigError, match="of the walker 'pole_length': did"):
+    with pytest.raises(config.ConfigError, match="walker 'pole_length': choose one of"):
         schedules.schedule("walker", Challenges(perturbation="pole_length"), random)
     empty = Challenges(perturbation="pole_length", perturbation_minimum=3.5)
     with pytest.raises(config.ConfigError, match=r"3\.5 is above the maximum 3\.0"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import gc
 import os
@@ -10,7 +9,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -45,15 +43,14 @@ def children() -> set[int]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_behind() -> Iterator[None]:
-    """No process, thread, file or shared memory is left by any test here."""
+    """No process, thread or file is left by any test here."""
     running, threads = children(), threading.active_count()
-    files, memory = len(os.listdir("/proc/self/fd")), set(os.listdir("/dev/shm"))
+    files = len(os.listdir("/proc/self/fd"))
     yield
     gc.collect()  # exceptions that were caught hold what they passed through
     assert children() == running
     assert threading.active_count() == threads
     assert len(os.listdir("/proc/self/fd")) <= files
-    assert set(os.listdir("/dev/shm")) <= memory
 
 
 def built(make: object, num_envs: int = 4, way: str = "processes") -> batched.Batched:
@@ -126,7 +123,7 @@ def test_one_that_is_stopped_makes_snapshots_raise_in_time(monkeypatch, what):
     large = 4 * [bytes(3_000_000)]  # more than a socket takes in
     given = {
         "snapshot": [],
-        "restore": [snapshots.pack(environment._title(), (1, large))],
+        "restore": [snapshots.pack(environment._title(), large)],
     }
     for pid in children():
         os.kill(pid, signal.SIGSTOP)
@@ -159,38 +156,6 @@ def test_in_the_own_thread_the_environments_error_is_raised_as_it_is():
         environment.step(np.zeros((4, 3)))
     with pytest.raises(RuntimeError, match="closed"):
         environment.step(np.zeros((4, 3)))
-
-
-def without_room(monkeypatch: pytest.MonkeyPatch, *folders: str) -> None:
-    """Lets the reservation of space fail in some folders, as on a full disk."""
-    take = worker_processes._take_space
-
-    def take_space(file: int, size: int) -> None:
-        if os.readlink(f"/proc/self/fd/{file}").startswith(folders):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        take(file, size)
-
-    monkeypatch.setattr(worker_processes, "_take_space", take_space)
-
-
-def test_a_full_shared_memory_is_replaced_by_the_temporary_folder(monkeypatch):
-    without_room(monkeypatch, "/dev/shm")
-    stepped(environment := built(functools.partial(scripted.make, (10,))), 2)
-    maps = pathlib.Path("/proc/self/maps").read_text()
-    assert f"{tempfile.gettempdir()}/" in maps
-    environment.close()
-
-
-def test_without_room_anywhere_the_message_names_the_cure(monkeypatch):
-    without_room(monkeypatch, "/dev/shm", tempfile.gettempdir())
-    with pytest.raises(ConfigError, match=r"in /dev/shm or .*workers=serial$"):
-        built(functools.partial(scripted.make, (10,)))
-
-
-def test_space_is_taken_before_it_is_mapped():
-    file = worker_processes._reserve(1_000_000)
-    assert os.fstat(file).st_blocks * 512 >= 1_000_000
-    os.close(file)
 
 
 def test_what_does_not_pickle_is_refused_and_nothing_stays():
