@@ -110,10 +110,8 @@ class LearnerNode:
             agent, config.runtime.learner_devices, config.batch.batch_size
         )
         with assembly.open_learner(
-            config, spec.frames_per_step, learners, self._workdir, self._publish
+            config, spec.frames_per_step, learners, self._workdir, self._publish, stop
         ) as learner:
-            stop.saves(lambda: assembly.save(learner, self._workdir))
-            learner.count_restarts(lambda: sum(self._restarts))
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
             feeder = Feeder(queue, config.batch.batch_size)
@@ -123,7 +121,7 @@ class LearnerNode:
             )
             first.start()
             try:
-                learner.run(feeder, stop)
+                learner.run(feeder, stop, lambda: sum(self._restarts))
             finally:
                 feeder.close()
         if self._gave_up:

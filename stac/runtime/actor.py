@@ -255,14 +255,12 @@ def stream(seed: int, index: int, updates: int, restarts: int = 0) -> int:
     return int(words[0] >> 1)
 
 
-def acting_device(
-    local_devices: Callable[..., list[jax.Device]] = jax.local_devices,
-) -> jax.Device:
+def acting_device() -> jax.Device:
     """The CPU; or another local device where JAX has no CPU (JAX_PLATFORMS=cuda)."""
     try:
-        return local_devices(backend="cpu")[0]
+        return jax.local_devices(backend="cpu")[0]
     except RuntimeError:
-        return local_devices()[-1]
+        return jax.local_devices()[-1]
 
 
 def _to_numpy(tree: CoreState) -> CoreState:

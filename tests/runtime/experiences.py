@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from stac.runtime.storage import leaves
 from stac.types import Experience, Report, Trajectory
 
 WAIT = 5.0  # seconds after which a test calls something stuck
@@ -51,6 +53,15 @@ def bits(tree: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
     return [
         (str(leaf.dtype), leaf.shape, leaf.tobytes()) for leaf in jax.tree.leaves(tree)
     ]
+
+
+def digest(tree: Any) -> str:
+    """Of names, dtypes, shapes and every bit of a state, wherever its arrays live."""
+    total = hashlib.sha256()
+    for name, leaf in leaves.named(tree).items():
+        total.update(f"{name} {leaves.describe(leaf)}\n".encode())
+        total.update(leaf.tobytes())
+    return total.hexdigest()
 
 
 class Doing:

@@ -85,7 +85,8 @@ class Run:
             self.devices,
             state or fakes.learner_state(),
             counters or {},
-            learner.Cadence(FRAMES, total, log, save, skipped_share=0.1),
+            fakes.cadence(total, log, save),
+            FRAMES,
             self.records.outlets(),
             self.clock,
         )
@@ -320,7 +321,8 @@ def test_what_the_checkpoint_held_of_the_actors_is_there_for_them():
         run.devices,
         fakes.learner_state(),
         {},
-        learner.Cadence(FRAMES, 10, 1, 1, skipped_share=0.1),
+        fakes.cadence(10, 1, 1),
+        FRAMES,
         run.records.outlets(),
         acting={"actor_0": b"here"},
     )

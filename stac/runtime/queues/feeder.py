@@ -24,7 +24,6 @@ class Feeder:
         self._batch: Experience | None = None  # the next one, once it is there
         self._failure: BaseException | None = None  # why no more batches come
         self._discarded: int | None = None  # trajectories, once the feeder is closed
-        self._closing = threading.Lock()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
         self._thread.start()
@@ -62,9 +61,8 @@ class Feeder:
         self._fail(Closed())  # first, so that no batch leaves while they are counted
         self._queue.close()
         self._thread.join(_JOIN_SECONDS)
-        with self._closing:
-            if self._discarded is None:
-                self._discarded = self.size()
+        if self._discarded is None:
+            self._discarded = self.size()
 
     def _run(self) -> None:
         try:

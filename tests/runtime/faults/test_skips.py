@@ -125,7 +125,8 @@ def learned_from(rewards, share=0.1):
         devices.LearnerDevices(skipping_agent(), 1, 4),
         fakes.learner_state(),
         {"skipped_updates": 5, "seconds": 0.0},
-        learner.Cadence(FRAMES, 10**6, 0.0, 1e9, share),
+        fakes.cadence(10**6, 1e-9, 1e9, share),
+        FRAMES,
         learner.Outlets(
             publish=lambda *_: None,
             save=lambda *all_: saved.append(all_),
@@ -175,7 +176,8 @@ def test_a_save_at_any_time_has_the_skips_of_its_update():
         devices.LearnerDevices(skipping_agent(), 1, 4),
         fakes.learner_state(),
         {},
-        learner.Cadence(FRAMES, 10**6, 1e9, 1e9, 1.0),
+        fakes.cadence(10**6, 1e9, 1e9, 1.0),
+        FRAMES,
         learner.Outlets(
             publish=publish,
             save=lambda *all_: saved.append(all_),
