@@ -68,35 +68,24 @@ def open_learner(
         elif (path / workdir.METRICS).exists():
             progress.status("no checkpoint is there: starting from the beginning")
         begun = latest or checkpoints.Checkpoint(0, first, counters={}, acting={})
-        logger = loggers.Loggers(
-            {
-                workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
-                "events.out.tfevents": loggers.TensorBoard(
-                    path, int(begun.state.frames)
-                ),
-                "the terminal": progress,
-            },
-            progress.note,
-        )
+        logger = _loggers(path, int(begun.state.frames), progress)
         stack.callback(logger.close)
 
         def save(updates: int, state: LearnerState, counters: Counters) -> None:
-            acted = None
+            states = None
             try:
-                acted = acting(updates)
+                states = acting(updates)
             except Exception as error:  # noqa: BLE001 - the learner's state comes first
                 reason = disk.reason(error)
                 progress.note(f"saved without the states of actors: {reason}")
-            saved.save(updates, state, counters, acted)
+            saved.save(updates, state, counters, states)
 
         built = learner.Learner(
             learner_devices,
-            begun.state,
-            begun.counters,
+            begun,
             config,
             configuration.frames_per_update(config, frames_per_step),
             learner.Outlets(publish, save, logger, progress.status, progress.note),
-            acting=begun.acting,
         )
         stop.saves(lambda: Saved(built.save(), _last_words(built, path)))
         progress.waiting_seconds = built.waiting_seconds
@@ -109,13 +98,7 @@ def open_learner(
 def finished(
     config: Config, frames_per_step: int, path: str | pathlib.Path
 ) -> list[str]:
-    """Lines about a run that is complete by its newest checkpoint; [] for any other.
-
-    Args:
-      config: the run.
-      frames_per_step: the environment's action repeat.
-      path: a prepared workdir.
-    """
+    """Lines about a run that is complete by its newest checkpoint; [] for any other."""
     folder = pathlib.Path(path) / workdir.CHECKPOINTS
     steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
     updates = max(steps, default=0)
@@ -127,6 +110,19 @@ def finished(
         f"nothing left to do: {done} are done",
         f"done: {done}; update {updates:,} is saved in {path}",
     ]
+
+
+def _loggers(
+    path: pathlib.Path, frames: int, progress: terminal.Terminal
+) -> loggers.Loggers:
+    return loggers.Loggers(
+        {
+            workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
+            "events.out.tfevents": loggers.TensorBoard(path, frames),
+            "the terminal": progress,
+        },
+        progress.note,
+    )
 
 
 def _last_words(built: learner.Learner, path: pathlib.Path) -> str:

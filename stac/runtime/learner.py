@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from stac.agents import base
@@ -22,7 +22,7 @@ from stac.runtime.faults.skips import Skips
 from stac.runtime.logs.loggers import Logger
 from stac.runtime.logs.statistics import Statistics
 from stac.runtime.queues.base import Closed
-from stac.runtime.storage.checkpoints import Counters, NotSaved
+from stac.runtime.storage.checkpoints import Checkpoint, Counters, NotSaved
 from stac.types import Experience, LearnerState, Params, Report
 
 _SAVE_LOCK_SECONDS = 10.0  # how long a save from another thread waits for one at work
@@ -79,21 +79,20 @@ class Learner:
     def __init__(
         self,
         devices: LearnerDevices,
-        state: LearnerState,  # one replica: a new one, or a checkpoint's
-        counters: Counters,  # the checkpoint's, or {}
+        begun: Checkpoint,  # a new state without counters, or one that was saved
         config: Config,
         frames_per_update: int,
         outlets: Outlets,
         clock: Callable[[], float] = time.monotonic,  # seconds
-        acting: Mapping[str, bytes] | None = None,  # the checkpoint's, if it has any
     ) -> None:
-        self.acting = dict(acting or {})  # snapshots, for actors that continue exactly
+        state = begun.state
+        self.acting = begun.acting  # snapshots, for actors that continue exactly
         self._devices = devices
         self._config = config
         self._frames_per_update = frames_per_update
         self._outlets = outlets
         self._clock = clock
-        self._statistics = Statistics(counters, int(state.frames), clock)
+        self._statistics = Statistics(begun.counters, int(state.frames), clock)
         # How long it has had no batch by now, in seconds; from any thread.
         self.waiting_seconds = self._statistics.waiting_seconds
         self._newest = _Update(
@@ -104,7 +103,7 @@ class Learner:
         self._statistics.counts["skipped_updates"] = lambda: self._skips.total
         self._alerts: set[str] = set()  # those of the last row, by their keys
         # Updates behind the newest checkpoint; None before there is one.
-        self.saved = self._newest.number if counters else None
+        self.saved = self._newest.number if begun.counters else None
         self._saved_at = clock()  # of the last save, or attempt
         self._unsaved: NotSaved | None = None  # the failure of the last attempt
         self._ending = False
@@ -146,7 +145,7 @@ class Learner:
         self._statistics.counts["actor_restarts"] = restarts
         self._statistics.counts["discarded_trajectories"] = feed.discarded
         with contextlib.ExitStack() as last:  # each of these, whatever fails before
-            last.callback(self._save_the_last)
+            last.callback(self.save)
             last.callback(self._log_the_last)
             last.callback(self.settle)
             last.callback(feed.close)
@@ -166,12 +165,9 @@ class Learner:
             self.step(experience)
 
     def _log_the_last(self) -> None:
+        self._ending = True
         if self._statistics.unlogged:
             self._log(self._finished)
-
-    def _save_the_last(self) -> None:
-        self._ending = True
-        self.save()
 
     def step(self, experience: Experience) -> None:
         """Starts the update on a batch [B, ...]; then finishes the one before."""

@@ -212,7 +212,7 @@ def test_what_an_environment_raises_ends_the_run_after_saving(
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused(tmp_path):
     config = tiny("threads", FIRST)
     runtime = dataclasses.replace(config.runtime, learner_devices=3)
-    with pytest.raises(configuration.ConfigError, match="4 does not divide over 3"):
+    with pytest.raises(configuration.ConfigError, match="does not divide over 3"):
         threads.run(dataclasses.replace(config, runtime=runtime), tmp_path)
 
 

@@ -8,6 +8,7 @@ from stac.agents import base as agents
 from stac.config import Config, RuntimeConfig
 from stac.environments import base as environments
 from stac.learning.update import State
+from stac.runtime.storage.checkpoints import Checkpoint
 from stac.types import ActorOutput, Timestep
 
 FRAMES_PER_STEP = 4
@@ -127,6 +128,11 @@ def cadence(total: int, log: float, save: float, share: float = 0.1) -> Config:
         log_every_seconds=log, checkpoint_every_seconds=save, skipped_share=share
     )
     return Config(total_frames=total, runtime=runtime)
+
+
+def checkpoint(state: State | None = None, counters=None) -> Checkpoint:
+    """Where a learner begins."""
+    return Checkpoint(0, state or learner_state(), counters or {}, acting={})
 
 
 def learner_state() -> State:

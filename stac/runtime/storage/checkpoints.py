@@ -121,12 +121,6 @@ class Checkpoints:
     ) -> bool:
         """Writes a checkpoint unless there is one of this step or a later one.
 
-        Args:
-          step: learner updates.
-          state: leaves of any array type; fetched to the host here.
-          counters: see there.
-          acting: bytes by name that are to come back with the state.
-
         Returns:
           Whether it wrote.
 
@@ -169,7 +163,7 @@ class Checkpoints:
 
         Args:
           like: see `restore`.
-          say: takes a line for the person watching, about each damaged one.
+          say: takes a line about each damaged one.
 
         Raises:
           ConfigError: the newest that can be read is of another configuration.
@@ -183,10 +177,11 @@ class Checkpoints:
             except Damaged as damage:
                 damaged[step] = damage
                 continue
-            for bad, place in self._set_aside(sorted(damaged)).items():
+            self._set_aside(sorted(damaged))
+            for bad in sorted(damaged):
                 say(
-                    f"{damaged[bad]}; it is set aside in {place}; checkpoint {step} is"
-                    " used instead"
+                    f"{damaged[bad]}; it is set aside in {self._damaged / str(bad)};"
+                    f" checkpoint {step} is used instead"
                 )
             return checkpoint
         if damaged:
@@ -206,9 +201,6 @@ class Checkpoints:
         Args:
           step: one of `steps()`.
           like: a state of the same structure, shapes and dtypes; values are ignored.
-
-        Returns:
-          The checkpoint: numpy leaves, every bit and dtype as saved.
 
         Raises:
           ConfigError: it holds another tree, so it is of another configuration; or this
@@ -267,17 +259,14 @@ class Checkpoints:
             for path in self.directory.glob(_HALF_WRITTEN):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _set_aside(self, steps: Sequence[int]) -> dict[int, pathlib.Path]:
-        """Moves checkpoints to where Orbax does not see them; returns where."""
-        if not steps:
-            return {}
+    def _set_aside(self, steps: Sequence[int]) -> None:
+        """Moves checkpoints to where Orbax does not see them."""
         try:
-            self._damaged.mkdir(exist_ok=True)
-            places = {step: self._damaged / str(step) for step in steps}
-            for step, place in places.items():
+            for step in steps:
+                self._damaged.mkdir(exist_ok=True)
+                place = self._damaged / str(step)
                 shutil.rmtree(place, ignore_errors=True)  # of an earlier start
                 self._folder(step).rename(place)
-            return places
         except OSError as error:
             raise ConfigError(
                 f"damaged checkpoints in {self.directory} cannot be set aside in"

@@ -156,16 +156,11 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     defaults = flat(json.loads(_as_json(Config())))
     old, new = flat(there), flat(here)
     return [
-        f"{name} is {_shown(before)} there, {_shown(value)} here"
+        f"{name} is {before!r} there, {value!r} here"
         for name, value in new.items()
         if (before := old.get(name, defaults.get(name))) != value
         and not name.startswith(FREE)
     ]
-
-
-def _shown(value: object) -> str:
-    """As a flag would spell it, but for an empty word, which nobody would see."""
-    return '""' if value == "" else str(value)
 
 
 def _refuse_foreign(path: pathlib.Path) -> None:

@@ -123,8 +123,7 @@ def learned_from(rewards, share=0.1):
 
     made = learner.Learner(
         devices.LearnerDevices(skipping_agent(), 1, 4),
-        fakes.learner_state(),
-        {"skipped_updates": 5, "seconds": 0.0},
+        fakes.checkpoint(counters={"skipped_updates": 5, "seconds": 0.0}),
         fakes.cadence(10**6, 1e-9, 1e9, share),
         FRAMES,
         learner.Outlets(
@@ -174,8 +173,7 @@ def test_a_save_at_any_time_has_the_skips_of_its_update():
 
     made = learner.Learner(
         devices.LearnerDevices(skipping_agent(), 1, 4),
-        fakes.learner_state(),
-        {},
+        fakes.checkpoint(),
         fakes.cadence(10**6, 1e9, 1e9, 1.0),
         FRAMES,
         learner.Outlets(

@@ -77,7 +77,7 @@ def test_how_the_work_is_spread_may_change_and_is_written_down(
         ({"total_frames": 5}, "total_frames is 200000000 there, 5 here;"),
         (
             {"environment": EnvironmentConfig(task="breakout")},
-            "environment.task is pong there, breakout here;",
+            "environment.task is 'pong' there, 'breakout' here;",
         ),
     ],
 )
@@ -103,7 +103,9 @@ def test_the_first_of_many_differences_are_named(tmp_path: pathlib.Path) -> None
 
 def test_an_empty_word_is_seen_in_a_difference() -> None:
     old, new = {"agent": {"self_tuned": ""}}, {"agent": {"self_tuned": "gamma"}}
-    assert workdir.differences(old, new) == ['agent.self_tuned is "" there, gamma here']
+    assert workdir.differences(old, new) == [
+        "agent.self_tuned is '' there, 'gamma' here"
+    ]
 
 
 def test_a_run_of_an_earlier_version_continues(tmp_path: pathlib.Path) -> None:
