@@ -61,11 +61,11 @@ class Terminal:
             if what == self._status:
                 return
             self._status, self._since = what, self._clock()
-        self._print(what)
+        self.note(what)
 
     def note(self, what: str) -> None:
         """Says at once what happened, and once."""
-        self._print(what)
+        lines.show(what, self._file)
 
     def write(self, values: Scalars) -> None:
         """Keeps the row for the next line; the first one is printed at once."""
@@ -80,7 +80,7 @@ class Terminal:
             row = self._row = progress(values, self._total, left, self._shown)
             self._status, self._fresh, self._since = "", not first, now
         if first:
-            self._print(row)
+            self.note(row)
 
     def close(self, last_words: str = "") -> None:
         """Prints a row not seen yet, then `last_words`; may be called twice."""
@@ -89,13 +89,13 @@ class Terminal:
         self._closed.set()
         self._thread.join()
         if self._fresh:
-            self._print(self._row)
+            self.note(self._row)
         if last_words:
-            self._print(last_words)
+            self.note(last_words)
 
     def _print_lines(self) -> None:
         while not self._closed.wait(self._seconds):
-            self._print(self._line())
+            self.note(self._line())
 
     def _line(self) -> str:
         with self._lock:
@@ -107,9 +107,6 @@ class Terminal:
         if status:
             return f"{status} … {duration(waited)}"
         return row if fresh else f"{row}  (as of {duration(waited)} ago)"
-
-    def _print(self, line: str) -> None:
-        lines.show(line, self._file)  # the numbers are in the files too
 
 
 def time_left(frames_left: float, frames: float, seconds: float) -> str:

@@ -278,12 +278,11 @@ class Checkpoints:
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:
     """The SHA-256 of every file below a folder, by its path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): _sum(path) for path in files}
-
-
-def _sum(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _SUMS
+    }
 
 
 def _compare_with_sums(folder: pathlib.Path) -> bool:
@@ -295,8 +294,9 @@ def _compare_with_sums(folder: pathlib.Path) -> bool:
     """
     if not (folder / _SUMS).exists():
         return False
-    for name, saved in json.loads((folder / _SUMS).read_text()).items():
-        if _sum(folder / name) != saved:
+    saved, now = json.loads((folder / _SUMS).read_text()), _sums(folder)
+    for name in saved:
+        if now.get(name) != saved[name]:
             raise ValueError(f"the bits of {name} are not those that were saved")
     return True
 
