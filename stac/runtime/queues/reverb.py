@@ -35,7 +35,7 @@ TABLE = "trajectories"
 _FLUSH_MILLISECONDS = 250  # how late a waiting writer sees that the queue was closed
 _ANSWER_SECONDS = 1  # for the server to describe its table (Reverb takes whole seconds)
 _ENDING_SECONDS = 2.0  # between the end of the server and that of a client
-_FIRST_LOOK, _LAST_LOOK = 0.001, 0.01  # seconds between looks into an empty table
+_LOOK_SECONDS = 0.005  # between looks into an empty table
 
 
 @contextlib.contextmanager
@@ -112,7 +112,9 @@ class ReverbQueue:
         """See TrajectoryQueue; `count` may be more than the table holds at a time."""
         with self._ended_by_close():
             while (missing := count - len(self._taken)) > 0:
-                self._taken += self._sample(min(self._wait_for_items(), missing))
+                there = min(self._wait_for_items(), missing)  # else `sample` waits
+                samples = self._client.sample(TABLE, there, emit_timesteps=False)
+                self._taken += [sample.data[0] for sample in samples]
         items, self._taken = self._taken, []
         return _unpacked(items, self._spec)
 
@@ -147,11 +149,9 @@ class ReverbQueue:
 
     def _wait_for_items(self) -> int:
         """Waits for an item; returns the number in the table."""
-        pause = _FIRST_LOOK
         while not (size := self._in_table()):
-            if self._closed.wait(pause):
+            if self._closed.wait(_LOOK_SECONDS):
                 break
-            pause = min(2 * pause, _LAST_LOOK)
         self._check()
         return size
 
@@ -159,11 +159,6 @@ class ReverbQueue:
         """The number of items in the table; 0 where the server does not answer."""
         table = self._table()
         return table.current_size if table else 0
-
-    def _sample(self, count: int) -> list[np.ndarray]:
-        """Takes the oldest `count` items, which must be there: this call waits."""
-        samples = self._client.sample(TABLE, count, emit_timesteps=False)
-        return [sample.data[0] for sample in samples]
 
     def _table(self) -> Any | None:
         """The server's description of the table; None where it does not answer."""
