@@ -24,8 +24,7 @@ from stac.agents import base, make
 from stac.configs import catch as numbers
 from stac.environments import catch
 from stac.runtime.actor import Actor
-from stac.runtime.queues.local import LocalQueue
-from stac.runtime.queues.parameters import ParameterStore
+from stac.runtime.queues.local import LocalQueue, ParameterStore
 
 SEED = 1
 UPDATES = 800

@@ -20,8 +20,8 @@ from stac.runtime.faults import heartbeat, restarts
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
+from stac.runtime.queues.local import ParameterStore
 from stac.runtime.queues.make import Buffer
-from stac.runtime.queues.parameters import ParameterStore
 from stac.types import Experience
 
 # How long a save from another thread waits for the end of an unroll: only between two

@@ -29,9 +29,8 @@ from stac.runtime.faults import lines, restarts, shutdown
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Learner
 from stac.runtime.queues.feeder import Feeder
-from stac.runtime.queues.local import LocalQueue
+from stac.runtime.queues.local import LocalQueue, ParameterStore
 from stac.runtime.queues.make import BUFFERS, Buffer
-from stac.runtime.queues.parameters import ParameterStore
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
 
@@ -63,9 +62,9 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
             parts.devices,
             workdir,
             parts.store.publish,
+            stop,
             acting=turns.snapshot,
         ) as learner:
-            stop.saves(lambda: assembly.save(learner, workdir))
             if config.runtime.name == "lockstep":
                 _in_turn(turns, learner, stop)
             else:
@@ -106,11 +105,10 @@ class _Parts(NamedTuple):
 
 def _in_turn(turns: lockstep.Turns, learner: Learner, stop: shutdown.Stop) -> None:
     """Acts until there is a batch, learns, acts: same seed, same bits."""
-    learner.count_restarts(turns.restarts)
     try:
         if not learner.done:
             turns.begin(learner.updates, learner.acting)
-        learner.run(turns, stop)
+        learner.run(turns, stop, turns.restarts)
     finally:
         turns.end()
 
@@ -123,9 +121,8 @@ def _threads(
     feeder = Feeder(queue, config.batch.batch_size)
     stop.wakes(feeder.close)
     actors = _ActorThreads(config, parts, queue, stop, learner.updates)
-    learner.count_restarts(actors.restarted)
     try:
-        learner.run(feeder, stop)
+        learner.run(feeder, stop, actors.restarted)
     finally:
         feeder.close()
         stop.set()

@@ -37,7 +37,7 @@ _PUBLIC = {
     "Actor": "stac.runtime.actor",
     "LearnerDevices": "stac.runtime.devices",
     "LocalQueue": "stac.runtime.queues.local",
-    "ParameterStore": "stac.runtime.queues.parameters",
+    "ParameterStore": "stac.runtime.queues.local",
 }
 __all__ = list(_PUBLIC)
 

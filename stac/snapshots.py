@@ -17,7 +17,7 @@ FORMAT = 2
 def pack(title: str, state: Any) -> bytes:
     """Pickles a state under a title of one line."""
     body = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
-    return f"{_first_line(title)}\n{zlib.crc32(body):08x}\n".encode() + body
+    return f"{title} (format {FORMAT})\n{zlib.crc32(body):08x}\n".encode() + body
 
 
 def unpack(title: str, snapshot: bytes) -> Any:
@@ -26,7 +26,7 @@ def unpack(title: str, snapshot: bytes) -> Any:
     Raises:
       ValueError: in one line: the title or the format differs, or it is damaged.
     """
-    expected = _first_line(title)
+    expected = f"{title} (format {FORMAT})"
     line, _, rest = snapshot.partition(b"\n")
     if line != expected.encode():
         other = line[:200].decode(errors="replace")
@@ -48,7 +48,3 @@ def load(body: bytes) -> Any:
     except Exception as error:  # a pickle may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"the snapshot cannot be read: {reason}") from error
-
-
-def _first_line(title: str) -> str:
-    return f"{title} (format {FORMAT})"

@@ -24,7 +24,6 @@ from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch.launchpad.hosts import Host
 from stac.runtime import actor, assembly, devices
-from stac.runtime.experience import Spec
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
@@ -32,7 +31,7 @@ from stac.runtime.learner import Learner
 from stac.runtime.queues.base import Closed
 from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.make import BUFFERS
-from stac.types import Params
+from stac.types import Experience, Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
 
@@ -52,7 +51,7 @@ class QueueNode:
         self,
         host: Host,
         buffer: str,
-        item: Spec,
+        item: Experience,
         capacity: int,
         address: lp.Address,
     ) -> None:
@@ -76,7 +75,7 @@ class LearnerNode:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Spec,
+        item: Experience,
         queue: lp.Address,
         workdir: str,
     ) -> None:
@@ -111,10 +110,8 @@ class LearnerNode:
             agent, config.runtime.learner_devices, config.batch.batch_size
         )
         with assembly.open_learner(
-            config, spec.frames_per_step, learners, self._workdir, self._publish
+            config, spec.frames_per_step, learners, self._workdir, self._publish, stop
         ) as learner:
-            stop.saves(lambda: assembly.save(learner, self._workdir))
-            learner.count_restarts(lambda: sum(self._restarts))
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
             feeder = Feeder(queue, config.batch.batch_size)
@@ -124,7 +121,7 @@ class LearnerNode:
             )
             first.start()
             try:
-                learner.run(feeder, stop)
+                learner.run(feeder, stop, lambda: sum(self._restarts))
             finally:
                 feeder.close()
         if self._gave_up:
@@ -166,7 +163,7 @@ class ActorNode:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Spec,
+        item: Experience,
         queue: lp.Address,
         learner: Any,  # a Courier client of LearnerNode
         index: int,

@@ -184,7 +184,7 @@ class Actor:
             return 1
         if self._previous is None:
             return 0
-        overlap, period = self._spec.overlap, self._spec.period
+        overlap, period = self._batch.overlap, self._batch.period
         for name in experience.ROWS:
             rows = getattr(self._previous, name)
             getattr(trajectory, name)[:, :overlap] = rows[:, period:]
@@ -255,14 +255,12 @@ def stream(seed: int, index: int, updates: int, restarts: int = 0) -> int:
     return int(words[0] >> 1)
 
 
-def acting_device(
-    local_devices: Callable[..., list[jax.Device]] = jax.local_devices,
-) -> jax.Device:
+def acting_device() -> jax.Device:
     """The CPU; or another local device where JAX has no CPU (JAX_PLATFORMS=cuda)."""
     try:
-        return local_devices(backend="cpu")[0]
+        return jax.local_devices(backend="cpu")[0]
     except RuntimeError:
-        return local_devices()[-1]
+        return jax.local_devices()[-1]
 
 
 def _to_numpy(tree: CoreState) -> CoreState:

@@ -112,11 +112,12 @@ class LearnerDevices:
 
     def fetch_metrics(self, metrics: base.Metrics) -> dict[str, float]:
         """The metrics of `update` as floats; waits for them."""
+        first = self.fetch(metrics)
         return {
-            name: float(np.asarray(leaf).max() if name.endswith("_max") else first)
-            for (name, leaf), first in zip(
-                metrics.items(), self.fetch(metrics).values(), strict=True
+            name: float(
+                np.asarray(leaf).max() if name.endswith("_max") else first[name]
             )
+            for name, leaf in metrics.items()
         }
 
     def actor_params(self, states: LearnerState) -> Params:

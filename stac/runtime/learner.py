@@ -11,17 +11,18 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from stac.agents import base
+from stac.config import Config
 from stac.runtime.devices import LearnerDevices
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.faults.skips import Skips
 from stac.runtime.logs.loggers import Logger
 from stac.runtime.logs.statistics import Statistics
 from stac.runtime.queues.base import Closed
-from stac.runtime.storage.checkpoints import Counters, NotSaved
+from stac.runtime.storage.checkpoints import Checkpoint, Counters, NotSaved
 from stac.types import Experience, LearnerState, Params, Report
 
 _SAVE_LOCK_SECONDS = 10.0  # how long a save from another thread waits for one at work
@@ -51,16 +52,6 @@ class Feed(Protocol):
         ...
 
 
-class Cadence(NamedTuple):
-    """How often the learner logs and saves, and when a run is over."""
-
-    frames_per_update: int  # environment frames
-    total_frames: int
-    log_seconds: float
-    checkpoint_seconds: float
-    skipped_share: float  # of the last 100 updates; above it, the run is given up
-
-
 class Outlets(NamedTuple):
     """Where the learner's results go."""
 
@@ -88,27 +79,31 @@ class Learner:
     def __init__(
         self,
         devices: LearnerDevices,
-        state: LearnerState,  # one replica: a new one, or a checkpoint's
-        counters: Counters,  # the checkpoint's, or {}
-        cadence: Cadence,
+        begun: Checkpoint,  # a new state without counters, or one that was saved
+        config: Config,
+        frames_per_update: int,
         outlets: Outlets,
         clock: Callable[[], float] = time.monotonic,  # seconds
-        acting: Mapping[str, bytes] | None = None,  # the checkpoint's, if it has any
     ) -> None:
-        self.acting = dict(acting or {})  # snapshots, for actors that continue exactly
+        state = begun.state
+        self.acting = begun.acting  # snapshots, for actors that continue exactly
         self._devices = devices
-        self._cadence = cadence
+        self._config = config
+        self._frames_per_update = frames_per_update
         self._outlets = outlets
         self._clock = clock
-        self._statistics = Statistics(counters, int(state.frames), clock)
+        self._statistics = Statistics(begun.counters, int(state.frames), clock)
+        # How long it has had no batch by now, in seconds; from any thread.
+        self.waiting_seconds = self._statistics.waiting_seconds
         self._newest = _Update(
             int(state.updates), int(state.frames), devices.replicate(state), {}
         )
         self._finished = self._newest
-        self._skips = Skips(cadence.skipped_share, outlets.note)
+        self._skips = Skips(config.runtime.skipped_share, outlets.note)
         self._statistics.counts["skipped_updates"] = lambda: self._skips.total
         self._alerts: set[str] = set()  # those of the last row, by their keys
-        self._saved = self._newest.number if counters else None  # updates
+        # Updates behind the newest checkpoint; None before there is one.
+        self.saved = self._newest.number if begun.counters else None
         self._saved_at = clock()  # of the last save, or attempt
         self._unsaved: NotSaved | None = None  # the failure of the last attempt
         self._ending = False
@@ -127,25 +122,19 @@ class Learner:
         return self._newest.frames
 
     @property
-    def saved(self) -> int | None:
-        """Updates behind the newest checkpoint; None before there is one."""
-        return self._saved
-
-    @property
     def done(self) -> bool:
         """Whether the updates started so far consume all frames of the run."""
-        return self._newest.frames >= self._cadence.total_frames
+        return self._newest.frames >= self._config.total_frames
 
-    def count_restarts(self, count: Callable[[], int]) -> None:
-        """Takes a function that returns the number of actors' restarts so far."""
-        self._statistics.counts["actor_restarts"] = count
-
-    def waiting_seconds(self) -> float:
-        """Returns how long it has waited for a batch by now; from any thread."""
-        return self._statistics.waiting_seconds()
-
-    def run(self, feed: Feed, stop: Stop) -> None:
+    def run(
+        self, feed: Feed, stop: Stop, restarts: Callable[[], int] = lambda: 0
+    ) -> None:
         """Updates until the run is over, stopped, or the feed ends; then saves.
+
+        Args:
+          feed: of batches; closed at the end.
+          stop: of the run.
+          restarts: counts those of actors in this part of the run.
 
         Raises:
           Exception: the feed's, after saving.
@@ -153,9 +142,10 @@ class Learner:
           NotSaved: nothing else was wrong, but the last state could not be saved.
         """
         self._statistics.queue_size = feed.size
+        self._statistics.counts["actor_restarts"] = restarts
         self._statistics.counts["discarded_trajectories"] = feed.discarded
         with contextlib.ExitStack() as last:  # each of these, whatever fails before
-            last.callback(self._save_the_last)
+            last.callback(self.save)
             last.callback(self._log_the_last)
             last.callback(self.settle)
             last.callback(feed.close)
@@ -163,7 +153,7 @@ class Learner:
                 self._follow(feed, stop)
         if self._unsaved is not None:
             raise self._unsaved
-        if self._saved != self._finished.number:
+        if self.saved != self._finished.number:
             raise NotSaved("the last update is not saved: another save does not end")
 
     def _follow(self, feed: Feed, stop: Stop) -> None:
@@ -175,12 +165,9 @@ class Learner:
             self.step(experience)
 
     def _log_the_last(self) -> None:
+        self._ending = True
         if self._statistics.unlogged:
             self._log(self._finished)
-
-    def _save_the_last(self) -> None:
-        self._ending = True
-        self.save()
 
     def step(self, experience: Experience) -> None:
         """Starts the update on a batch [B, ...]; then finishes the one before."""
@@ -190,7 +177,7 @@ class Learner:
         states, metrics = self._devices.update(before.states, experience.trajectory)
         self._newest = _Update(
             number=before.number + 1,
-            frames=before.frames + self._cadence.frames_per_update,
+            frames=before.frames + self._frames_per_update,
             states=states,
             metrics=metrics,
             report=experience.report,
@@ -215,9 +202,9 @@ class Learner:
         try:
             with self._pairing:
                 update, counters = self._finished, self._statistics.counters()
-            if update.number != self._saved:
+            if update.number != self.saved:
                 self._try_to_save(update, counters)
-            return update.number == self._saved
+            return update.number == self.saved
         finally:
             self._saving.release()
 
@@ -227,8 +214,8 @@ class Learner:
             self._outlets.save(update.number, state, counters)
         except NotSaved as error:
             newest = "there is no checkpoint"
-            if self._saved is not None:
-                newest = f"the newest checkpoint is of update {self._saved:,}"
+            if self.saved is not None:
+                newest = f"the newest checkpoint is of update {self.saved:,}"
             line = f"update {update.number:,} is not saved: {error}; {newest}"
             goes_on = "" if self._ending else "; training goes on"
             self._outlets.note(f"CHECKPOINT NOT SAVED: {line}{goes_on}")
@@ -237,7 +224,7 @@ class Learner:
         else:
             if self._unsaved is not None:
                 self._outlets.note(f"saving works again: update {update.number:,}")
-            self._saved, self._unsaved = update.number, None
+            self.saved, self._unsaved = update.number, None
         self._saved_at = self._clock()
 
     def _finish(self, update: _Update) -> None:
@@ -255,9 +242,10 @@ class Learner:
         self._statistics.unlogged = True
         if skipped and update.report is not None:
             self._skips.tell(update.number, update.report)
-        if self._statistics.log_is_due(self._cadence.log_seconds):
+        if self._statistics.log_is_due(self._config.runtime.log_every_seconds):
             self._log(update)
-        if self._clock() - self._saved_at >= self._cadence.checkpoint_seconds:
+        seconds = self._config.runtime.checkpoint_every_seconds
+        if self._clock() - self._saved_at >= seconds:
             self.save()
 
     def _skipped(self, update: _Update) -> bool:

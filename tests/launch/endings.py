@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 
 from stac import snapshots
 from stac.runtime.storage import leaves
+from tests.runtime.experiences import digest
 
 SECONDS = {
     "seconds",
@@ -46,7 +47,7 @@ def of(workdir: pathlib.Path) -> End:
         digests |= _digests(name, snapshot)
     return End(
         step=int(step.name),
-        state=leaves.digest(reader.restore(step / "state")),
+        state=digest(reader.restore(step / "state")),
         counters={n: count for n, count in counters.items() if n not in SECONDS},
         acting=digests,
     )

@@ -78,13 +78,18 @@ def run(config, workdir, updates, part=None):
     turns = lockstep.Turns(config, build, parts.store, stop, parts.buffer)
     frames = parts.spec.frames_per_step
     with assembly.open_learner(
-        config, frames, parts.devices, workdir, parts.store.publish, turns.snapshot
+        config,
+        frames,
+        parts.devices,
+        workdir,
+        parts.store.publish,
+        stop,
+        turns.snapshot,
     ) as learner:
-        learner.count_restarts(turns.restarts)
         turns.begin(learner.updates, learner.acting)
         try:
             if part is None:
-                learner.run(Few(turns, updates), stop)
+                learner.run(Few(turns, updates), stop, turns.restarts)
             else:
                 part(learner, turns, stop)
         finally:
@@ -148,7 +153,7 @@ def test_restarts_before_the_cut_are_part_of_what_goes_on(tmp_path, monkeypatch)
         turns.end()
         turns._build = Failing(turns._build, unrolls=(3,))
         turns.begin(0, {})
-        learner.run(Few(turns, updates), stop)
+        learner.run(Few(turns, updates), stop, turns.restarts)
 
     before, all_of_it = (
         functools.partial(one_fails, updates) for updates in (UPDATES, 2 * UPDATES)

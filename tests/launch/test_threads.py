@@ -23,7 +23,8 @@ from stac.configs import catch as numbers
 from stac.environments import catch, make
 from stac.launch import threads
 from stac.runtime import devices
-from stac.runtime.storage import checkpoints, leaves
+from stac.runtime.storage import checkpoints
+from tests.runtime.experiences import digest
 
 ROOT = pathlib.Path(__file__).parents[2]
 BOTH = pytest.mark.parametrize("runtime", ["lockstep", "threads"])
@@ -182,7 +183,7 @@ def test_two_lockstep_runs_with_one_seed_end_in_the_same_bits(tmp_path):
         config = tiny("lockstep", FIRST, seed=seed)
         (tmp_path / name).mkdir()
         threads.run(config, tmp_path / name)
-        digests.append(leaves.digest(saved(tmp_path / name, config).state))
+        digests.append(digest(saved(tmp_path / name, config).state))
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -211,7 +212,7 @@ def test_what_an_environment_raises_ends_the_run_after_saving(
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused(tmp_path):
     config = tiny("threads", FIRST)
     runtime = dataclasses.replace(config.runtime, learner_devices=3)
-    with pytest.raises(configuration.ConfigError, match="4 does not divide over 3"):
+    with pytest.raises(configuration.ConfigError, match="does not divide over 3"):
         threads.run(dataclasses.replace(config, runtime=runtime), tmp_path)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from stac.agents import base as agents
+from stac.config import Config, RuntimeConfig
 from stac.environments import base as environments
 from stac.learning.update import State
+from stac.runtime.storage.checkpoints import Checkpoint
 from stac.types import ActorOutput, Timestep
 
 FRAMES_PER_STEP = 4
@@ -118,6 +120,19 @@ def counting_agent(frames_per_update: int) -> agents.Agent:
     return following_agent()._replace(
         update=update, actor_params=lambda state: {"b": state.params["b"]}
     )
+
+
+def cadence(total: int, log: float, save: float, share: float = 0.1) -> Config:
+    """A run of so many frames that logs and saves every so many seconds."""
+    runtime = RuntimeConfig(
+        log_every_seconds=log, checkpoint_every_seconds=save, skipped_share=share
+    )
+    return Config(total_frames=total, runtime=runtime)
+
+
+def checkpoint(state: State | None = None, counters=None) -> Checkpoint:
+    """Where a learner begins."""
+    return Checkpoint(0, state or learner_state(), counters or {}, acting={})
 
 
 def learner_state() -> State:

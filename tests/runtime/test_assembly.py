@@ -11,6 +11,7 @@ import pytest
 
 from stac.config import BatchConfig, Config, ConfigError
 from stac.runtime import assembly, devices
+from stac.runtime.faults import shutdown
 from stac.runtime.learner import Learner
 from stac.runtime.storage import workdir
 from tests.runtime import fakes
@@ -27,7 +28,7 @@ def opened(
     with (
         workdir.prepare(path, CONFIG),
         assembly.open_learner(
-            CONFIG, 4, learners, path, lambda version, params: None, acting
+            CONFIG, 4, learners, path, lambda *_: None, shutdown.Stop(), acting
         ) as learner,
     ):
         yield learner

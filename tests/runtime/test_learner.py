@@ -83,9 +83,9 @@ class Run:
         self.devices = devices.LearnerDevices(fakes.counting_agent(FRAMES), 1, 4)
         self.learner = learner.Learner(
             self.devices,
-            state or fakes.learner_state(),
-            counters or {},
-            learner.Cadence(FRAMES, total, log, save, skipped_share=0.1),
+            fakes.checkpoint(state, counters),
+            fakes.cadence(total, log, save),
+            FRAMES,
             self.records.outlets(),
             self.clock,
         )
@@ -318,11 +318,10 @@ def test_what_the_checkpoint_held_of_the_actors_is_there_for_them():
     assert run.learner.acting == {}
     continued = learner.Learner(
         run.devices,
-        fakes.learner_state(),
-        {},
-        learner.Cadence(FRAMES, 10, 1, 1, skipped_share=0.1),
+        fakes.checkpoint()._replace(acting={"actor_0": b"here"}),
+        fakes.cadence(10, 1, 1),
+        FRAMES,
         run.records.outlets(),
-        acting={"actor_0": b"here"},
     )
     assert continued.acting == {"actor_0": b"here"}
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: small loggers that wrap small loggers.
+"""Where the numbers of a run go.
 
 A logger is `write` and `close`. Values are scalars by name, with `frames` the abscissa:
 {"frames": 1.2e6, "episode_return": 3.5, "hyperparameters/gamma/head_1": 0.99}. A value
@@ -23,6 +23,7 @@ import numpy as np
 from stac.runtime.storage import disk
 
 Scalars = Mapping[str, float]
+_LONGEST_ROW = 1 << 20  # bytes
 
 # TensorBoard sorts sections by name: these come first, in a section of their own.
 AT_A_GLANCE = ("episode_return", "episodes", "frames_per_second", "updates")
@@ -162,68 +163,47 @@ def tag(name: str) -> str:
     return f"at_a_glance/{name}" if name in AT_A_GLANCE else f"run/{name}"
 
 
-class Tolerant:
-    """Hands rows to another logger; a disk that fails costs rows and not the run."""
+class Loggers:
+    """Hands rows to several loggers; a disk that fails costs rows and not the run."""
 
     def __init__(
         self,
-        logger: Logger,
-        name: str,  # of its file
+        loggers: Mapping[str, Logger],  # by the names of their files
         say: Callable[[str], None],  # takes a line when faults begin, and when they end
     ) -> None:
-        self._logger = logger
-        self._name = name
-        self._say = say
-        self._lost = 0  # rows, since writing began to fail
-
-    def write(self, values: Scalars) -> None:
-        try:
-            self._logger.write(values)
-        except OSError as error:
-            if self._lost == 0:
-                why = disk.reason(error)
-                self._say(f"{self._name} NOT WRITTEN: {why}; training goes on")
-            self._lost += 1
-        else:
-            if self._lost:
-                self._say(f"{self._name} is written again; rows lost: {self._lost}")
-            self._lost = 0
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # every row was flushed when it was written
-            self._logger.close()
-        if self._lost:
-            self._say(f"{self._name}: the last rows are lost: {self._lost}")
-        self._lost = 0
-
-
-class Tee:
-    """Writes to several loggers; each is closed even where another fails."""
-
-    def __init__(self, *loggers: Logger) -> None:
         self._loggers = loggers
+        self._say = say
+        self._lost = dict.fromkeys(loggers, 0)  # rows, since writing began to fail
 
     def write(self, values: Scalars) -> None:
-        for logger in self._loggers:
-            logger.write(values)
+        for name, logger in self._loggers.items():
+            lost = self._lost[name]
+            try:
+                logger.write(values)
+            except OSError as error:
+                if not lost:
+                    why = disk.reason(error)
+                    self._say(f"{name} NOT WRITTEN: {why}; training goes on")
+                self._lost[name] += 1
+            else:
+                if lost:
+                    self._say(f"{name} is written again; rows lost: {lost}")
+                self._lost[name] = 0
 
     def close(self) -> None:
-        with contextlib.ExitStack() as stack:
-            for logger in self._loggers:
-                stack.callback(logger.close)
+        for name, logger in self._loggers.items():
+            with contextlib.suppress(OSError):  # each row was flushed when written
+                logger.close()
+            if lost := self._lost[name]:
+                self._say(f"{name}: the last rows are lost: {lost}")
+            self._lost[name] = 0
 
 
 def _end_of_last_line(file: io.FileIO) -> int:
-    """Bytes up to the last newline; searches backwards, for the file may be long."""
-    end, block = file.seek(0, os.SEEK_END), 1 << 16
-    while end > 0:
-        start = max(0, end - block)
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+    """Bytes up to the last newline, which is not far from the end."""
+    start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_ROW)
+    file.seek(start)
+    return start + file.readall().rfind(b"\n") + 1
 
 
 def _json_number(value: float) -> float | int | None:

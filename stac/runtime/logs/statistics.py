@@ -5,48 +5,15 @@ from __future__ import annotations
 import collections
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
 from stac.runtime.storage.checkpoints import Counters
 from stac.types import Report
 
+RECENT_EPISODES = 100  # over which `episode_return` is a mean
 COUNTS = ("actor_restarts", "skipped_updates", "discarded_trajectories")
-
-
-class Returns:
-    """The recent return: the mean over the last 100 episodes that ended anywhere."""
-
-    def __init__(
-        self, episodes: int = 0, recent: Iterable[float] = (), window: int = 100
-    ) -> None:
-        """Begins where a checkpoint left off.
-
-        Args:
-          episodes: that ended so far.
-          recent: `recent` of then.
-          window: how many episodes the mean is taken over.
-        """
-        self.episodes = episodes
-        self._recent = collections.deque(recent, maxlen=window)
-
-    def add(self, episode_return: np.ndarray) -> None:
-        """Takes a `Report.episode_return`: [B, n], NaN where no episode ended."""
-        ended = np.asarray(episode_return)
-        ended = ended[~np.isnan(ended)]
-        self.episodes += ended.size
-        self._recent.extend(ended.tolist())
-
-    @property
-    def recent(self) -> list[float]:
-        """The returns that the mean is taken over, the oldest first."""
-        return list(self._recent)
-
-    @property
-    def mean(self) -> float:
-        """NaN before the first episode's end."""
-        return float(np.mean(self._recent)) if self._recent else math.nan
 
 
 class Statistics:
@@ -59,8 +26,9 @@ class Statistics:
         now = clock()
         self._clock = clock
         self._began = now - counters.get("seconds", 0.0)
-        self._returns = Returns(
-            int(counters.get("episodes", 0)), counters.get("recent_returns", ())
+        self._episodes = int(counters.get("episodes", 0))  # that ended so far
+        self._returns = collections.deque[float](  # of the last ones
+            counters.get("recent_returns", ()), maxlen=RECENT_EPISODES
         )
         self._row_at: float | None = None  # when the last row was made
         self._row_frames = frames  # its frames
@@ -80,7 +48,10 @@ class Statistics:
         A trajectory's `parameter_version` is that of its newest rows; the rows it
         shares with earlier ones were acted with older parameters, and do not count.
         """
-        self._returns.add(np.asarray(report.episode_return))
+        returns = np.asarray(report.episode_return)
+        ended = returns[~np.isnan(returns)].tolist()
+        self._episodes += len(ended)
+        self._returns.extend(ended)
         self._lags.append(updates - float(np.mean(report.parameter_version)))
 
     @contextlib.contextmanager
@@ -102,8 +73,8 @@ class Statistics:
         """What a checkpoint keeps."""
         return {
             "seconds": self._clock() - self._began,
-            "episodes": self._returns.episodes,
-            "recent_returns": self._returns.recent,
+            "episodes": self._episodes,
+            "recent_returns": list(self._returns),
             **self._counts(),
         }
 
@@ -126,9 +97,9 @@ class Statistics:
             "updates": updates,
             "seconds": now - self._began,
             "frames_per_second": (frames - self._row_frames) / seconds,
-            "episode_return": self._returns.mean,
-            "episodes": self._returns.episodes,
-            "lag": float(np.mean(self._lags)) if self._lags else math.nan,
+            "episode_return": _mean(self._returns),
+            "episodes": self._episodes,
+            "lag": _mean(self._lags),
             "learner_waits": self._waited / seconds,
             "queue_size": self.queue_size(),
             "failed_saves": self.failed_saves,
@@ -140,3 +111,8 @@ class Statistics:
 
     def _counts(self) -> dict[str, float]:
         return {name: self._before[name] + self.counts[name]() for name in COUNTS}
+
+
+def _mean(values: Collection[float]) -> float:
+    """NaN where there are none."""
+    return float(np.mean(list(values))) if values else math.nan

@@ -43,15 +43,13 @@ class Terminal:
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()  # guards the five below
-        self._values: Scalars | None = None
-        self._left = ""  # the time left, for the line
-        self._fresh = False  # a row came since the last line
+        self._row = ""  # the newest, in words
+        self._fresh = False  # it is not printed yet
         self._status = "starting"
         self._since = clock()
         self._first_row = (clock(), 0.0)  # when it came, its frames
         self.waiting_seconds: Callable[[], float] = float  # of the learner, for a batch
         self._closed = threading.Event()
-        self._line_at = time.monotonic()  # when the last line about progress came
         self._thread = threading.Thread(
             target=self._print_lines, name="terminal", daemon=True
         )
@@ -63,28 +61,26 @@ class Terminal:
             if what == self._status:
                 return
             self._status, self._since = what, self._clock()
-            self._line_at = time.monotonic()
-        self._print(what)
+        self.note(what)
 
     def note(self, what: str) -> None:
         """Says at once what happened, and once."""
-        self._print(what)
+        lines.show(what, self._file)
 
     def write(self, values: Scalars) -> None:
         """Keeps the row for the next line; the first one is printed at once."""
         with self._lock:
-            now, first = self._clock(), self._values is None
+            now, first = self._clock(), not self._row
             if first:
                 self._first_row = (now, values["frames"])
-                self._line_at = time.monotonic()
             began, frames = self._first_row
-            self._left = time_left(
+            left = time_left(
                 self._total - values["frames"], values["frames"] - frames, now - began
             )
-            self._values, self._status = values, ""
-            self._fresh, self._since = not first, now
+            row = self._row = progress(values, self._total, left, self._shown)
+            self._status, self._fresh, self._since = "", not first, now
         if first:
-            self._print(progress(values, self._total, shown=self._shown))
+            self.note(row)
 
     def close(self, last_words: str = "") -> None:
         """Prints a row not seen yet, then `last_words`; may be called twice."""
@@ -92,37 +88,25 @@ class Terminal:
             return
         self._closed.set()
         self._thread.join()
-        with self._lock:
-            values, fresh = self._values, self._fresh
-        if values is not None and fresh:
-            self._print(progress(values, self._total, self._left, self._shown))
+        if self._fresh:
+            self.note(self._row)
         if last_words:
-            self._print(last_words)
+            self.note(last_words)
 
     def _print_lines(self) -> None:
-        while not self._closed.wait(self._rest()):
-            if not self._rest():
-                self._line_at = time.monotonic()
-                self._print(self._line())
-
-    def _rest(self) -> float:
-        """Seconds until it is time for a line again."""
-        return max(0.0, self._line_at + self._seconds - time.monotonic())
+        while not self._closed.wait(self._seconds):
+            self.note(self._line())
 
     def _line(self) -> str:
         with self._lock:
-            values, status, fresh = self._values, self._status, self._fresh
-            left, waited = self._left, self._clock() - self._since
+            row, status, fresh = self._row, self._status, self._fresh
+            waited = self._clock() - self._since
             self._fresh = False
         if (starved := self.waiting_seconds()) >= self._seconds:
             return f"waiting for trajectories … {duration(starved)}"
-        if values is None or status:
+        if status:
             return f"{status} … {duration(waited)}"
-        line = progress(values, self._total, left, self._shown)
-        return line if fresh else f"{line}  (as of {duration(waited)} ago)"
-
-    def _print(self, line: str) -> None:
-        lines.show(line, self._file)  # the numbers are in the files too
+        return row if fresh else f"{row}  (as of {duration(waited)} ago)"
 
 
 def time_left(frames_left: float, frames: float, seconds: float) -> str:

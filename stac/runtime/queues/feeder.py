@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent import futures
 
 from stac.runtime.queues.base import Closed, TrajectoryQueue
 from stac.types import Experience
@@ -11,7 +12,7 @@ _JOIN_SECONDS = 5.0
 
 
 class Feeder:
-    """A thread that holds the next batch ready, in numpy.
+    """Holds the next batch ready, in numpy, which a thread takes.
 
     Gathering a batch (18 MB for Atari) takes memory bandwidth but not the GIL, so it
     fits beside an update. It takes no second batch, which would only grow old here. The
@@ -21,13 +22,10 @@ class Feeder:
     def __init__(self, queue: TrajectoryQueue, batch_size: int) -> None:
         self._queue = queue
         self._batch_size = batch_size
-        self._batch: Experience | None = None  # the next one, once it is there
-        self._failure: BaseException | None = None  # why no more batches come
         self._discarded: int | None = None  # trajectories, once the feeder is closed
-        self._closing = threading.Lock()
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
-        self._thread.start()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._take()
 
     def next(self) -> Experience:
         """Returns the next batch, leaves [B, ...]; waits for it.
@@ -36,18 +34,16 @@ class Feeder:
           Closed: the feeder or the queue was closed.
           Exception: the error that `queue.get` raised.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._failure or self.ready())
-            if self._failure:
-                raise self._failure
-            batch, self._batch = self._batch, None
-            assert batch is not None
-            self._changed.notify_all()
-            return batch
+        batch = self._batch.result()
+        with self._lock:
+            if self._closed:
+                raise Closed
+            self._take()
+        return batch
 
     def ready(self) -> bool:
         """Whether `next` would return at once."""
-        return self._batch is not None
+        return self._batch.done() and not self._batch.exception()
 
     def size(self) -> int:
         """Trajectories that wait, in the queue and here."""
@@ -59,30 +55,23 @@ class Feeder:
 
     def close(self) -> None:
         """Closes the queue as well, which has no other reader; may be called twice."""
-        self._fail(Closed())  # first, so that no batch leaves while they are counted
+        with self._lock:  # so that no batch leaves while they are counted
+            self._closed = True
         self._queue.close()
         self._thread.join(_JOIN_SECONDS)
-        with self._closing:
-            if self._discarded is None:
-                self._discarded = self.size()
+        if self._discarded is None:
+            self._discarded = self.size()
 
-    def _run(self) -> None:
+    def _take(self) -> None:
+        """Begins to take a batch; in a thread that no exit of the process waits for."""
+        self._batch: futures.Future[Experience] = futures.Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._batch,), name="feeder", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, batch: futures.Future[Experience]) -> None:
         try:
-            while self._has_room():
-                batch = self._queue.get(self._batch_size)
-                with self._changed:
-                    self._batch = batch
-                    self._changed.notify_all()
+            batch.set_result(self._queue.get(self._batch_size))
         except BaseException as error:  # noqa: BLE001 - `next` raises it
-            self._fail(error)
-
-    def _has_room(self) -> bool:
-        """Waits until the batch here was taken; returns False at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._failure or not self.ready())
-            return self._failure is None
-
-    def _fail(self, error: BaseException) -> None:
-        with self._changed:
-            self._failure = self._failure or error
-            self._changed.notify_all()
+            batch.set_exception(error)

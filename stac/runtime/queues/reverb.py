@@ -1,9 +1,9 @@
 """A TrajectoryQueue between processes: one Reverb table, first in, first out.
 
-One trajectory is one item of the table (`reverb_items.py`). The table holds `capacity`
-items and gives each away once; a writer whose items do not fit waits. Rows that
-trajectories share are sent and stored once; Reverb forgets them when no item refers to
-them and their writer is past them.
+One trajectory is one item of the table, and its leaves are joined to one array of
+bytes: Reverb's time for an item depends on the number of arrays more than on their
+size. The table holds `capacity` items and gives each away once; a writer whose items do
+not fit waits.
 
 No call here waits in Reverb for longer than a second: most of its calls cannot be woken
 from outside, and a thread that is left in one keeps its process from ending well. So a
@@ -16,15 +16,15 @@ process. So it is imported where it is first needed, and not with this file.
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
-from stac.runtime.experience import Spec
-from stac.runtime.queues import reverb_items
 from stac.runtime.queues.base import Closed
 from stac.types import Experience
 
@@ -35,17 +35,17 @@ TABLE = "trajectories"
 _FLUSH_MILLISECONDS = 250  # how late a waiting writer sees that the queue was closed
 _ANSWER_SECONDS = 1  # for the server to describe its table (Reverb takes whole seconds)
 _ENDING_SECONDS = 2.0  # between the end of the server and that of a client
-_FIRST_LOOK, _LAST_LOOK = 0.001, 0.01  # seconds between looks into an empty table
+_LOOK_SECONDS = 0.005  # between looks into an empty table
 
 
 @contextlib.contextmanager
-def serve(spec: Spec, capacity: int, port: int | None = None) -> Iterator[str]:
+def serve(spec: Experience, capacity: int, port: int | None = None) -> Iterator[str]:
     """Runs a server with the table for as long as the block lasts.
 
     It listens on every network interface, without asking callers who they are.
 
     Args:
-      spec: the shape of a trajectory; the table refuses others.
+      spec: the shape of a trajectory (`experience.spec`).
       capacity: in trajectories.
       port: None picks a free one.
 
@@ -55,10 +55,8 @@ def serve(spec: Spec, capacity: int, port: int | None = None) -> Iterator[str]:
     import reverb
     import tensorflow
 
-    signature = [
-        tensorflow.TensorSpec(shape, dtype)
-        for shape, dtype in reverb_items.Items(spec).signature()
-    ]
+    size = sum(map(_size, jax.tree.leaves(spec)))
+    signature = [tensorflow.TensorSpec((size,), np.uint8)]
     table = reverb.Table.queue(TABLE, capacity, signature=signature)
     with tempfile.TemporaryDirectory() as unused:  # else it leaves one behind
         checkpointer = reverb.checkpointers.DefaultCheckpointer(unused)
@@ -70,7 +68,7 @@ def serve(spec: Spec, capacity: int, port: int | None = None) -> Iterator[str]:
             del server  # the interpreter would complain if it went first
 
 
-def connect(address: str, spec: Spec) -> ReverbQueue:
+def connect(address: str, spec: Experience) -> ReverbQueue:
     """One side of the queue that `serve` holds; the server may come up later."""
     import reverb
 
@@ -83,43 +81,42 @@ class ReverbQueue:
     An object belongs to one side: either its `put` is used or its `get`.
     """
 
-    def __init__(self, client: reverb.Client, spec: Spec) -> None:
+    def __init__(self, client: reverb.Client, spec: Experience) -> None:
         """See `connect`."""
         self._client = client
-        self._items = reverb_items.Items(spec)
+        self._spec = spec
         self._writer: reverb.TrajectoryWriter | None = None
-        self._taken: list[list[np.ndarray]] = []  # items of a batch that is not full
+        self._taken: list[np.ndarray] = []  # items of a batch that is not full
         self._closed = threading.Event()
 
     def put(self, experience: Experience) -> None:
         """See TrajectoryQueue; returns when the table has taken all E.
 
-        Where trajectories overlap, one object must be given the trajectories of one
-        actor, all of them and in order.
-
         Raises:
           Closed: this side was closed.
-          ValueError: a leaf does not look like the table's items; or trajectories
-            overlap, and E has changed.
+          ValueError: a leaf does not look like the table's items.
         """
         envs = len(experience.report.actor)
-        places = self._items.places(envs)
+        jax.tree_util.tree_map_with_path(
+            lambda *leaves: _check_leaf(envs, *leaves), self._spec, experience
+        )
+        leaves = jax.tree.leaves(experience)
         with self._ended_by_close():
-            writer = self._open_writer(envs)
-            for block, own in self._items.steps(experience):
-                writer.append([block, own])
-                if own is not None:
-                    blocks, owns = writer.history
-                    writer.create_item(TABLE, 1.0, [blocks[places], owns[-1]])
+            writer = self._open_writer()
+            for env in range(envs):  # 18 MB at once are slower
+                writer.append([_packed(leaves, env)])
+                writer.create_item(TABLE, 1.0, [writer.history[0][-1]])
             self._flush(writer)
 
     def get(self, count: int) -> Experience:
         """See TrajectoryQueue; `count` may be more than the table holds at a time."""
         with self._ended_by_close():
             while (missing := count - len(self._taken)) > 0:
-                self._taken += self._sample(min(self._wait_for_items(), missing))
+                there = min(self._wait_for_items(), missing)  # else `sample` waits
+                samples = self._client.sample(TABLE, there, emit_timesteps=False)
+                self._taken += [sample.data[0] for sample in samples]
         items, self._taken = self._taken, []
-        return self._items.join(items)
+        return _unpacked(items, self._spec)
 
     def size(self) -> int:
         """Trajectories in the table, and those taken for a batch that is not full."""
@@ -131,17 +128,12 @@ class ReverbQueue:
         if self._writer is not None:
             self._writer.close()  # a server that stops waits 5 s for open ones
 
-    def _open_writer(self, envs: int) -> reverb.TrajectoryWriter:
+    def _open_writer(self) -> reverb.TrajectoryWriter:
         """Returns the writer; waits for the server, which must answer to open one."""
         while self._writer is None:
             self._check()
             if self._table():
-                kept = (self._items.history(envs), 1)
-                self._writer = self._client.trajectory_writer(max(kept))
-                for column, steps in enumerate(kept):
-                    self._writer.configure(
-                        (column,), num_keep_alive_refs=steps, max_chunk_length=1
-                    )
+                self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
         return self._writer
 
     def _flush(self, writer: reverb.TrajectoryWriter) -> None:
@@ -157,11 +149,9 @@ class ReverbQueue:
 
     def _wait_for_items(self) -> int:
         """Waits for an item; returns the number in the table."""
-        pause = _FIRST_LOOK
         while not (size := self._in_table()):
-            if self._closed.wait(pause):
+            if self._closed.wait(_LOOK_SECONDS):
                 break
-            pause = min(2 * pause, _LAST_LOOK)
         self._check()
         return size
 
@@ -169,11 +159,6 @@ class ReverbQueue:
         """The number of items in the table; 0 where the server does not answer."""
         table = self._table()
         return table.current_size if table else 0
-
-    def _sample(self, count: int) -> list[list[np.ndarray]]:
-        """Takes the oldest `count` items, which must be there: this call waits."""
-        samples = self._client.sample(TABLE, count, emit_timesteps=False)
-        return [list(sample.data) for sample in samples]
 
     def _table(self) -> Any | None:
         """The server's description of the table; None where it does not answer."""
@@ -200,3 +185,36 @@ class ReverbQueue:
             if self._closed.wait(_ENDING_SECONDS):
                 raise Closed from error
             raise
+
+
+def _check_leaf(envs: int, path: Any, like: Any, leaf: np.ndarray) -> None:
+    shape = (envs, *like.shape)
+    if (leaf.shape, leaf.dtype) != (shape, like.dtype):
+        raise ValueError(
+            f"{jax.tree_util.keystr(path)} is {leaf.dtype} {leaf.shape}, but by the"
+            f" table's signature it must be {like.dtype} {shape}"
+        )
+
+
+def _packed(leaves: Sequence[np.ndarray], env: int) -> np.ndarray:
+    """The bytes of one trajectory of leaves [E, ...]."""
+    parts = [np.ascontiguousarray(leaf[env]).reshape(-1) for leaf in leaves]
+    return np.concatenate([part.view(np.uint8) for part in parts])
+
+
+def _unpacked(items: Sequence[np.ndarray], spec: Experience) -> Experience:
+    """Undoes `_packed`: fresh leaves [items, ...]."""
+    stop = 0
+
+    def leaf(like: Any) -> np.ndarray:
+        nonlocal stop
+        start, stop = stop, stop + _size(like)
+        joined = np.stack([item[start:stop] for item in items])
+        return joined.view(like.dtype).reshape(len(items), *like.shape)
+
+    return jax.tree.map(leaf, spec)
+
+
+def _size(leaf: Any) -> int:
+    """In bytes."""
+    return math.prod(leaf.shape) * leaf.dtype.itemsize

@@ -19,7 +19,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -39,10 +38,8 @@ Counters = dict[str, Any]
 # Bytes that have to be free beyond a save's own: for the descriptions of its arrays,
 # and for the logs until the next save.
 MARGIN = 16 << 20
-DAMAGED_KEPT = 3  # of those set aside at earlier starts
 
 _SUMS = "sums.json"
-_EARLIER_SUMS = ("sha256", "names_sha256")  # among the counters of earlier versions
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
 _TRIAL = "trial.orbax-checkpoint-tmp"  # Orbax takes it for half written: for none
 
@@ -73,7 +70,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | pathlib.Path, keep: int) -> None:
-        _keep_off_the_screen()
+        logging.getLogger("absl").addFilter(_is_news)  # through which Orbax logs
         self.directory = pathlib.Path(directory).absolute()
         self._damaged = self.directory.with_name(f"{self.directory.name}.damaged")
         options = ocp.CheckpointManagerOptions(
@@ -124,12 +121,6 @@ class Checkpoints:
     ) -> bool:
         """Writes a checkpoint unless there is one of this step or a later one.
 
-        Args:
-          step: learner updates.
-          state: leaves of any array type; fetched to the host here.
-          counters: see there.
-          acting: bytes by name that are to come back with the state.
-
         Returns:
           Whether it wrote.
 
@@ -172,7 +163,7 @@ class Checkpoints:
 
         Args:
           like: see `restore`.
-          say: takes a line for the person watching, about each damaged one.
+          say: takes a line about each damaged one.
 
         Raises:
           ConfigError: the newest that can be read is of another configuration.
@@ -186,10 +177,11 @@ class Checkpoints:
             except Damaged as damage:
                 damaged[step] = damage
                 continue
-            for bad, place in self._set_aside(sorted(damaged)).items():
+            self._set_aside(sorted(damaged))
+            for bad in sorted(damaged):
                 say(
-                    f"{damaged[bad]}; it is set aside in {place}; checkpoint {step} is"
-                    " used instead"
+                    f"{damaged[bad]}; it is set aside in {self._damaged / str(bad)};"
+                    f" checkpoint {step} is used instead"
                 )
             return checkpoint
         if damaged:
@@ -210,9 +202,6 @@ class Checkpoints:
           step: one of `steps()`.
           like: a state of the same structure, shapes and dtypes; values are ignored.
 
-        Returns:
-          The checkpoint: numpy leaves, every bit and dtype as saved.
-
         Raises:
           ConfigError: it holds another tree, so it is of another configuration; or this
             process may not read it.
@@ -232,13 +221,6 @@ class Checkpoints:
             if whole or _is_no_fault_of_the_file(error):
                 raise ConfigError(f"{line}; it stays where it is") from error
             raise Damaged(line) from error
-
-    def is_intact(self, step: int) -> bool:
-        """Whether the files of one of `steps()` are those that were saved."""
-        try:
-            return _compare_with_sums(self._folder(step))
-        except Exception:  # noqa: BLE001 - a damaged file fails in many ways
-            return False
 
     def close(self) -> None:
         """Everything is on disk when this returns; may be called twice."""
@@ -268,11 +250,8 @@ class Checkpoints:
         items = self._manager.restore(step, args=ocp.args.Composite(**arguments))
         arrays = [items.state[name] for name in wanted]
         state = jax.tree.unflatten(jax.tree.structure(like), arrays)
-        counters = dict(items.counters)
-        for name in _EARLIER_SUMS:
-            counters.pop(name, None)
         acting = leaves.unpack(items.acting) if packed else {}
-        return Checkpoint(step, state, counters, acting)
+        return Checkpoint(step, state, dict(items.counters), acting)
 
     def _remove_half_written(self) -> None:
         """Where Orbax's threads are still at it after a failure, the next save does."""
@@ -280,17 +259,14 @@ class Checkpoints:
             for path in self.directory.glob(_HALF_WRITTEN):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _set_aside(self, steps: Sequence[int]) -> dict[int, pathlib.Path]:
-        """Moves checkpoints to where Orbax does not see them; returns where."""
-        if not steps:
-            return {}
+    def _set_aside(self, steps: Sequence[int]) -> None:
+        """Moves checkpoints to where Orbax does not see them."""
         try:
-            self._damaged.mkdir(exist_ok=True)
-            earlier = sorted(self._damaged.iterdir(), key=os.path.getmtime)
-            for path in earlier[:-DAMAGED_KEPT]:
-                shutil.rmtree(path, ignore_errors=True)
-            # The newest is moved last.
-            return {step: _move(self._folder(step), self._damaged) for step in steps}
+            for step in steps:
+                self._damaged.mkdir(exist_ok=True)
+                place = self._damaged / str(step)
+                shutil.rmtree(place, ignore_errors=True)  # of an earlier start
+                self._folder(step).rename(place)
         except OSError as error:
             raise ConfigError(
                 f"damaged checkpoints in {self.directory} cannot be set aside in"
@@ -300,25 +276,13 @@ class Checkpoints:
             self._manager.reload()
 
 
-def _move(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
-    """Moves a folder into `to`, with a number where its name is taken: `300-2`."""
-    place, copies = to / folder.name, 1
-    while place.exists():
-        copies += 1
-        place = to / f"{folder.name}-{copies}"
-    folder.rename(place)
-    os.utime(place)  # the time of the move
-    return place
-
-
 def _sums(folder: pathlib.Path) -> dict[str, str]:
     """The SHA-256 of every file below a folder, by its path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): _sum(path) for path in files}
-
-
-def _sum(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _SUMS
+    }
 
 
 def _compare_with_sums(folder: pathlib.Path) -> bool:
@@ -330,10 +294,19 @@ def _compare_with_sums(folder: pathlib.Path) -> bool:
     """
     if not (folder / _SUMS).exists():
         return False
-    for name, saved in json.loads((folder / _SUMS).read_text()).items():
-        if _sum(folder / name) != saved:
+    saved, now = json.loads((folder / _SUMS).read_text()), _sums(folder)
+    for name in saved:
+        if now.get(name) != saved[name]:
             raise ValueError(f"the bits of {name} are not those that were saved")
     return True
+
+
+def is_intact(directory: pathlib.Path, step: int) -> bool:
+    """Whether the files of a checkpoint are those that were saved."""
+    try:
+        return _compare_with_sums(directory / str(step))
+    except Exception:  # noqa: BLE001 - a damaged file fails in many ways
+        return False
 
 
 def _is_no_fault_of_the_file(error: Exception) -> bool:
@@ -343,20 +316,12 @@ def _is_no_fault_of_the_file(error: Exception) -> bool:
     return isinstance(error, MemoryError)
 
 
-class _ErrorsOnly(logging.Filter):
-    """Orbax narrates every save through absl's logger; its errors still pass.
+def _is_news(record: logging.LogRecord) -> bool:
+    """Orbax narrates every save; its errors still pass.
 
     An error of its threads is raised, too, in the thread that waits for them.
     """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "/orbax/" not in record.pathname:
-            return True
-        raised_too = record.pathname.endswith("/futures/future.py")
-        return record.levelno >= logging.ERROR and not raised_too
-
-
-def _keep_off_the_screen() -> None:
-    logger = logging.getLogger("absl")  # made by absl, which Orbax has imported
-    if not any(isinstance(present, _ErrorsOnly) for present in logger.filters):
-        logger.addFilter(_ErrorsOnly())
+    if "/orbax/" not in record.pathname:
+        return True
+    raised_too = record.pathname.endswith("/futures/future.py")
+    return record.levelno >= logging.ERROR and not raised_too

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,15 +21,6 @@ def named(tree: Tree) -> Leaves:
         raise ValueError("two leaves of the state have one name")
     leaves = jax.device_get([leaf for _, leaf in paths])
     return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
-
-
-def digest(tree: Tree) -> str:
-    """A SHA-256 of names, dtypes, shapes and every bit: equal states, equal digests."""
-    total = hashlib.sha256()
-    for name, leaf in named(tree).items():
-        total.update(f"{name} {describe(leaf)}\n".encode())
-        total.update(leaf.tobytes())
-    return total.hexdigest()
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

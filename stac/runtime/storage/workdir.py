@@ -17,7 +17,6 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from stac.config import Config, ConfigError, flat
@@ -38,7 +37,6 @@ _SECTIONS = {"agent", "batch", "environment", "runtime"}
 FREE = ("runtime.", "environment.threads", "environment.workers")
 _DIFFERENCES_NAMED = 3
 
-
 _HELD: set[int] = set()  # files that hold locks of this process
 
 
@@ -50,7 +48,7 @@ def locks() -> tuple[int, ...]:
     return tuple(_HELD)
 
 
-class Workdir:
+class Workdir(contextlib.AbstractContextManager["Workdir"]):
     """A directory that this process alone writes to until `close`, or until it dies."""
 
     def __init__(
@@ -66,13 +64,12 @@ class Workdir:
         """Leaves nothing behind of a run that was refused before it began."""
         if self.resumed or _begun(self.path):
             return
-        left = [self.path / METRICS, *self.path.glob("events.out.tfevents.*")]
-        with contextlib.suppress(OSError):  # it is not there, or somebody's is in it
-            (self.path / CHECKPOINTS).rmdir()
-        # Somebody put something in it meanwhile, or it cannot be written any more.
+        # Something of somebody else's is in it, or it cannot be written any more.
         with contextlib.suppress(OSError):
-            for path in (*left, *(self.path / name for name in _OURS)):
-                path.unlink(missing_ok=True)
+            if (self.path / CHECKPOINTS).exists():
+                (self.path / CHECKPOINTS).rmdir()
+            for name in _OURS:
+                (self.path / name).unlink(missing_ok=True)
             for path in self._created:
                 path.rmdir()
 
@@ -83,15 +80,7 @@ class Workdir:
             os.close(self._lock)
             self._lock = None
 
-    def __enter__(self) -> Workdir:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -167,16 +156,11 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     defaults = flat(json.loads(_as_json(Config())))
     old, new = flat(there), flat(here)
     return [
-        f"{name} is {_shown(before)} there, {_shown(value)} here"
+        f"{name} is {before!r} there, {value!r} here"
         for name, value in new.items()
         if (before := old.get(name, defaults.get(name))) != value
         and not name.startswith(FREE)
     ]
-
-
-def _shown(value: object) -> str:
-    """As a flag would spell it, but for an empty word, which nobody would see."""
-    return '""' if value == "" else str(value)
 
 
 def _refuse_foreign(path: pathlib.Path) -> None:
@@ -188,19 +172,16 @@ def _refuse_foreign(path: pathlib.Path) -> None:
             " run's; name another --workdir"
         )
     if CONFIG in names and not {*written(path)} >= _SECTIONS:
-        cure = "name another --workdir"
-        if _begun(path):
-            cure += (
-                ", or continue this run with a copy of the config.json that it makes"
-            )
-        raise ConfigError(f"{path / CONFIG} is not a configuration; {cure}")
+        raise ConfigError(
+            f"{path / CONFIG} is not a configuration; name another --workdir"
+        )
 
 
 def _begun(path: pathlib.Path) -> bool:
     """Whether a run left anything to continue; a refused start leaves only CONFIG."""
-    metrics, saved = path / METRICS, (path / CHECKPOINTS, path / DAMAGED)
-    logged = metrics.exists() and metrics.stat().st_size > 0
-    return logged or any(folder.is_dir() and any(folder.iterdir()) for folder in saved)
+    return (path / METRICS).exists() or any(
+        any((path / folder).glob("*")) for folder in (CHECKPOINTS, DAMAGED)
+    )
 
 
 def _take_lock(path: pathlib.Path) -> int:
@@ -228,12 +209,9 @@ def _take_lock(path: pathlib.Path) -> int:
 def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
     differing = differences(written(path), json.loads(_as_json(config)))
     if differing:
-        named = ", ".join(differing[:_DIFFERENCES_NAMED])
-        more = len(differing) - _DIFFERENCES_NAMED
-        rest = f" and {more} more differ" if more > 0 else ""
         raise ConfigError(
             f"the workdir {path} holds a run of another configuration:"
-            f" {named}{rest}; name another --workdir"
+            f" {', '.join(differing[:_DIFFERENCES_NAMED])}; name another --workdir"
         )
 
 

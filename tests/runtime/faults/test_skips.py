@@ -123,9 +123,9 @@ def learned_from(rewards, share=0.1):
 
     made = learner.Learner(
         devices.LearnerDevices(skipping_agent(), 1, 4),
-        fakes.learner_state(),
-        {"skipped_updates": 5, "seconds": 0.0},
-        learner.Cadence(FRAMES, 10**6, 0.0, 1e9, share),
+        fakes.checkpoint(counters={"skipped_updates": 5, "seconds": 0.0}),
+        fakes.cadence(10**6, 1e-9, 1e9, share),
+        FRAMES,
         learner.Outlets(
             publish=lambda *_: None,
             save=lambda *all_: saved.append(all_),
@@ -173,9 +173,9 @@ def test_a_save_at_any_time_has_the_skips_of_its_update():
 
     made = learner.Learner(
         devices.LearnerDevices(skipping_agent(), 1, 4),
-        fakes.learner_state(),
-        {},
-        learner.Cadence(FRAMES, 10**6, 1e9, 1e9, 1.0),
+        fakes.checkpoint(),
+        fakes.cadence(10**6, 1e9, 1e9, 1.0),
+        FRAMES,
         learner.Outlets(
             publish=publish,
             save=lambda *all_: saved.append(all_),

@@ -12,30 +12,12 @@ import shutil
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from stac.runtime.logs import loggers
-
-
-class Recorder:
-    """A logger that remembers."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.rows: list[Any] = []
-        self.closed = 0
-        self._error = error
-
-    def write(self, values: loggers.Scalars) -> None:
-        self.rows.append(dict(values))
-
-    def close(self) -> None:
-        self.closed += 1
-        if self._error:
-            raise self._error
 
 
 def test_every_line_is_json_and_keeps_its_kind(tmp_path: pathlib.Path) -> None:
@@ -160,7 +142,7 @@ def test_a_row_that_does_not_fit_leaves_no_part_of_itself(
 ) -> None:
     path = tmp_path / "metrics.jsonl"
     lines: list[str] = []
-    logger = loggers.Tolerant(loggers.JsonLines(path), "metrics.jsonl", lines.append)
+    logger = loggers.Loggers({path.name: loggers.JsonLines(path)}, lines.append)
     logger.write({"frames": 1})
     before = path.read_bytes()
     with largest_file(len(before) + 7):
@@ -204,10 +186,7 @@ def test_a_disk_that_is_gone_for_a_while_stops_no_logger(
     lines: list[str] = []
     place = tmp_path / "disk"
     rows, events = loggers.JsonLines(place / "m.jsonl"), loggers.TensorBoard(place)
-    logger = loggers.Tee(
-        loggers.Tolerant(rows, "m.jsonl", lines.append),
-        loggers.Tolerant(events, "events", lines.append),
-    )
+    logger = loggers.Loggers({"m.jsonl": rows, "events": events}, lines.append)
     place.mkdir()
     logger.write({"frames": 0})
     shutil.rmtree(place)
@@ -230,9 +209,7 @@ def test_torn_lines_are_skipped_in_reading(tmp_path: pathlib.Path) -> None:
 
 def test_opening_and_closing_loggers_leaks_no_files(tmp_path: pathlib.Path) -> None:
     def open_and_close() -> None:
-        logger = loggers.Tee(
-            loggers.JsonLines(tmp_path / "m.jsonl"), loggers.TensorBoard(tmp_path)
-        )
+        logger = loggers.TensorBoard(tmp_path)
         logger.write({"frames": 1})
         logger.close()
 
@@ -241,17 +218,6 @@ def test_opening_and_closing_loggers_leaks_no_files(tmp_path: pathlib.Path) -> N
     open_and_close()
     open_and_close()
     assert len(os.listdir("/proc/self/fd")) <= before
-
-
-def test_tee_writes_to_all_and_closes_all_though_one_fails() -> None:
-    first, second = Recorder(), Recorder(OSError("disk full"))
-    third = Recorder()
-    logger = loggers.Tee(first, second, third)
-    logger.write({"frames": 1})
-    with pytest.raises(OSError, match="disk full"):
-        logger.close()
-    assert [len(logger.rows) for logger in (first, second, third)] == [1, 1, 1]
-    assert [logger.closed for logger in (first, second, third)] == [1, 1, 1]
 
 
 def scalars_in_files(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:

@@ -33,6 +33,7 @@ def report(returns=(), version=0):
 
 def test_episode_return_is_the_mean_of_episodes_that_ended(clock):
     counted = statistics.Statistics({}, 0, clock)
+    counted.add(report(), 0)
     assert math.isnan(counted.row(0, 0)["episode_return"])
     counted.add(report([3.0, 5.0]), 1)
     counted.add(report([-2.0]), 2)
@@ -101,14 +102,3 @@ def test_how_long_the_learner_has_been_waiting_can_be_asked_at_any_time(clock):
         raise KeyError
     clock.now += 45
     assert counted.waiting_seconds() == 0.0
-
-
-def test_the_recent_return_is_the_mean_of_the_last_hundred_episodes():
-    returns = statistics.Returns(episodes=5)
-    assert math.isnan(returns.mean)
-    returns.add(np.full((2, 3), np.nan, np.float32))
-    assert (returns.episodes, math.isnan(returns.mean)) == (5, True)
-    returns.add(np.array([[np.nan, 1000.0], [np.nan, np.nan]], np.float32))
-    assert (returns.episodes, returns.mean) == (6, 1000.0)
-    returns.add(np.arange(100.0).reshape(10, 10))
-    assert (returns.episodes, returns.mean) == (106, 49.5)

@@ -180,17 +180,6 @@ def test_a_terminal_that_went_away_does_not_end_the_run() -> None:
         pipe.close()
 
 
-def test_a_row_just_shown_is_not_shown_again_at_once() -> None:
-    screen = Screen()
-    shown = terminal.Terminal(10**9, screen, seconds=1.0)
-    time.sleep(0.7)
-    shown.write(ROW)  # the first is printed
-    time.sleep(0.6)
-    assert len(screen.lines()) == 1
-    screen.lines(2)
-    shown.close()
-
-
 def test_where_stdout_was_closed_at_the_start_nothing_is_printed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

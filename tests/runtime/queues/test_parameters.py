@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from stac.runtime.queues import base, parameters
+from stac.runtime.queues import base, local
 from tests.runtime.experiences import Doing
 
 
 def test_readers_get_the_newest_and_may_get_it_again():
-    store = parameters.ParameterStore()
+    store = local.ParameterStore()
     store.publish(1, {"w": 1.0})
     store.publish(2, {"w": 2.0})
     assert store.latest() == (2, {"w": 2.0})
@@ -17,7 +17,7 @@ def test_readers_get_the_newest_and_may_get_it_again():
 
 
 def test_readers_wait_for_the_first():
-    store = parameters.ParameterStore()
+    store = local.ParameterStore()
     readers = [Doing(store.latest) for _ in range(2)]
     assert all(reader.waits() for reader in readers)
     store.publish(0, "theta")
@@ -25,7 +25,7 @@ def test_readers_wait_for_the_first():
 
 
 def test_close_wakes_readers_and_refuses_later_ones():
-    store = parameters.ParameterStore()
+    store = local.ParameterStore()
     reader = Doing(store.latest)
     assert reader.waits()
     store.close()

@@ -12,6 +12,7 @@ import pytest
 
 from stac.config import ConfigError
 from stac.runtime.storage import checkpoints, disk, leaves
+from tests.runtime.experiences import digest
 from tests.runtime.storage.test_checkpoints import a_state, zeros_like
 
 pytestmark = pytest.mark.faults
@@ -30,7 +31,7 @@ def files(tmp_path: pathlib.Path) -> Iterator[checkpoints.Checkpoints]:
 def newest(files: checkpoints.Checkpoints) -> int:
     checkpoint = files.latest(zeros_like(a_state()))
     assert checkpoint is not None
-    assert leaves.digest(checkpoint.state) == leaves.digest(a_state())
+    assert digest(checkpoint.state) == digest(a_state())
     return checkpoint.step
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stac.runtime.storage import checkpoints, leaves
+from stac.runtime.storage import checkpoints
+from tests.runtime.experiences import digest
 from tests.runtime.storage import saving_for_ever
 from tests.runtime.storage.test_checkpoints import zeros_like
 
@@ -49,7 +50,7 @@ def test_a_kill_at_any_instant_of_a_save_leaves_the_newest_that_was_reported(
         cut += bool(left)
         checkpoint = newest_that_is_readable(files)
         assert checkpoint.step >= reported
-        assert leaves.digest(checkpoint.state) == leaves.digest(
+        assert digest(checkpoint.state) == digest(
             saving_for_ever.state(checkpoint.step)
         )
         assert checkpoint.acting == saving_for_ever.acting(checkpoint.step)

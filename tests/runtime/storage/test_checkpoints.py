@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import logging
 import pathlib
 
@@ -16,6 +15,7 @@ import pytest
 from stac.config import ConfigError
 from stac.learning.update import State as LearnerState
 from stac.runtime.storage import checkpoints, leaves
+from tests.runtime.experiences import digest
 
 Empty = collections.namedtuple("Empty", [])
 RmsState = collections.namedtuple("RmsState", ["nu"])
@@ -86,7 +86,7 @@ def test_what_belongs_to_the_actors_comes_back_with_the_state(
     reader.close()
     assert [checkpoint.acting for checkpoint in read] == [acting, {}, {}]
     assert read[0].counters == {"seconds": 0.5}
-    assert leaves.digest(read[0].state) == leaves.digest(a_state())
+    assert digest(read[0].state) == digest(a_state())
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read(
@@ -114,25 +114,22 @@ def test_a_checkpoint_of_an_earlier_version_is_read(
         reader.latest(another)
     reader.close()
     assert checkpoint is not None
-    assert (checkpoint.counters, checkpoint.acting) == (
-        {"seconds": 2.5, "episodes": 7},
-        {},
-    )
-    assert leaves.digest(checkpoint.state) == leaves.digest(a_state())
+    assert {"seconds": 2.5, "episodes": 7}.items() <= checkpoint.counters.items()
+    assert checkpoint.acting == {}
+    assert digest(checkpoint.state) == digest(a_state())
 
 
 def test_a_checkpoint_is_intact_until_a_bit_of_it_changes(
     tmp_path: pathlib.Path,
 ) -> None:
     saved(tmp_path, 7)
-    with contextlib.closing(checkpoints.Checkpoints(tmp_path, keep=1)) as files:
-        assert files.is_intact(7)
-        counters = tmp_path / "7" / "counters" / "metadata"
-        text = counters.read_text()
-        counters.write_text(text.replace('"sha256": "', '"sha256": "0'))
-        assert not files.is_intact(7)
-        counters.unlink()
-        assert not files.is_intact(7)
+    assert checkpoints.is_intact(tmp_path, 7)
+    counters = tmp_path / "7" / "counters" / "metadata"
+    text = counters.read_text()
+    counters.write_text(text.replace('"sha256": "', '"sha256": "0') + " ")
+    assert not checkpoints.is_intact(tmp_path, 7)
+    counters.unlink()
+    assert not checkpoints.is_intact(tmp_path, 7)
 
 
 def test_without_a_checkpoint_there_is_none(tmp_path: pathlib.Path) -> None:
