@@ -11,6 +11,7 @@ from stac.config.checks import check as check
 from stac.config.checks import choose as choose
 from stac.config.config import BEHAVIOURS as BEHAVIOURS
 from stac.config.config import OBSERVATIONS as OBSERVATIONS
+from stac.config.config import RUNTIMES as RUNTIMES
 from stac.config.config import WORKERS as WORKERS
 from stac.config.config import AgentConfig as AgentConfig
 from stac.config.config import BatchConfig as BatchConfig
@@ -19,11 +20,10 @@ from stac.config.config import EnvironmentConfig as EnvironmentConfig
 from stac.config.config import NetworkConfig as NetworkConfig
 from stac.config.config import OptimizerConfig as OptimizerConfig
 from stac.config.config import Outer as Outer
+from stac.config.config import RuntimeConfig as RuntimeConfig
 from stac.config.config import flat as flat
 from stac.config.config import frames_per_update as frames_per_update
 from stac.config.config import queue_capacity as queue_capacity
 from stac.config.metaparameter_table import EXTRA_METAPARAMETERS as EXTRA_METAPARAMETERS
 from stac.config.metaparameter_table import METAPARAMETERS as METAPARAMETERS
 from stac.config.metaparameter_table import RAW_LIMIT as RAW_LIMIT
-from stac.config.runtime import RUNTIMES as RUNTIMES
-from stac.config.runtime import RuntimeConfig as RuntimeConfig

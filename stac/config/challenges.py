@@ -8,11 +8,10 @@ here can also be set alone: `--config.environment.challenges.action_delay=3`.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from stac.config.checks import check, choose
+from stac.config.checks import check, check_ranges, choose
 
 BUFFERS = ("faithful", "reset")
 SCHEDULERS = (
@@ -76,28 +75,26 @@ class Challenges:
     multi_objective_observed: bool = False  # as the entry `multiobj`: [reward, share]
 
     def __post_init__(self) -> None:
-        choose("environment.challenges.buffers", self.buffers, BUFFERS)
-        choose(
-            "environment.challenges.perturbation_scheduler",
-            self.perturbation_scheduler,
-            SCHEDULERS,
-        )
-        for names, lowest, highest, must in _RANGES:
-            for name in names:
-                self._check(name, lowest <= getattr(self, name) <= highest, must)
-        for name in _PERTURBATION:
-            value = getattr(self, name)
-            fits = value == OWN or 0 < value < math.inf
-            self._check(name, fits, "must be positive, or -1 for the parameter's own")
+        choose(f"{_PREFIX}buffers", self.buffers, BUFFERS)
+        scheduler = self.perturbation_scheduler
+        choose(f"{_PREFIX}perturbation_scheduler", scheduler, SCHEDULERS)
+        ranges = {
+            "[0, 10000]": "action_delay observation_delay reward_delay"
+            " dummy_dimensions",
+            "[1, 10000]": "observation_dropped_steps observation_stuck_steps"
+            " action_dropped_steps action_stuck_steps action_repetition_steps"
+            " perturbation_period",
+            "[0, 1]": "observation_dropped observation_stuck action_dropped"
+            " action_stuck action_repetition safety_coefficient"
+            " multi_objective_coefficient",
+            "[0, inf)": "action_noise observation_noise",
+            "(0, inf) or -1": " ".join(_PERTURBATION),
+        }
+        check_ranges(_PREFIX, self, ranges)
         check(
             self.safety or not self.multi_objective,
-            f"{_PREFIX}.multi_objective weighs the constraints: set safety=true as"
-            " well",
+            f"{_PREFIX}multi_objective weighs the constraints: set safety=true as well",
         )
-
-    def _check(self, name: str, fits: bool, must: str) -> None:
-        value = getattr(self, name)
-        check(fits, f"{_PREFIX}.{name}={value}: {must}")
 
 
 def implied(plain: Challenges, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,43 +107,13 @@ def implied(plain: Challenges, changes: Mapping[str, Any]) -> dict[str, Any]:
       plain: the challenges before the changes.
       changes: values by the names of the configuration's fields.
     """
-    parameter = changes.get(f"{_PREFIX}.perturbation", plain.perturbation)
+    parameter = changes.get(f"{_PREFIX}perturbation", plain.perturbation)
     if parameter == plain.perturbation:
         return {}
-    return {f"{_PREFIX}.{name}": OWN for name in _PERTURBATION}
+    return {f"{_PREFIX}{name}": OWN for name in _PERTURBATION}
 
 
-_PREFIX = "environment.challenges"
-_LARGEST = 10_000  # steps or dimensions; an episode has 1,000 steps
-_RANGES = (  # (fields, lowest, highest, the message)
-    (
-        ("action_delay", "observation_delay", "reward_delay", "dummy_dimensions"),
-        *(0, _LARGEST, f"must be in [0, {_LARGEST}]"),
-    ),
-    (
-        (
-            *("observation_dropped_steps", "observation_stuck_steps"),
-            *("action_dropped_steps", "action_stuck_steps", "action_repetition_steps"),
-            "perturbation_period",
-        ),
-        *(1, _LARGEST, f"must be in [1, {_LARGEST}]"),
-    ),
-    (
-        (
-            *("observation_dropped", "observation_stuck"),
-            *("action_dropped", "action_stuck", "action_repetition"),
-        ),
-        *(0, 1, "must be a probability, in [0, 1]"),
-    ),
-    (
-        ("action_noise", "observation_noise"),
-        *(0, 1e9, "must be a standard deviation: finite, not negative"),
-    ),
-    (
-        ("safety_coefficient", "multi_objective_coefficient"),
-        *(0, 1, "must be in [0, 1]"),
-    ),
-)
+_PREFIX = "environment.challenges."
 _PERTURBATION = (
     *("perturbation_start", "perturbation_minimum"),
     *("perturbation_maximum", "perturbation_std"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 
@@ -67,7 +67,31 @@ def nearest(value: str, choices: Iterable[str]) -> list[str]:
     return sorted(near, key=order)[:4]
 
 
-def check(condition: bool, message: str) -> None:
+def check(condition: object, message: str) -> None:
     """Raises a ConfigError with `message` unless `condition` holds."""
     if not condition:
         raise ConfigError(message)
+
+
+def check_ranges(section: str, config: object, ranges: Mapping[str, str]) -> None:
+    """Raises a ConfigError unless each field is in its interval.
+
+    Args:
+      section: what the names of the fields begin with: "batch.".
+      config: a dataclass.
+      ranges: names of fields by interval: {"[1, inf)": "batch_size unroll_length"}.
+        "(0, inf) or -1" has one more value.
+    """
+    for interval, names in ranges.items():
+        bounds, _, other = interval.partition(" or ")
+        lowest, highest = map(float, bounds[1:-1].split(","))
+        for name in names.split():
+            value = getattr(config, name)
+            fits = (
+                lowest < value < highest
+                or (value == lowest and bounds[0] == "[")
+                or (value == highest and bounds[-1] == "]")
+                or (other and value == float(other))
+            )
+            spoken = section + name.removesuffix("_")  # lambda_ is a word of Python
+            check(fits, f"{spoken}={value}: must be in {interval}")

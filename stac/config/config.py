@@ -8,15 +8,13 @@ is Espeholt et al. (2018). The domains' values are in `configs/`.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from stac.config import metaparameter_table
 from stac.config.challenges import Challenges
-from stac.config.checks import check, choose
+from stac.config.checks import check, check_ranges, choose
 from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
-from stac.config.runtime import RuntimeConfig
 
 BEHAVIOURS = ("head_1", "random_head", "average")
 GAMMA_EMBEDDINGS = ("none", "shared", "per_head")
@@ -24,6 +22,7 @@ TORSOS = ("deep", "shallow", "mlp", "residual_strided")
 REDUCTIONS = ("sum", "mean")
 OBSERVATIONS = ("features", "pixels")
 WORKERS = ("auto", "serial", "processes")
+RUNTIMES = ("launchpad", "threads", "lockstep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,16 +39,12 @@ class Outer:
     truncation: float = 1.0  # rho bar = c bar (Alg. 2, line 3)
 
     def __post_init__(self) -> None:
-        for row in metaparameter_table.TABLE:
-            value = getattr(self, row.outer)
-            in_range = value >= 0.0 if row.scaled else 0.0 <= value <= 1.0
-            limits = "not be negative" if row.scaled else "be in [0, 1]"
-            check(in_range, f"agent.outer.{row.name}={value}: must {limits}")
-        check(self.g_kl >= 0.0, f"agent.outer.g_kl={self.g_kl}: must not be negative")
-        check(
-            self.truncation > 0,
-            f"agent.outer.truncation={self.truncation}: must be positive",
-        )
+        ranges = {
+            "[0, 1]": "gamma lambda_ alpha",
+            "[0, inf)": "g_v g_p g_e g_kl",
+            "(0, inf)": "truncation",
+        }
+        check_ranges("agent.outer.", self, ranges)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,18 +63,16 @@ class AgentConfig:
     outer: Outer = Outer()
 
     def __post_init__(self) -> None:
-        check(self.heads >= 1, f"agent.heads={self.heads}: must be at least 1")
-        self._check_self_tuned(self.self_tuned_names)
-        for name in ("initial_raw", "initial_raw_gamma"):
-            value = getattr(self, name)
-            check(
-                abs(value) < RAW_LIMIT,
-                f"agent.{name}={value}: must be between -{RAW_LIMIT} and {RAW_LIMIT}",
-            )
-        check(self.reward_clip >= 0, "agent.reward_clip: must not be negative")
+        ranges = {
+            "[1, inf)": "heads",
+            f"({-RAW_LIMIT:g}, {RAW_LIMIT:g})": "initial_raw initial_raw_gamma",
+            "[0, inf)": "reward_clip",
+        }
+        check_ranges("agent.", self, ranges)
         choose("agent.reduction", self.reduction, REDUCTIONS)
         choose("agent.behaviour", self.behaviour, BEHAVIOURS)
         choose("agent.gamma_embedding", self.gamma_embedding, GAMMA_EMBEDDINGS)
+        self._check_self_tuned(self.self_tuned_names)
 
     def _check_self_tuned(self, names: tuple[str, ...]) -> None:
         rows = metaparameter_table.TABLE
@@ -117,22 +110,14 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         choose("network.torso", self.torso, TORSOS)
-        check(self.lstm_size >= 0, "network.lstm_size: must not be negative")
-        check(self.head_hidden >= 1, "network.head_hidden: must be at least 1")
-        check(
-            len(self.mlp_hiddens) >= 1 and min(self.mlp_hiddens) >= 1,
-            f"network.mlp_hiddens={self.mlp_hiddens}: sizes of at least one layer",
-        )
-        check(
-            self.gamma_embedding_size >= 1,
-            "network.gamma_embedding_size: must be at least 1",
-        )
-        check(self.policy_scale >= 0, "network.policy_scale: must not be negative")
-        check(
-            self.initial_std == 0 or 0.0184 < self.initial_std < 1.0,  # Sec. 9.3
-            f"network.initial_std={self.initial_std}: must be between 0.0184 and 1,"
-            " or 0",
-        )
+        sizes = f"network.mlp_hiddens={self.mlp_hiddens}: sizes of at least one layer"
+        check(min(self.mlp_hiddens, default=0) >= 1, sizes)
+        ranges = {
+            "[0, inf)": "lstm_size policy_scale",
+            "[1, inf)": "head_hidden gamma_embedding_size",
+            "(0.0184, 1) or 0": "initial_std",  # Sec. 9.3
+        }
+        check_ranges("network.", self, ranges)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,26 +136,13 @@ class OptimizerConfig:
     meta_epsilon: float = 1e-4
 
     def __post_init__(self) -> None:
-        check(
-            self.learning_rate > 0,
-            f"optimizer.learning_rate={self.learning_rate}: must be positive",
-        )
-        check(
-            0 <= self.end_learning_rate <= self.learning_rate,
-            f"optimizer.end_learning_rate={self.end_learning_rate}: must be between 0"
-            f" and learning_rate={self.learning_rate}",
-        )
-        for name in ("rms_decay", "meta_b1", "meta_b2"):
-            value = getattr(self, name)
-            check(0 <= value < 1, f"optimizer.{name}={value}: must be in [0, 1)")
-        for name in ("rms_epsilon", "meta_learning_rate", "meta_epsilon"):
-            value = getattr(self, name)
-            check(value > 0, f"optimizer.{name}={value}: must be positive")
-        check(self.rms_initial >= 0, "optimizer.rms_initial: must not be negative")
-        check(
-            self.max_gradient_norm >= 0,
-            "optimizer.max_gradient_norm: must not be negative; 0 is off",
-        )
+        ranges = {
+            "(0, inf)": "learning_rate rms_epsilon meta_learning_rate meta_epsilon",
+            f"[0, {self.learning_rate}]": "end_learning_rate",
+            "[0, 1)": "rms_decay meta_b1 meta_b2",
+            "[0, inf)": "rms_initial max_gradient_norm",
+        }
+        check_ranges("optimizer.", self, ranges)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,12 +154,12 @@ class BatchConfig:
     overlap: int = 0  # rows shared with the trajectory before; control 30
 
     def __post_init__(self) -> None:
-        check(self.batch_size >= 1, "batch.batch_size: must be at least 1")
-        check(self.unroll_length >= 2, "batch.unroll_length: must be at least 2")
-        check(
-            0 <= self.overlap < self.unroll_length,
-            f"batch.overlap={self.overlap}: must be in [0, unroll_length)",
-        )
+        ranges = {
+            "[1, inf)": "batch_size",
+            "[2, inf)": "unroll_length",
+            f"[0, {self.unroll_length})": "overlap",
+        }
+        check_ranges("batch.", self, ranges)
 
     @property
     def period(self) -> int:
@@ -212,7 +184,38 @@ class EnvironmentConfig:
     def __post_init__(self) -> None:
         choose("environment.observations", self.observations, OBSERVATIONS)
         choose("environment.workers", self.workers, WORKERS)
-        check(self.threads >= 0, "environment.threads: must not be negative")
+        check_ranges("environment.", self, {"[0, inf)": "threads"})
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeConfig:
+    """How the work is spread; nothing here changes what an update computes."""
+
+    name: str = "launchpad"
+    num_actors: int = 2
+    envs_per_actor: int = 32  # E
+    queue_capacity: int = 0  # trajectories; 0: one batch. Actors wait when the queue is
+    # full: every batch that waits in it was acted with parameters one update older
+    learner_devices: int = 0  # 0: all of them
+    log_every_seconds: float = 5.0
+    checkpoint_every_seconds: float = 300.0
+    checkpoints_to_keep: int = 3
+    skipped_share: float = 0.1  # of the last 100 updates; more that are passed over,
+    # for a loss or a gradient that is not finite, stop the run
+    actor_restarts: int = 10  # of each actor, within so many minutes; 0: none
+    actor_restart_minutes: int = 10
+    silence_seconds: float = 180.0  # no sign of life for so long is a fault; 0: none is
+
+    def __post_init__(self) -> None:
+        choose("runtime", self.name, RUNTIMES)
+        ranges = {
+            "[1, inf)": "num_actors envs_per_actor checkpoints_to_keep"
+            " actor_restart_minutes",
+            "[0, inf)": "queue_capacity learner_devices actor_restarts silence_seconds",
+            "[0, 1]": "skipped_share",
+            "(0, inf)": "log_every_seconds checkpoint_every_seconds",
+        }
+        check_ranges("runtime.", self, ranges)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,17 +232,8 @@ class Config:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in flat(dataclasses.asdict(self)).items():
-            number = isinstance(value, float)
-            check(not number or math.isfinite(value), f"{name}={value}: must be finite")
-        check(
-            1 <= self.total_frames < 2**31 - 2**24,
-            f"total_frames={self.total_frames}: must be in [1, 2^31 - 2^24)",
-        )
-        check(
-            0 <= self.seed < 2**31,
-            f"seed={self.seed}: must be in [0, 2^31)",
-        )
+        below = {f"[1, {2**31 - 2**24})": "total_frames", f"[0, {2**31})": "seed"}
+        check_ranges("", self, below)
         check(
             queue_capacity(self) >= self.batch.batch_size,
             f"runtime.queue_capacity={self.runtime.queue_capacity} cannot hold one"

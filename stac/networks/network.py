@@ -33,7 +33,7 @@ class HeadSettings(NamedTuple):
     policy_bias: np.ndarray  # [num_outputs] of each policy, at the start
     acting: int  # how many policies `step` computes: 1, or P for an ensemble
     average: bool  # whether `unroll` ends with the average ensemble
-    gamma_embedding: str  # stac.config.GAMMA_EMBEDDINGS
+    gamma_embedding: str  # none, shared or per_head
 
 
 class Network(NamedTuple):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import types
+
 import pytest
 
-from stac.config import ConfigError
-from stac.config.checks import choose, nearest
+from stac.config import Config, ConfigError, changed, flat
+from stac.config.checks import check_ranges, choose, nearest
 
 
 @pytest.mark.parametrize(
@@ -32,3 +36,30 @@ def test_where_nothing_is_near_the_choices_are_named_or_where_to_find_them() -> 
         choose("game", "x", ["pong"])
     with pytest.raises(ConfigError, match=r"^unknown game 'x': --game=list names all$"):
         choose("game", "x", ["pong"], "--game=list names all")
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("[6, 40)", (6, 39), (5, 40, math.nan)),
+        ("(6, 40]", (7, 40), (6, 41)),
+        ("(0, inf) or -1", (1e-9, -1), (0, -2, math.inf, math.nan)),
+    ],
+)
+def test_an_interval_is_read_as_it_is_written(
+    interval: str, inside: tuple[float, ...], outside: tuple[float, ...]
+) -> None:
+    for value in inside:
+        check_ranges("a.", types.SimpleNamespace(rate_=value), {interval: "rate_"})
+    for value in outside:
+        with pytest.raises(ConfigError, match=f"^a.rate={value}: must be in ") as error:
+            check_ranges("a.", types.SimpleNamespace(rate_=value), {interval: "rate_"})
+        assert str(error.value).endswith(interval)
+
+
+def test_every_number_of_a_configuration_has_a_range() -> None:
+    """No number may be infinite, and so none is without an upper end."""
+    for name, value in flat(dataclasses.asdict(Config())).items():
+        if type(value) in (int, float):
+            with pytest.raises(ConfigError, match=name.removesuffix("_")):
+                changed(Config(), {name: math.inf})
