@@ -24,6 +24,7 @@ from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch.launchpad.hosts import Host
 from stac.runtime import actor, assembly, devices
+from stac.runtime.experience import Spec
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
@@ -31,7 +32,7 @@ from stac.runtime.learner import Learner
 from stac.runtime.queues.base import Closed
 from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.make import BUFFERS
-from stac.types import Experience, Params
+from stac.types import Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
 
@@ -51,7 +52,7 @@ class QueueNode:
         self,
         host: Host,
         buffer: str,
-        item: Experience,
+        item: Spec,
         capacity: int,
         address: lp.Address,
     ) -> None:
@@ -75,7 +76,7 @@ class LearnerNode:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Experience,
+        item: Spec,
         queue: lp.Address,
         workdir: str,
     ) -> None:
@@ -163,7 +164,7 @@ class ActorNode:
         host: Host,
         config: Config,
         spec: EnvironmentSpec,
-        item: Experience,
+        item: Spec,
         queue: lp.Address,
         learner: Any,  # a Courier client of LearnerNode
         index: int,

@@ -184,7 +184,7 @@ class Actor:
             return 1
         if self._previous is None:
             return 0
-        overlap, period = self._batch.overlap, self._batch.period
+        overlap, period = self._spec.overlap, self._spec.period
         for name in experience.ROWS:
             rows = getattr(self._previous, name)
             getattr(trajectory, name)[:, :overlap] = rows[:, period:]

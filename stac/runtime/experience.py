@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,14 +17,31 @@ ROWS = ("observation", "first")
 TRANSITIONS = ("action", "behaviour_log_prob", "reward", "discount")
 
 
+class Spec(NamedTuple):
+    """The shape of one trajectory and its report."""
+
+    experience: Experience  # jax.ShapeDtypeStructs without the batch axis
+    overlap: int = 0  # rows shared with the trajectory before
+
+    @property
+    def rows(self) -> int:
+        """n, the observations of a trajectory."""
+        return self.experience.trajectory.first.shape[0]
+
+    @property
+    def period(self) -> int:
+        """Rows between the starts of two trajectories."""
+        return self.rows - self.overlap
+
+
 def spec(
     environment: EnvironmentSpec, batch: BatchConfig, core_state: CoreState
-) -> Experience:
-    """The shape of one trajectory of an actor and its report: ShapeDtypeStructs.
+) -> Spec:
+    """The shape of the trajectories that an actor makes.
 
     Args:
       environment: shapes of observations and actions.
-      batch: for n.
+      batch: for n and the overlap.
       core_state: of the agent for any number of environments: leaves [E, ...].
     """
     rows, columns = batch.unroll_length, batch.unroll_length - 1
@@ -51,9 +68,11 @@ def spec(
         parameter_version=array((), np.int32),
         actor=array((), np.int32),
     )
-    return Experience(trajectory, report)
+    return Spec(Experience(trajectory, report), batch.overlap)
 
 
-def empty(spec: Experience, count: int) -> Experience:
+def empty(spec: Spec, count: int) -> Experience:
     """Arrays [count, ...] to be filled in."""
-    return jax.tree.map(lambda leaf: np.empty((count, *leaf.shape), leaf.dtype), spec)
+    return jax.tree.map(
+        lambda leaf: np.empty((count, *leaf.shape), leaf.dtype), spec.experience
+    )

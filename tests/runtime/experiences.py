@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from stac.runtime.experience import Spec
 from stac.runtime.storage import leaves
 from stac.types import Experience, Report, Trajectory
 
@@ -41,10 +42,55 @@ def numbered(numbers: range, rows: int = 3, reward: float = 1.0) -> Experience:
     )
 
 
-def like(experience: Experience) -> Experience:
+def overlapping(
+    puts: int, rows: int, overlap: int, envs: int = 3, width: int = 2, seed: int = 0
+) -> list[Experience]:
+    """What an actor puts, of random numbers: one stream, of which each has its rows."""
+    random = np.random.default_rng(seed)
+    period = rows - overlap
+    total = rows + (puts - 1) * period
+
+    def floats(*shape: int) -> np.ndarray:
+        return random.standard_normal((envs, *shape)).astype(np.float32)
+
+    stream = Trajectory(
+        observation=random.integers(0, 256, (envs, total, width), np.uint8),
+        first=random.random((envs, total)) < 0.5,
+        action=floats(total - 1, 3),
+        behaviour_log_prob=floats(total - 1),
+        reward=floats(total - 1),
+        discount=floats(total - 1),
+        core_state=(),
+    )
+
+    def put(number: int) -> Experience:
+        start = number * period
+        cut = {
+            name: leaf[:, start : start + rows - (leaf.shape[1] < total)]
+            for name, leaf in stream._asdict().items()
+            if name != "core_state"
+        }
+        returns = floats(rows)
+        returns[:, : overlap if number else 0] = np.nan
+        report = Report(
+            episode_return=returns,
+            episode_length=random.integers(0, 99, (envs, rows), np.int32),
+            parameter_version=np.full(envs, number, np.int32),
+            actor=np.arange(envs, dtype=np.int32) + 100 * seed,
+        )
+        core = {"a": floats(4), "b": floats(1, 3).astype(np.float16)}
+        return Experience(Trajectory(**cut, core_state=core), report)
+
+    return [put(number) for number in range(puts)]
+
+
+def like(experience: Experience, overlap: int = 0) -> Spec:
     """The shape of one trajectory of an experience."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), experience
+    return Spec(
+        jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), experience
+        ),
+        overlap,
     )
 
 

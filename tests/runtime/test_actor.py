@@ -51,7 +51,7 @@ def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
     batch = BATCH[overlap]
     unrolled = actor.Actor(agent, environment, batch, 1, 0).unroll(0, offset(0))
     spec = experience.spec(environment.spec, batch, agent.initial_core_state(7))
-    assert spec == experiences.like(unrolled)
+    assert spec == experiences.like(unrolled, overlap)
     shapes = {
         name: np.shape(leaf)[:2] for name, leaf in unrolled.trajectory._asdict().items()
     }
@@ -61,6 +61,7 @@ def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
         **dict.fromkeys(experience.ROWS, rows),
         **dict.fromkeys(experience.TRANSITIONS, columns),
     }
+    assert (spec.rows, spec.period) == (batch.unroll_length, batch.period)
 
 
 def test_rows_hold_the_observations_in_order_and_say_which_are_first(played):
@@ -250,9 +251,9 @@ def test_only_the_environment_is_timed_and_an_abandoned_actor_hands_in_nothing()
 
     class Slow(fakes.Counting):
         def step(self, action):
-            seen.append((living.beats() is None, living.starting))
+            seen.append((living.signs() is None, living.starting))
             if len(seen) == 9:  # the last of the second unroll
-                assert living.close_unless_beaten(living.beats())
+                assert living.abandon(living.signs())
             assert len(seen) < 10, "it goes on"
             return super().step(action)
 
@@ -270,7 +271,7 @@ def test_an_actor_that_waits_for_another_to_compile_is_alive():
     with actor._COMPILING:
         running = Doing(acting.run, store, queue, living)
         assert running.waits()
-        assert living.beats() is None
+        assert living.signs() is None
     queue.get(ENVS)
     queue.close()
     running.result()
@@ -284,7 +285,7 @@ def test_an_actor_that_waits_for_the_queue_is_alive():
     running = Doing(acting.run, store, queue, living)
     queue.get(ENVS)
     assert running.waits()
-    assert living.beats() is None
+    assert living.signs() is None
     queue.close()
     running.result()
 

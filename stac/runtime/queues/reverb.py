@@ -1,9 +1,9 @@
 """A TrajectoryQueue between processes: one Reverb table, first in, first out.
 
-One trajectory is one item of the table, and its leaves are joined to one array of
-bytes: Reverb's time for an item depends on the number of arrays more than on their
-size. The table holds `capacity` items and gives each away once; a writer whose items do
-not fit waits.
+One trajectory is one item of the table (`reverb_items.py`). The table holds `capacity`
+items and gives each away once; a writer whose items do not fit waits. Rows that
+trajectories share are sent and stored once; Reverb forgets them when no item refers to
+them and their writer is past them.
 
 No call here waits in Reverb for longer than a second: most of its calls cannot be woken
 from outside, and a thread that is left in one keeps its process from ending well. So a
@@ -16,15 +16,15 @@ process. So it is imported where it is first needed, and not with this file.
 from __future__ import annotations
 
 import contextlib
-import math
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
+from stac.runtime.experience import Spec
+from stac.runtime.queues import reverb_items
 from stac.runtime.queues.base import Closed
 from stac.types import Experience
 
@@ -39,13 +39,13 @@ _LOOK_SECONDS = 0.005  # between looks into an empty table
 
 
 @contextlib.contextmanager
-def serve(spec: Experience, capacity: int, port: int | None = None) -> Iterator[str]:
+def serve(spec: Spec, capacity: int, port: int | None = None) -> Iterator[str]:
     """Runs a server with the table for as long as the block lasts.
 
     It listens on every network interface, without asking callers who they are.
 
     Args:
-      spec: the shape of a trajectory (`experience.spec`).
+      spec: the shape of a trajectory; the table refuses others.
       capacity: in trajectories.
       port: None picks a free one.
 
@@ -55,8 +55,10 @@ def serve(spec: Experience, capacity: int, port: int | None = None) -> Iterator[
     import reverb
     import tensorflow
 
-    size = sum(map(_size, jax.tree.leaves(spec)))
-    signature = [tensorflow.TensorSpec((size,), np.uint8)]
+    signature = [
+        tensorflow.TensorSpec(shape, dtype)
+        for shape, dtype in reverb_items.Items(spec).signature()
+    ]
     table = reverb.Table.queue(TABLE, capacity, signature=signature)
     with tempfile.TemporaryDirectory() as unused:  # else it leaves one behind
         checkpointer = reverb.checkpointers.DefaultCheckpointer(unused)
@@ -68,7 +70,7 @@ def serve(spec: Experience, capacity: int, port: int | None = None) -> Iterator[
             del server  # the interpreter would complain if it went first
 
 
-def connect(address: str, spec: Experience) -> ReverbQueue:
+def connect(address: str, spec: Spec) -> ReverbQueue:
     """One side of the queue that `serve` holds; the server may come up later."""
     import reverb
 
@@ -81,31 +83,34 @@ class ReverbQueue:
     An object belongs to one side: either its `put` is used or its `get`.
     """
 
-    def __init__(self, client: reverb.Client, spec: Experience) -> None:
+    def __init__(self, client: reverb.Client, spec: Spec) -> None:
         """See `connect`."""
         self._client = client
-        self._spec = spec
+        self._items = reverb_items.Items(spec)
         self._writer: reverb.TrajectoryWriter | None = None
-        self._taken: list[np.ndarray] = []  # items of a batch that is not full
+        self._taken: list[list[np.ndarray]] = []  # items of a batch that is not full
         self._closed = threading.Event()
 
     def put(self, experience: Experience) -> None:
         """See TrajectoryQueue; returns when the table has taken all E.
 
+        Where trajectories overlap, one object must be given the trajectories of one
+        actor, all of them and in order.
+
         Raises:
           Closed: this side was closed.
-          ValueError: a leaf does not look like the table's items.
+          ValueError: a leaf does not look like the table's items; or trajectories
+            overlap, and E has changed.
         """
         envs = len(experience.report.actor)
-        jax.tree_util.tree_map_with_path(
-            lambda *leaves: _check_leaf(envs, *leaves), self._spec, experience
-        )
-        leaves = jax.tree.leaves(experience)
+        places = self._items.places(envs)
         with self._ended_by_close():
-            writer = self._open_writer()
-            for env in range(envs):  # 18 MB at once are slower
-                writer.append([_packed(leaves, env)])
-                writer.create_item(TABLE, 1.0, [writer.history[0][-1]])
+            writer = self._open_writer(envs)
+            for block, own in self._items.steps(experience):
+                writer.append([block, own])
+                if own is not None:
+                    blocks, owns = writer.history
+                    writer.create_item(TABLE, 1.0, [blocks[places], owns[-1]])
             self._flush(writer)
 
     def get(self, count: int) -> Experience:
@@ -114,9 +119,9 @@ class ReverbQueue:
             while (missing := count - len(self._taken)) > 0:
                 there = min(self._wait_for_items(), missing)  # else `sample` waits
                 samples = self._client.sample(TABLE, there, emit_timesteps=False)
-                self._taken += [sample.data[0] for sample in samples]
+                self._taken += [list(sample.data) for sample in samples]
         items, self._taken = self._taken, []
-        return _unpacked(items, self._spec)
+        return self._items.join(items)
 
     def size(self) -> int:
         """Trajectories in the table, and those taken for a batch that is not full."""
@@ -128,12 +133,17 @@ class ReverbQueue:
         if self._writer is not None:
             self._writer.close()  # a server that stops waits 5 s for open ones
 
-    def _open_writer(self) -> reverb.TrajectoryWriter:
+    def _open_writer(self, envs: int) -> reverb.TrajectoryWriter:
         """Returns the writer; waits for the server, which must answer to open one."""
         while self._writer is None:
             self._check()
             if self._table():
-                self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
+                kept = (self._items.history(envs), 1)
+                self._writer = self._client.trajectory_writer(max(kept))
+                for column, steps in enumerate(kept):
+                    self._writer.configure(
+                        (column,), num_keep_alive_refs=steps, max_chunk_length=1
+                    )
         return self._writer
 
     def _flush(self, writer: reverb.TrajectoryWriter) -> None:
@@ -185,36 +195,3 @@ class ReverbQueue:
             if self._closed.wait(_ENDING_SECONDS):
                 raise Closed from error
             raise
-
-
-def _check_leaf(envs: int, path: Any, like: Any, leaf: np.ndarray) -> None:
-    shape = (envs, *like.shape)
-    if (leaf.shape, leaf.dtype) != (shape, like.dtype):
-        raise ValueError(
-            f"{jax.tree_util.keystr(path)} is {leaf.dtype} {leaf.shape}, but by the"
-            f" table's signature it must be {like.dtype} {shape}"
-        )
-
-
-def _packed(leaves: Sequence[np.ndarray], env: int) -> np.ndarray:
-    """The bytes of one trajectory of leaves [E, ...]."""
-    parts = [np.ascontiguousarray(leaf[env]).reshape(-1) for leaf in leaves]
-    return np.concatenate([part.view(np.uint8) for part in parts])
-
-
-def _unpacked(items: Sequence[np.ndarray], spec: Experience) -> Experience:
-    """Undoes `_packed`: fresh leaves [items, ...]."""
-    stop = 0
-
-    def leaf(like: Any) -> np.ndarray:
-        nonlocal stop
-        start, stop = stop, stop + _size(like)
-        joined = np.stack([item[start:stop] for item in items])
-        return joined.view(like.dtype).reshape(len(items), *like.shape)
-
-    return jax.tree.map(leaf, spec)
-
-
-def _size(leaf: Any) -> int:
-    """In bytes."""
-    return math.prod(leaf.shape) * leaf.dtype.itemsize
