@@ -1,1 +1,1 @@
-"""Measurements: each prints a table, and BUILD_NOTES.md says what was seen."""
+"""Measurements: each prints a table, and docs/ has what was seen."""

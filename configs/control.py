@@ -69,7 +69,7 @@ _SHARED = NetworkConfig(
     lstm_size=256,  # Table 2
     head_hidden=256,  # Table 2
     # The paper does not say how a policy begins. So it hardly looks at the state, and
-    # its first steps seldom are too long: BUILD_NOTES.md, section 5.
+    # its first steps seldom are too long: docs/results_control.md.
     policy_scale=0.01,  # ours; Andrychowicz et al. (2021) found the same
     initial_std=0.5,  # ours; theirs too
 )

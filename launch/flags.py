@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from stac.agents.variants import VARIANTS
 from stac.config import (
     FAILED,
     RUNTIMES,
@@ -170,7 +171,7 @@ def _define(domain: Domain) -> flags.FlagValues:
         flags.DEFINE_string(name, default, help_, flag_values=values)
 
     flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
-    word("agent", "stacx", "impala, impala_aux, stac or stacx")
+    word("agent", "stacx", ", ".join(VARIANTS))
     for name, (default, help_) in domain.flags.items():
         word(name, default, help_)
     word("total_frames", None, "length in environment frames, action repeats included")

@@ -67,7 +67,7 @@ class Turns:
         self._turn = 0  # index of the actor that acts next
         self._given = 0  # batches since the run began, one for each update
         self._last: Experience | None = None  # the newest batch
-        self._busy = threading.Lock()  # held while a save may not read all of the above
+        self._busy = threading.Lock()  # held while the fields above change
 
     def begin(self, updates: int, saved: Mapping[str, bytes]) -> None:
         """Builds the actors, `updates` updates into the run, and restores `saved`.

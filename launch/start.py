@@ -77,10 +77,12 @@ def _finished(config: Config, path: str) -> list[str]:
     """See assembly.finished; asked before anything is built or started."""
     if not any(pathlib.Path(path, workdir_.CHECKPOINTS).glob("*")):
         return []
-    from stac.environments import make  # only now: these load JAX and Orbax
+    from stac.agents import make as agents  # only now: these load JAX and Orbax
+    from stac.environments import make
     from stac.runtime import assembly
 
-    return assembly.finished(config, make.spec(config).frames_per_step, path)
+    frames = agents.build(config, make.spec(config)).frames_per_update
+    return assembly.finished(config, frames, path)
 
 
 def has_accelerator() -> bool:

@@ -58,7 +58,6 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
         )
         with assembly.open_learner(
             config,
-            parts.spec.frames_per_step,
             parts.devices,
             workdir,
             parts.store.publish,
@@ -162,7 +161,7 @@ class _ActorThreads:
     def join(self) -> None:
         """Waits for all; raises the failure of the first to give up.
 
-        An actor that still hangs is left where it is: what is learned is complete.
+        An actor that still hangs is not waited for: nothing learned depends on it.
         """
         deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:

@@ -99,7 +99,7 @@ class HeadOutput(NamedTuple):
 
 
 class LearnerState(Protocol):
-    """A family's own pytree, of which others read these two leaves alone."""
+    """A family's own pytree. Runtimes read only these two fields."""
 
     @property
     def updates(self) -> Array:

@@ -111,7 +111,7 @@ class LearnerNode:
             agent, config.runtime.learner_devices, config.batch.batch_size
         )
         with assembly.open_learner(
-            config, spec.frames_per_step, learners, self._workdir, self._publish, stop
+            config, learners, self._workdir, self._publish, stop
         ) as learner:
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)

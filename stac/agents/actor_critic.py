@@ -80,6 +80,7 @@ def build(
             rule, state, trajectory, all_sum
         ),
         actor_params=actor_params,
+        frames_per_update=rule.frames_per_update,
         watched=WATCHED,
         buffer=base.FIRST_IN_FIRST_OUT,
     )

@@ -25,7 +25,7 @@ from stac.types import (
 )
 
 # Flat: {"loss/value/head_1": scalar}. The same on all devices, but for names that end
-# in "_max": those are each device's own, and their maximum over devices is meant.
+# in "_max": each device has its own, and the runtime logs their maximum.
 Metrics = dict[str, Array]
 State = Any  # a LearnerState, with the family's own fields
 
@@ -73,6 +73,7 @@ class Agent(NamedTuple):
     # Selects what acting needs of the state. It computes nothing: an operation would
     # queue behind the update in flight, and publishing would wait for it.
     actor_params: Callable[[State], Params]
+    frames_per_update: int  # environment frames that an update consumes
     watched: Watched = Watched()
     buffer: str = FIRST_IN_FIRST_OUT  # between actors and learner
 

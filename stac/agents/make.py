@@ -1,7 +1,8 @@
 """From a configuration to an agent: one table, a row per family.
 
-A family is the function that builds its agents. To add one, write that function and
-give it a row for each name that `agent.name` may have.
+A family is the function that builds its agents. To add one, write that function, and
+give each name of `--agent` a row here and a row of `stac.agents.variants.VARIANTS`,
+which the command line reads without JAX.
 """
 
 from __future__ import annotations

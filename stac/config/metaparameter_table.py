@@ -1,11 +1,12 @@
 """The metaparameters, one row each.
 
-STAC learns a metaparameter by gradient descent on the outer loss. Its raw value has no
-bounds; the inner loss uses its squash (Algorithm 2, line 10): the sigmoid of the raw
-value, or the sigmoid times the outer value. One that is not tuned has its outer value.
+STAC learns a metaparameter by gradient descent on the outer loss. The inner loss uses
+the squash of its raw value (Algorithm 2, line 10): a sigmoid, or the sigmoid times the
+outer value. A metaparameter that is not tuned has its outer value.
 
 To add one: a row here, its outer value (a field of `Outer`), and its use in the loss,
-as `hyper["name"]` in `stac/learning/losses.py` or `vtrace.py`.
+as `hyper["name"]` in `stac/learning/losses.py` or `vtrace.py`. With `extra=True` it is
+tuned where `agent.self_tuned` names it; without, STAC and STACX tune it as well.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class State(NamedTuple):
 class Rule(NamedTuple):
     """The constants of an update."""
 
-    # (theta, trajectory, gamma [P]) -> P outputs, and the average ensemble where it
-    # acts. gamma is an input of an embedding (Sec. 9.5), not a path for metagradients.
+    # (theta, trajectory, gamma [P]) -> P outputs, and the average's where it acts.
+    # gamma feeds the embedding of Sec. 9.5 only; no metagradient flows through it.
     unroll: Unroll
     distribution: Distribution
     agent: AgentConfig
@@ -97,7 +97,7 @@ def update(
     Returns:
       The new state, the same on every device, and metrics (`agents.base.Metrics`).
 
-    Source: Zahavy et al. (2020), Algorithm 2; signs and sums as in BUILD_NOTES.md.
+    Source: Zahavy et al. (2020), Algorithm 2; signs and sums as in docs/paper.md.
     """
     transitions = transitions_of(rule.agent, trajectory)
 

@@ -66,7 +66,7 @@ class Actor:
         self._batch = batch
         self._index = index
         self._device = device or acting_device()
-        self.heartbeat = Heartbeat()  # nobody watches this one; `run` gets another
+        self.heartbeat = Heartbeat()  # `run` may be given another
         self._act = _compiled(agent.act)  # type: ignore[arg-type] # it does hash
         with jax.default_device(self._device):
             key = jax.random.fold_in(jax.random.PRNGKey(seed), index)
@@ -111,6 +111,7 @@ class Actor:
           Fresh numpy arrays, leaves [E, ...]; the actor never writes to them again. In
           the report, episodes that ended in rows of the trajectory before are left out.
         """
+        self.heartbeat.resume()
         params = jax.device_put(params, self._device)
         trajectory, report = self._blank(version)
         kept = self._keep(trajectory, report)

@@ -6,7 +6,6 @@ import contextlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 
-from stac import config as configuration
 from stac.config import Config
 from stac.runtime import devices, learner
 from stac.runtime.faults.shutdown import Saved, Stop
@@ -23,7 +22,6 @@ Acting = Callable[[int], Mapping[str, bytes] | None]
 @contextlib.contextmanager
 def open_learner(
     config: Config,
-    frames_per_step: int,
     learner_devices: devices.LearnerDevices,
     path: str | pathlib.Path,
     publish: Callable[[int, Params], None],
@@ -34,7 +32,6 @@ def open_learner(
 
     Args:
       config: the run.
-      frames_per_step: the environment's action repeat.
       learner_devices: with the agent in them.
       path: a prepared workdir.
       publish: takes (updates, numpy parameters for actors), the first ones at once.
@@ -84,7 +81,6 @@ def open_learner(
             learner_devices,
             begun,
             config,
-            configuration.frames_per_update(config, frames_per_step),
             learner.Outlets(publish, save, logger, progress.status, progress.note),
         )
         stop.saves(lambda: Saved(built.save(), _last_words(built, path)))
@@ -96,13 +92,13 @@ def open_learner(
 
 
 def finished(
-    config: Config, frames_per_step: int, path: str | pathlib.Path
+    config: Config, frames_per_update: int, path: str | pathlib.Path
 ) -> list[str]:
     """Lines about a run that is complete by its newest checkpoint; [] for any other."""
     folder = pathlib.Path(path) / workdir.CHECKPOINTS
     steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
     updates = max(steps, default=0)
-    frames = updates * configuration.frames_per_update(config, frames_per_step)
+    frames = updates * frames_per_update
     if frames < config.total_frames or not checkpoints.is_intact(folder, updates):
         return []  # a damaged one is set aside, and the run goes on from one before
     done = f"{terminal.amount(frames)} frames"

@@ -81,7 +81,6 @@ class Learner:
         devices: LearnerDevices,
         begun: Checkpoint,  # a new state without counters, or one that was saved
         config: Config,
-        frames_per_update: int,
         outlets: Outlets,
         clock: Callable[[], float] = time.monotonic,  # seconds
     ) -> None:
@@ -89,7 +88,6 @@ class Learner:
         self.acting = begun.acting  # snapshots, for actors that continue exactly
         self._devices = devices
         self._config = config
-        self._frames_per_update = frames_per_update
         self._outlets = outlets
         self._clock = clock
         self._statistics = Statistics(begun.counters, int(state.frames), clock)
@@ -177,7 +175,7 @@ class Learner:
         states, metrics = self._devices.update(before.states, experience.trajectory)
         self._newest = _Update(
             number=before.number + 1,
-            frames=before.frames + self._frames_per_update,
+            frames=before.frames + self._devices.agent.frames_per_update,
             states=states,
             metrics=metrics,
             report=experience.report,

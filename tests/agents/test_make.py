@@ -68,6 +68,7 @@ def mean_reward(config: Config, spec: EnvironmentSpec) -> base.Agent:
         act=act,
         update=update,
         actor_params=lambda state: state.mean,
+        frames_per_update=frames_per_update(config, spec.frames_per_step),
         watched=base.Watched(
             shown={"mean reward": "mean"},
             alerts=lambda row: (
@@ -82,7 +83,8 @@ def test_a_second_family_is_a_row_and_no_change_of_the_runtimes(
     runtime, tmp_path: pathlib.Path, monkeypatch, capsys
 ):
     monkeypatch.setitem(make.FAMILIES, "mean_reward", mean_reward)
-    config = named(catch.config(agent="impala"), "mean_reward")
+    monkeypatch.setitem(variants.VARIANTS, "mean_reward", variants.Variant(1, ()))
+    config = catch.config(agent="mean_reward")
     small = dataclasses.replace(
         config.runtime, name=runtime, learner_devices=1, log_every_seconds=1e-9
     )

@@ -76,10 +76,8 @@ def run(config, workdir, updates, part=None):
     parts = threads._Parts.build(config, stop)
     build = functools.partial(parts.actor, config)
     turns = lockstep.Turns(config, build, parts.store, stop, parts.buffer)
-    frames = parts.spec.frames_per_step
     with assembly.open_learner(
         config,
-        frames,
         parts.devices,
         workdir,
         parts.store.publish,

@@ -101,6 +101,7 @@ def following_agent() -> agents.Agent:
         act=act,
         update=no_update,
         actor_params=lambda state: state.params,
+        frames_per_update=1,
         watched=actor_critic.WATCHED,
     )
 
@@ -118,7 +119,9 @@ def counting_agent(frames_per_update: int) -> agents.Agent:
         return state, {"added": added, "reward_max": trajectory.reward.max()}
 
     return following_agent()._replace(
-        update=update, actor_params=lambda state: {"b": state.params["b"]}
+        update=update,
+        actor_params=lambda state: {"b": state.params["b"]},
+        frames_per_update=frames_per_update,
     )
 
 

@@ -28,7 +28,7 @@ def opened(
     with (
         workdir.prepare(path, CONFIG),
         assembly.open_learner(
-            CONFIG, 4, learners, path, lambda *_: None, shutdown.Stop(), acting
+            CONFIG, learners, path, lambda *_: None, shutdown.Stop(), acting
         ) as learner,
     ):
         yield learner

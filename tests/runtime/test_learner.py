@@ -85,7 +85,6 @@ class Run:
             self.devices,
             fakes.checkpoint(state, counters),
             fakes.cadence(total, log, save),
-            FRAMES,
             self.records.outlets(),
             self.clock,
         )
@@ -320,7 +319,6 @@ def test_what_the_checkpoint_held_of_the_actors_is_there_for_them():
         run.devices,
         fakes.checkpoint()._replace(acting={"actor_0": b"here"}),
         fakes.cadence(10, 1, 1),
-        FRAMES,
         run.records.outlets(),
     )
     assert continued.acting == {"actor_0": b"here"}

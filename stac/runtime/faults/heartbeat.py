@@ -61,6 +61,10 @@ class Heartbeat:
             self._since = self._clock()
             self._waiting = False
 
+    def resume(self) -> None:
+        """Counts work anew: the actor was at rest, for others in its thread to act."""
+        self._since = self._clock()
+
     def beats(self) -> int | None:
         """The number of beats so far; None while the actor waits."""
         return None if self._waiting else self._beats

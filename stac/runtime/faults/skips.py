@@ -27,7 +27,7 @@ class Skips:
 
     def __init__(self, share: float, say: Callable[[str], None]) -> None:
         """Ends the run above this share; tells `say` of each batch in a line."""
-        self._allowed = share * WINDOW + 1e-9  # of what is whole, 0.29 * 100 is short
+        self._allowed = share * WINDOW + 1e-9  # 0.29 * 100 is a little below 29
         self._say = say
         self._recent: collections.deque[bool] = collections.deque(maxlen=WINDOW)
         self.total = 0

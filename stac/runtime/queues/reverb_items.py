@@ -44,7 +44,7 @@ class Items:
 
     An object belongs to one side of the queue, and to one thread. The writer's side
     relies on one actor for all trajectories, in order: rows [:overlap] are, bit for
-    bit, rows [period:] of the time before.
+    bit, rows [period:] of the same environment's last trajectory.
     """
 
     def __init__(self, spec: Spec) -> None:

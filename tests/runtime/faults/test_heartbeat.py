@@ -106,3 +106,12 @@ def test_a_closed_heartbeat_lets_a_wait_end_and_nothing_more(beating):
         beating.close()
     with pytest.raises(Closed):
         beating.beat()
+
+
+def test_rest_between_unrolls_in_one_thread_is_no_work(beating, clock):
+    for _ in range(5):
+        beating.resume()
+        clock.now += 1  # a step
+        beating.beat()
+        clock.now += 60  # updates, saves, other actors
+    assert beating.worked_seconds == 5

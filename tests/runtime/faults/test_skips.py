@@ -125,7 +125,6 @@ def learned_from(rewards, share=0.1):
         devices.LearnerDevices(skipping_agent(), 1, 4),
         fakes.checkpoint(counters={"skipped_updates": 5, "seconds": 0.0}),
         fakes.cadence(10**6, 1e-9, 1e9, share),
-        FRAMES,
         learner.Outlets(
             publish=lambda *_: None,
             save=lambda *all_: saved.append(all_),
@@ -175,7 +174,6 @@ def test_a_save_at_any_time_has_the_skips_of_its_update():
         devices.LearnerDevices(skipping_agent(), 1, 4),
         fakes.checkpoint(),
         fakes.cadence(10**6, 1e9, 1e9, 1.0),
-        FRAMES,
         learner.Outlets(
             publish=publish,
             save=lambda *all_: saved.append(all_),

@@ -57,3 +57,18 @@ def test_staggered_environments_leave_the_first_episode_out_and_report_the_other
     for env, first in enumerate(firsts):
         assert np.isnan(reports[: first + 2, env]).all()
     assert not np.isnan(reports[: firsts.max()]).all()
+
+
+def test_an_episode_that_does_not_end_holds_back_the_others_for_so_long_only():
+    counted = episodes.Episodes(2, staggered=False)
+    reported = []
+    for row in range(episodes.LONGEST_WAIT + 3):
+        first = np.array([row % 3 == 0, row == 0])
+        last = np.array([row % 3 == 2, False])
+        ones = np.ones(2)
+        returns, _ = counted.add(Timestep(ones, ones, ones, first, last))
+        reported.append(returns)
+    ended = ~np.isnan(reported)
+    assert not ended[: episodes.LONGEST_WAIT - 1].any()
+    assert ended[episodes.LONGEST_WAIT - 1].tolist() == [True, False], "the first one"
+    assert ended[episodes.LONGEST_WAIT :, 0].sum() == 1, "then as they end"
