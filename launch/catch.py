@@ -10,7 +10,7 @@ from stac.runtime.faults import shutdown
 
 DOMAIN = flags.Domain(
     program="launch.catch",
-    summary="catch, a tiny game, to see everything work within a minute",
+    summary="a tiny game, to see everything work within a minute",
     flags={"task": ("features", "features (a flat grid) or pixels")},
     config=numbers.config,
     tasks="stac.environments.catch:TASKS",
