@@ -57,116 +57,96 @@ def challenges(domain: str, challenge: str) -> Challenges:
     if challenge == "none":
         return row
     perturbed = PERTURBATIONS[domain]
-    within: Within = getattr(perturbed, challenge)
+    minimum, maximum, std = getattr(perturbed, challenge)
     return dataclasses.replace(
         row,
         perturbation=perturbed.parameter,
         perturbation_start=perturbed.start,
-        perturbation_minimum=within.minimum,
-        perturbation_maximum=within.maximum,
-        perturbation_std=within.std,
+        perturbation_minimum=minimum,
+        perturbation_maximum=maximum,
+        perturbation_std=std,
     )
 
 
-class Within(NamedTuple):
-    """The range of a parameter."""
-
-    minimum: float
-    maximum: float
-    std: float  # stored by RWRL; its scheduler, uniform, does without
-
-
 class Perturbed(NamedTuple):
-    """A parameter of the model, drawn anew for each episode (RWRL)."""
+    """A parameter of the model, drawn anew for each episode (RWRL).
+
+    Each range is its minimum, its maximum and a standard deviation, which RWRL stores
+    and its scheduler, uniform, does without.
+    """
 
     parameter: str  # of stac.environments.realworld.models
     start: float  # of the unperturbed model
-    easy: Within
-    medium: Within
-    hard: Within
+    easy: tuple[float, float, float]
+    medium: tuple[float, float, float]
+    hard: tuple[float, float, float]
 
 
 PERTURBATIONS = {
     "cartpole": Perturbed(
         parameter="pole_length",  # m
         start=1.0,
-        easy=Within(0.9, 1.1, 0.02),
-        medium=Within(0.7, 1.7, 0.1),
-        hard=Within(0.5, 2.3, 0.15),
+        easy=(0.9, 1.1, 0.02),
+        medium=(0.7, 1.7, 0.1),
+        hard=(0.5, 2.3, 0.15),
     ),
     "walker": Perturbed(
         parameter="thigh_length",  # m, half of it
         start=0.225,
-        easy=Within(0.225, 0.25, 0.002),
-        medium=Within(0.225, 0.4, 0.015),
-        hard=Within(0.225, 0.55, 0.04),
+        easy=(0.225, 0.25, 0.002),
+        medium=(0.225, 0.4, 0.015),
+        hard=(0.225, 0.55, 0.04),
     ),
     "quadruped": Perturbed(
         parameter="shin_length",  # m, forward and down
         start=0.25,
-        easy=Within(0.25, 0.3, 0.005),
-        medium=Within(0.25, 0.8, 0.05),
-        hard=Within(0.25, 1.4, 0.1),
+        easy=(0.25, 0.3, 0.005),
+        medium=(0.25, 0.8, 0.05),
+        hard=(0.25, 1.4, 0.1),
     ),
     "humanoid": Perturbed(
         parameter="contact_friction",
         start=0.7,
-        easy=Within(0.6, 0.8, 0.02),
-        medium=Within(0.5, 0.9, 0.04),
-        hard=Within(0.4, 1.0, 0.06),
+        easy=(0.6, 0.8, 0.02),
+        medium=(0.5, 0.9, 0.04),
+        hard=(0.4, 1.0, 0.06),
     ),
 }
+
+
+def _combined(
+    delay: int,
+    reward_delay: int,
+    noise: float,
+    hit: float,
+    hit_steps: int,
+    repetition_steps: int,
+    dummies: int,
+) -> Challenges:
+    """One of RWRL's combined challenges, before its perturbation."""
+    return Challenges(
+        action_delay=delay,
+        observation_delay=delay,
+        reward_delay=reward_delay,
+        action_noise=noise,
+        observation_noise=noise,
+        observation_dropped=hit,
+        observation_dropped_steps=hit_steps,
+        observation_stuck=hit,
+        observation_stuck_steps=hit_steps,
+        action_repetition=1.0,
+        action_repetition_steps=repetition_steps,  # 1: no effect
+        perturbation_scheduler="uniform",
+        perturbation_period=1,
+        dummy_dimensions=dummies,
+    )
+
 
 # RWRL; delays and steps in control steps, noise in absolute units. All of them perturb,
 # none has safety, several objectives, or dropped or stuck actions.
 CHALLENGES = {
     "none": Challenges(),
-    "easy": Challenges(
-        action_delay=3,
-        observation_delay=3,
-        reward_delay=10,
-        action_noise=0.1,
-        observation_noise=0.1,
-        observation_dropped=0.01,
-        observation_dropped_steps=1,
-        observation_stuck=0.01,
-        observation_stuck_steps=1,
-        action_repetition=1.0,
-        action_repetition_steps=1,  # no effect
-        perturbation_scheduler="uniform",
-        perturbation_period=1,
-        dummy_dimensions=10,
-    ),
-    "medium": Challenges(
-        action_delay=6,
-        observation_delay=6,
-        reward_delay=20,
-        action_noise=0.3,
-        observation_noise=0.3,
-        observation_dropped=0.05,
-        observation_dropped_steps=5,
-        observation_stuck=0.05,
-        observation_stuck_steps=5,
-        action_repetition=1.0,
-        action_repetition_steps=2,
-        perturbation_scheduler="uniform",
-        perturbation_period=1,
-        dummy_dimensions=20,
-    ),
-    "hard": Challenges(
-        action_delay=9,
-        observation_delay=9,
-        reward_delay=40,
-        action_noise=1.0,
-        observation_noise=1.0,
-        observation_dropped=0.1,
-        observation_dropped_steps=10,
-        observation_stuck=0.1,
-        observation_stuck_steps=10,
-        action_repetition=1.0,
-        action_repetition_steps=3,
-        perturbation_scheduler="uniform",
-        perturbation_period=1,
-        dummy_dimensions=50,
-    ),
+    "easy": _combined(3, 10, 0.1, 0.01, hit_steps=1, repetition_steps=1, dummies=10),
+    "medium": _combined(6, 20, 0.3, 0.05, hit_steps=5, repetition_steps=2, dummies=20),
+    "hard": _combined(9, 40, 1.0, 0.1, hit_steps=10, repetition_steps=3, dummies=50),
 }

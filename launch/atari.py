@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+
 from stac.configs import atari as numbers
 from stac.launch import flags, start
 from stac.runtime.faults import shutdown
 
-
-def _rom_id(game: str) -> str:
-    from stac.environments import atari  # imports ale-py
-
-    return atari.rom_id(game)
-
-
-def _games() -> list[str]:
-    from stac.environments import atari
-
-    return atari.games()
-
-
 DOMAIN = flags.Domain(
     program="launch.atari",
-    summary="trains STAC, STACX or IMPALA on an Atari 2600 game.",
+    summary="an Atari 2600 game, such as --game=pong",
     flags={
         "game": ("james_bond", "any of ale-py's games, in any usual spelling"),
         "network": ("deep", "deep (the paper's) or shallow (for a CPU)"),
     },
     config=numbers.config,
-    played=_games,
-    task=_rom_id,
+    tasks="stac.environments.atari:games",
+    task="stac.environments.atari:rom_id",
 )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status."""
-    return flags.main(start.run, DOMAIN, argv)
-
+main = functools.partial(flags.main, start.run, DOMAIN)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

@@ -7,10 +7,10 @@ neither JAX nor a simulator, so that the line comes at once.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.util
 import pathlib
+import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,13 +36,13 @@ from stac.runtime.storage import workdir
 
 LAUNCH_TYPES = ("local_mp", "local_mt")  # those of Launchpad's that run here
 
-# The fields behind the common flags.
-_FIELDS = {
-    "total_frames": "total_frames",
-    "seed": "seed",
-    "runtime": "runtime.name",
-    "num_actors": "runtime.num_actors",
-    "envs_per_actor": "runtime.envs_per_actor",
+# The common flags: the fields behind them, and their help.
+_COMMON = {
+    "total_frames": ("total_frames", "length in frames, action repeats included"),
+    "runtime": ("runtime.name", f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}"),
+    "seed": ("seed", "of parameters, actions and environments"),
+    "num_actors": ("runtime.num_actors", "actors, each with its own environments"),
+    "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
 }
 
 
@@ -50,13 +50,13 @@ class Domain(NamedTuple):
     """The part of the command line that is one command's own."""
 
     program: str  # "launch.atari"
-    summary: str  # one line for --help
+    summary: str  # what is trained on, in one line
     flags: Mapping[str, tuple[str, str]]  # name: (default, help); all are words, and
     # the first one names the task
     config: Callable[..., Config]  # called with agent=… and the flags above by name
-    played: Callable[[], Iterable[str]]  # the names of all tasks, for `list`
-    task: Callable[[str], str] = str  # the task's own name, from any spelling of it;
-    # called last, for it may import a simulator
+    # "module:name"; what that is may import a simulator.
+    tasks: str  # the names of all tasks, for `list`, or a function that returns them
+    task: str = "builtins:str"  # from any spelling of a task to its own name
 
 
 class Request(NamedTuple):
@@ -83,16 +83,17 @@ def main(
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
     argv = sys.argv if argv is None else argv
+    program = _program(argv, domain)
     try:
         return _run(run, parse(argv, domain))
     except Help as text:
         lines.show(str(text))
         return 0
     except ConfigError as error:
-        lines.say(f"{_program(argv, domain)}: {' '.join(str(error).split())}")
+        lines.say(f"{program}: {' '.join(str(error).split())}")
         return USER_ERROR
     except RunError as error:
-        lines.say(f"{_program(argv, domain)}: {error}")
+        lines.say(f"{program}: {error}")
         return FAILED
 
 
@@ -120,22 +121,26 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
       ConfigError: it is wrong; the message says how, and the cure.
       Help: `--help` is in it, or `list` where a game or task should be.
     """
-    changes, arguments = overrides.split(_with_files(argv[1:]))
     values = _define(domain)
-    rest = _read(values, arguments)
+    rest = _read(values, argv[1:])
     if values["help"].value:
         raise Help(_help(values, _program(argv, domain), domain))
     words = {name: str(values[name].value) for name in domain.flags}
     task, *others = words.values()
     if task == "list":
-        raise Help("\n".join(domain.played()))
-    changes = {**_common(values), **changes}
-    runtime = choose("runtime", changes["runtime.name"], RUNTIMES)
-    _read_rest(rest, list(values), runtime)
+        tasks = pkgutil.resolve_name(domain.tasks)
+        raise Help("\n".join(tasks() if callable(tasks) else tasks))
+    _read_rest(rest, values)
+    changes = _changes(values)
     plain = domain.config(agent=values["agent"].value, **words)
     changes = {**challenges.implied(plain.environment.challenges, changes), **changes}
-    config = _with_task(changed(plain, changes), domain.task)
-    return Request(config, _place(values["workdir"].value, config, others))
+    config = changed(plain, changes)
+    spelled = pkgutil.resolve_name(domain.task)(config.environment.task)
+    config = changed(config, {"environment.task": spelled})
+    place = values["workdir"].value
+    if place == "":
+        raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
+    return Request(config, workdir.place(place or workdir.default(config, *others)))
 
 
 def launch_type() -> str:
@@ -155,31 +160,20 @@ def default_runtime() -> str:
     return "launchpad" if _installed("launchpad") else "threads"
 
 
-def _with_files(arguments: Sequence[str]) -> list[str]:
-    """Replaces `--flagfile=x` by the flags in x, one a line."""
-    try:
-        return flags.FlagValues().read_flags_from_files(arguments, force_gnu=False)
-    except (flags.Error, OSError, ValueError) as error:
-        raise ConfigError(str(error)) from None
-
-
 def _define(domain: Domain) -> flags.FlagValues:
     """Flags of this parse alone: absl's global ones would outlive it."""
     values = flags.FlagValues()
-
-    def word(name: str, default: str | None, help_: str) -> None:
-        flags.DEFINE_string(name, default, help_, flag_values=values)
-
+    words = {
+        "agent": ("stacx", ", ".join(VARIANTS)),
+        **domain.flags,
+        "workdir": (None, "all that the run writes; an existing one is continued"),
+        **{name: (None, about) for name, (_, about) in _COMMON.items()},
+        "runtime": (default_runtime(), _COMMON["runtime"][1]),
+        **dict.fromkeys(overrides.fields(), (None, "")),
+    }
     flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
-    word("agent", "stacx", ", ".join(VARIANTS))
-    for name, (default, help_) in domain.flags.items():
-        word(name, default, help_)
-    word("total_frames", None, "length in environment frames, action repeats included")
-    word("workdir", None, "all that the run writes; an existing one is continued")
-    word("runtime", default_runtime(), f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}")
-    word("seed", None, "of parameters, actions and environments")
-    word("num_actors", None, "actors, each with environments of its own")
-    word("envs_per_actor", None, "environments that one actor steps together")
+    for name, (default, about) in words.items():
+        flags.DEFINE_string(name, default, about, flag_values=values)
     return values
 
 
@@ -191,9 +185,20 @@ def _read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         raise ConfigError(str(error).removeprefix("flag ")) from None
 
 
-def _read_rest(rest: list[str], known: list[str], runtime: str) -> None:
+def _changes(values: flags.FlagValues) -> dict[str, Any]:
+    """The fields that flags set, by name; `--config.…` comes last and wins."""
+    common = {name: field for name, (field, _) in _COMMON.items()}
+    return {
+        field: overrides.read(name, field, text)
+        for name, field in (common | overrides.fields()).items()
+        if (text := values[name].value) is not None
+    }
+
+
+def _read_rest(rest: list[str], values: flags.FlagValues) -> None:
     """Launchpad reads its own flags (`--lp_launch_type`); any others are refused."""
-    if runtime == "launchpad":
+    known = list(values)
+    if (values["config.runtime.name"].value or values["runtime"].value) == "launchpad":
         if not _installed("launchpad"):
             raise ConfigError(
                 "the launchpad runtime is not installed (it needs Linux and Python"
@@ -202,12 +207,14 @@ def _read_rest(rest: list[str], known: list[str], runtime: str) -> None:
         if any(argument.lstrip("-").startswith("lp_") for argument in rest):
             importlib.import_module("launchpad.flags")
             rest = _read(flags.FLAGS, rest)
-            known = [*known, *flags.FLAGS]
+            known += flags.FLAGS
     if not rest:
         return
     if not rest[0].startswith("-"):
         raise ConfigError(f"unexpected argument {rest[0]!r}: write --name=value")
     name = rest[0].lstrip("-").partition("=")[0]
+    if name.split(".")[0] == "config":
+        overrides.refuse(rest[0], name.removeprefix("config").removeprefix("."))
     raise ConfigError(f"unknown flag --{name}: {_hint(name, known)}")
 
 
@@ -219,35 +226,13 @@ def _hint(name: str, known: Iterable[str]) -> str:
     """
     if name.startswith("lp_"):
         return "Launchpad's flags need --runtime=launchpad"
-    keys: dict[str, list[str]] = {}
-    for key in overrides.values(Config()):
-        keys.setdefault(key.rpartition(".")[2], []).append(f"--config.{key}")
-    spellings = {**keys, **{flag: [f"--{flag}"] for flag in known}}
+    spellings: dict[str, list[str]] = {}
+    for flag in known:
+        if not flag.endswith("_"):
+            spellings.setdefault(flag.rpartition(".")[2], []).append(f"--{flag}")
     words = [name] if name in spellings else nearest(name, spellings)[:2]
     near = [spelling for word in words for spelling in spellings[word]]
     return f"did you mean {' or '.join(near)}?" if near else "see --help"
-
-
-def _common(values: flags.FlagValues) -> dict[str, Any]:
-    """The values of the common flags that were set, by the field's name."""
-    texts = {name: values[name].value for name in _FIELDS}
-    return {
-        _FIELDS[name]: overrides.read(f"--{name}={text}", _FIELDS[name], text)
-        for name, text in texts.items()
-        if text is not None
-    }
-
-
-def _with_task(config: Config, spelled: Callable[[str], str]) -> Config:
-    task = spelled(config.environment.task)
-    environment = dataclasses.replace(config.environment, task=task)
-    return dataclasses.replace(config, environment=environment)
-
-
-def _place(written: str | None, config: Config, words: Iterable[str]) -> pathlib.Path:
-    if written == "":
-        raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
-    return workdir.place(written or workdir.default(config, *words))
 
 
 def _installed(library: str) -> bool:
@@ -260,36 +245,28 @@ def _program(argv: Sequence[str], domain: Domain) -> str:
 
 
 def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
-    start = program if program != domain.program else f"python -m {program}"
-    text = [f"{start}: {domain.summary}", ""]
-    defaults = _defaults(domain)
-    for name in (name for name in values if name not in ("help", "h")):
-        default = values[name].default
-        default = defaults.get(_FIELDS.get(name, "")) if default is None else default
-        note = "" if default is None else f" (default {default})"
-        text.append(f"  --{name:<16} {values[name].help}{note}")
-    about = [
-        "any number below, winning over flags; of one given",
-        "twice the last holds. stac/config/ explains them;",
-        f"{program} has, without flags:",
-    ]
-    for flag, line in zip(("--config.a.b=c", "", ""), about, strict=True):
-        text.append(f"  {flag:<18} {line}")
-    text += [f"  {'':<18}   {name}={value}" for name, value in defaults.items()]
-    return "\n".join(text)
-
-
-def _defaults(domain: Domain) -> dict[str, Any]:
-    """What every overridable name of the configuration is before any flag."""
+    """The flags and their defaults, and every number of the domain's configuration."""
     from stac.environments import make
 
     words = {name: default for name, (default, _) in domain.flags.items()}
-    config = domain.config(agent="stacx", **words)
-    refused = tuple(
-        f"environment.{name}" for name in make.unused(config.environment.domain)
-    )
-    return {
+    config = domain.config(agent=values["agent"].default, **words)
+    unused = make.unused(config.environment.domain)
+    numbers = {
         name: value
         for name, value in overrides.values(config).items()
-        if not name.startswith(refused)
+        if not name.startswith(tuple(f"environment.{name}" for name in unused))
     }
+    start = program if program.startswith("stac ") else f"python -m {program}"
+    text = [f"{start}: trains STAC, STACX or IMPALA on {domain.summary}", ""]
+    for name in values:
+        default = values[name].default
+        if default is None and name in _COMMON:
+            default = numbers[_COMMON[name][0]]
+        note = "" if default is None else f" (default {default})"
+        if name not in ("help", "h", *overrides.fields()):
+            text.append(f"  --{name:<16} {values[name].help}{note}")
+    text.append(
+        "  --config.a.b=c     any number below, of stac/config/; it wins over flags."
+        " Without flags:"
+    )
+    return "\n".join([*text, *(f"    {name}={numbers[name]}" for name in numbers)])

@@ -5,37 +5,21 @@
 
 from __future__ import annotations
 
+import functools
+
 from stac.configs import gymnasium as numbers
 from stac.launch import flags, start
 from stac.runtime.faults import shutdown
 
-
-def _task(name: str) -> str:
-    from stac.environments import gymnasium  # takes half a second
-
-    return gymnasium.task(name)
-
-
-def _tasks() -> list[str]:
-    from stac.environments import gymnasium
-
-    return gymnasium.tasks()
-
-
 DOMAIN = flags.Domain(
     program="launch.gymnasium",
-    summary="trains STAC, STACX or IMPALA on an environment of gymnasium.",
+    summary="any environment of gymnasium, such as --env=CartPole-v1",
     flags={"env": ("CartPole-v1", "an id, or module:id; list names all")},
     config=numbers.config,
-    played=_tasks,
-    task=_task,
+    tasks="stac.environments.gymnasium:tasks",
+    task="stac.environments.gymnasium:task",
 )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status."""
-    return flags.main(start.run, DOMAIN, argv)
-
+main = functools.partial(flags.main, start.run, DOMAIN)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

@@ -1,11 +1,10 @@
-"""`--config.a.b=c`: any number of the configuration from the command line, typed."""
+"""The fields of the configuration as flags, `--config.a.b=c`, each of its own type."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from stac.config import Config, ConfigError, choose, flat
@@ -17,40 +16,31 @@ ELSEWHERE = {
     "environment.task": "--game (launch.atari), --env (launch.gymnasium) or --task",
     "environment.observations": "--observations of launch.control",
 }
-_OVERRIDE = re.compile(r"--?config(?:\.(?P<name>[^=]*))?(?:=(?P<text>.*))?", re.S)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def split(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Takes the overrides out of a command line; of one given twice the last holds.
+def fields() -> dict[str, str]:
+    """The fields by their flags: {"config.agent.outer.gamma": "agent.outer.gamma"}.
 
-    `lambda` is a word of Python, so the field is `lambda_`; both are accepted.
-
-    Returns:
-      The overrides, {"agent.outer.gamma": 0.99}, and all other arguments.
-
-    Raises:
-      ConfigError: a name that the configuration does not have, or no name at all, or a
-        value of another kind than the field's.
+    `lambda` is a word of Python, so the field is `lambda_`; both are flags.
     """
-    overrides, others = {}, []
-    for argument in arguments:
-        match = _OVERRIDE.fullmatch(argument)
-        if match is None:
-            others.append(argument)
-        else:
-            name = _field(argument, match["name"], match["text"] is not None)
-            overrides[name] = read(argument, name, match["text"])
-    return overrides, others
+    names = [
+        name for name in flat(dataclasses.asdict(Config())) if name not in ELSEWHERE
+    ]
+    return {f"config.{flag}": name for name in names for flag in (name, _spoken(name))}
 
 
-def read(argument: str, name: str, text: str) -> Any:
+def values(config: Config) -> dict[str, Any]:
+    """The values of these fields, by their names as users spell them."""
+    return {
+        _spoken(name): ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in flat(dataclasses.asdict(config)).items()
+        if name not in ELSEWHERE
+    }
+
+
+def read(flag: str, name: str, text: str) -> Any:
     """Reads a field's value from its text, by the kind of the field's default.
-
-    Args:
-      argument: as the user wrote it, for the message.
-      name: the field's: "agent.outer.gamma".
-      text: the value.
 
     Raises:
       ConfigError: the value is of another kind.
@@ -60,33 +50,20 @@ def read(argument: str, name: str, text: str) -> Any:
     try:
         return reader(text)
     except (ValueError, KeyError):
-        raise ConfigError(f"{argument}: must be {expected}") from None
+        raise ConfigError(f"--{flag}={text}: must be {expected}") from None
 
 
-def values(config: Config) -> dict[str, Any]:
-    """The fields that can be overridden, by their names as users spell them."""
-    return {
-        _spoken(name): ",".join(map(str, value)) if isinstance(value, tuple) else value
-        for name, value in flat(dataclasses.asdict(config)).items()
-        if name not in ELSEWHERE
-    }
-
-
-def _field(argument: str, name: str | None, has_value: bool) -> str:
-    """The field's name in the configuration, from the user's spelling of it."""
-    if name is None:
+def refuse(argument: str, name: str) -> None:
+    """Raises a ConfigError with the cure for `--config.name` that is no flag."""
+    if not name:
         raise ConfigError(f"{argument}: write --config.<name>=<value>")
     if name in ELSEWHERE:
         raise ConfigError(f"{argument}: use {ELSEWHERE[name]}")
-    fields = {_spoken(field): field for field in flat(dataclasses.asdict(Config()))}
-    key = choose("configuration key", _spoken(name), fields, "--help lists all")
-    if not has_value:
-        raise ConfigError(f"{argument}: write --config.{key}=<value>")
-    return fields[key]
+    choose("configuration key", name, values(Config()), "--help lists all")
 
 
 def _spoken(name: str) -> str:
-    return name.replace("lambda_", "lambda")
+    return name.removesuffix("_")
 
 
 def _whole(text: str) -> int:

@@ -6,7 +6,7 @@ The Real-World RL suite, each challenge also on its own:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from typing import Any
 
 from stac.config import Config
@@ -21,28 +21,17 @@ def _config(task: str, **rest: Any) -> Config:
     return numbers.config(task=suite.task(task), **rest)
 
 
-def _tasks() -> Sequence[str]:
-    from stac.environments.realworld import suite
-
-    return suite.TASKS
-
-
 DOMAIN = flags.Domain(
     program="launch.realworld",
-    summary="trains STAC, STACX or IMPALA on a task of the Real-World RL suite.",
+    summary="a task of the Real-World RL suite, such as --task=walker.walk",
     flags={
         "task": ("cartpole.swingup", "in any usual spelling; list names all four"),
         "challenge": ("easy", "none, or all of them together: easy, medium or hard"),
     },
     config=_config,
-    played=_tasks,
+    tasks="stac.environments.realworld.suite:TASKS",
 )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status."""
-    return flags.main(start.run, DOMAIN, argv)
-
+main = functools.partial(flags.main, start.run, DOMAIN)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

@@ -186,7 +186,7 @@ BAD = {
     f"--workdir={'x' * 300}": "File name too long; name another --workdir",
     "--flagfile=/nowhere": "Unable to open flagfile",
     "--config": "--config: write --config.<name>=<value>",
-    "--config.seed": "--config.seed: write --config.seed=<value>",
+    "--config.seed": "Missing value for flag --config.seed",
     "--config.sed=1": "unknown configuration key 'sed': did you mean seed",
     "--config.batch=3": "unknown configuration key 'batch': did you mean batch.",
     "--config.agent.outer.gama=1": "did you mean agent.outer.gamma?",
