@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 def _beside(path: pathlib.Path, tasks: Iterable[str]) -> list[Run]:
     """A table's curves of these tasks, labelled as the table's."""
     curves = [run for run in tables.read(path) if run.task in tasks]
-    check(bool(curves), f"{path}: has no curve of {', '.join(tasks)}")
+    check(curves, f"{path}: has no curve of {', '.join(tasks)}")
     return [run._replace(label=f"{run.label} of {path.name}") for run in curves]
 
 
@@ -129,7 +129,7 @@ def _select(curves: Sequence[Run], tasks: list[str], agents: list[str]) -> list[
         for run in curves
         if run.task in (tasks or [run.task]) and run.label in (agents or [run.label])
     ]
-    check(bool(chosen), f"there is no run of {', '.join(agents)} there")
+    check(chosen, f"there is no run of {', '.join(agents)} there")
     return sorted(chosen, key=lambda run: (run.task, run.label, run.seed))
 
 

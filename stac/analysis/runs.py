@@ -74,7 +74,7 @@ def _workdirs(place: pathlib.Path) -> list[pathlib.Path]:
         return [place]
     check(place.is_dir(), f"{place}: is no folder, and no table (.csv)")
     below = sorted(path.parent for path in place.rglob(workdir.METRICS))
-    check(bool(below), f"{place}: is no run's workdir, and none is in it")
+    check(below, f"{place}: is no run's workdir, and none is in it")
     return below
 
 
@@ -112,7 +112,7 @@ def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
         while kept and kept[-1]["frames"] >= row["frames"]:
             kept.pop()
         kept.append(row)
-    check(bool(kept), f"{path}: nothing is logged there yet")
+    check(kept, f"{path}: nothing is logged there yet")
     if damaged:
         note = f"{path / workdir.METRICS}: skipped {damaged} rows without frames"
         print(note, file=sys.stderr)

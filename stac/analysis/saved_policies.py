@@ -62,15 +62,12 @@ def configuration(path: pathlib.Path) -> Config:
     """
     place = path / workdir.CONFIG
     check(place.exists(), f"{path}: is no run's workdir: it has no {workdir.CONFIG}")
-    settings = flat(workdir.written(path))
-    check(bool(settings), f"{place}: is not a configuration")
-    values = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in settings.items()
-    }
+    values = flat(workdir.written(path))
+    check(values, f"{place}: is not a configuration")
     strange = values.keys() ^ flat(dataclasses.asdict(Config())).keys()
     check(not strange, f"{place}: is another version's: {', '.join(sorted(strange))}")
-    return changed(Config(), values)
+    hiddens = "network.mlp_hiddens"  # JSON has lists alone
+    return changed(Config(), {**values, hiddens: tuple(values[hiddens])})
 
 
 def load(path: pathlib.Path) -> Saved:
