@@ -103,7 +103,10 @@ class Batched:
         return snapshots.pack(self._title(), states)
 
     def restore(self, snapshot: bytes) -> None:
-        """See stac.environments.base."""
+        """See stac.environments.base.
+
+        Where one process refuses, others may have restored their part: `reset` next.
+        """
         refusals = self._each("restore", snapshots.unpack(self._title(), snapshot))
         if any(refusals):
             raise ValueError(max(refusals))
