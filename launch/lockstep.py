@@ -86,7 +86,7 @@ class Turns:
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - the learner's state is what counts
-            self._close_all()
+            self.end()
             self._build_all()
             known = isinstance(error, ValueError)  # said in a line
             reason = str(error) if known else restarts.describe(error)
@@ -145,9 +145,6 @@ class Turns:
 
     def end(self) -> None:
         """Closes the environments; may be called twice."""
-        self._close_all()
-
-    def _close_all(self) -> None:
         actors, self._actors = self._actors, []
         for each in filter(None, actors):
             _close(each)
@@ -193,11 +190,8 @@ class Turns:
             if each is None:
                 each = self._build(index, self._updates, counted.total)
                 self._actors[index] = each
-            beating, longest = (
-                each.actor.heartbeat,
-                self._config.runtime.silence_seconds,
-            )
-            with heartbeat.naming(f"actor/{index}", beating, longest):
+            longest = self._config.runtime.silence_seconds
+            with heartbeat.naming(f"actor/{index}", each.actor.heartbeat, longest):
                 experience = each.actor.unroll(*newest)
         except Exception as error:  # noqa: BLE001 - `again` raises what it must
             self._actors[index] = None

@@ -180,10 +180,8 @@ class _ActorThreads:
             with contextlib.closing(environment):
                 acting.run(self._parts.store, self._queue, heartbeat)
 
-        runtime = self._config.runtime
-        counted = restarts.Restarts.configured(runtime)
         return restarts.Supervised(
-            f"actor/{index}", live, counted, self._stop, runtime.silence_seconds
+            f"actor/{index}", live, self._config.runtime, self._stop
         )
 
     def _run(self, each: restarts.Supervised) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a program, seen by their parent; `child.py` is the other side.
+"""The processes of a program, seen by their parent; `hosts.py` is the other side.
 
 Launchpad's own way to run commands in the current terminal pipes each through `sed`.
 That loses exit statuses, so that a dead node goes unnoticed. Where the output is a
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple, Protocol
 
-from stac.launch.launchpad import child
+from stac.launch.launchpad import hosts
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
 
 _FLAGS = (  # absl's, after Launchpad's
@@ -66,7 +66,7 @@ class Process:
         self._watch: Watch | None = None
         self._silent = 0.0  # seconds, once that was too long
         self._asked = False
-        own = {child.PARENT: str(os.getpid()), **(environment or {})}
+        own = {hosts.PARENT: str(os.getpid()), **(environment or {})}
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -124,7 +124,7 @@ class Process:
         """Asks it to end, also where it is stopped; may be called twice."""
         if not self._asked:
             self._asked = True
-            self._process.send_signal(child.ASK)
+            self._process.send_signal(hosts.ASK)
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:

@@ -130,12 +130,12 @@ class Supervised:
         self,
         name: str,
         live: Life,
-        restarts: Restarts,
+        runtime: RuntimeConfig,
         stop: Stop,
-        silence_seconds: float,  # 0: however long
     ) -> None:
-        self.name, self._live, self.restarts = name, live, restarts
-        self._stop, self._silence = stop, silence_seconds
+        self.name, self._live, self._stop = name, live, stop
+        self.restarts = Restarts.configured(runtime)
+        self._silence = runtime.silence_seconds
 
     def run(self) -> None:
         """Watches over the actor, in the thread that calls.

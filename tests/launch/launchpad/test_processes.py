@@ -22,7 +22,7 @@ SOON = 20.0  # seconds: Python starts slowly on a machine that has other work
 
 LIVES = """
     import os, signal, sys, time
-    from stac.launch.launchpad import child, hosts
+    from stac.launch.launchpad import hosts
     from stac.runtime.faults.shutdown import Saved, Stop
     def work(stop):
         print("at work", file=sys.stderr, flush=True)

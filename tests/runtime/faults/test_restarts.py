@@ -138,9 +138,8 @@ class Lives:
         self._ended = threading.Event()
         self.stop.wakes(self._ended.set)
         self.waits = threading.Event()
-        supervised = Supervised(
-            "actor/7", self._live, Restarts(limit, 600), self.stop, silence
-        )
+        runtime = RuntimeConfig(actor_restarts=limit, silence_seconds=silence)
+        supervised = Supervised("actor/7", self._live, runtime, self.stop)
         self.running = Doing(supervised.run)
 
     def _live(self, restarted, beating):
