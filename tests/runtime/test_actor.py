@@ -251,9 +251,9 @@ def test_only_the_environment_is_timed_and_an_abandoned_actor_hands_in_nothing()
 
     class Slow(fakes.Counting):
         def step(self, action):
-            seen.append((living.signs() is None, living.starting))
+            seen.append((living.beats() is None, living.starting))
             if len(seen) == 9:  # the last of the second unroll
-                assert living.abandon(living.signs())
+                assert living.close_unless_beaten(living.beats())
             assert len(seen) < 10, "it goes on"
             return super().step(action)
 
@@ -271,7 +271,7 @@ def test_an_actor_that_waits_for_another_to_compile_is_alive():
     with actor._COMPILING:
         running = Doing(acting.run, store, queue, living)
         assert running.waits()
-        assert living.signs() is None
+        assert living.beats() is None
     queue.get(ENVS)
     queue.close()
     running.result()
@@ -285,7 +285,7 @@ def test_an_actor_that_waits_for_the_queue_is_alive():
     running = Doing(acting.run, store, queue, living)
     queue.get(ENVS)
     assert running.waits()
-    assert living.signs() is None
+    assert living.beats() is None
     queue.close()
     running.result()
 
