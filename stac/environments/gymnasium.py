@@ -59,12 +59,12 @@ class Gymnasium:
     """E copies of one environment; the rows mean what stac.environments.base says."""
 
     def __init__(
-        self, task: str, seed: int, num_envs: int, *, workers: str = "auto"
+        self, name: str, seed: int, num_envs: int, *, workers: str = "auto"
     ) -> None:
         """Builds the environments; nothing is played before `reset`.
 
         Args:
-          task: what `stac.environments.gymnasium.task` takes.
+          name: what `stac.environments.gymnasium.task` takes.
           seed: not negative; equal seeds and actions give equal rows, if those of the
             environment itself do.
           num_envs: E.
@@ -75,7 +75,7 @@ class Gymnasium:
           ConfigError: an unknown environment, one that cannot be built here, or one
             whose observations or actions have another form.
         """
-        build = functools.partial(_build, _task(task), os.getpid())
+        build = functools.partial(_build, task(name), os.getpid())
         builds = [build] * num_envs
         try:
             self._vector: Any = (
@@ -84,10 +84,10 @@ class Gymnasium:
                 else vector.SyncVectorEnv(builds)
             )
         except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
-            raise _refusal(f"{task} cannot be built", error) from error
+            raise _refusal(f"{name} cannot be built", error) from error
         self.num_envs = num_envs
         try:
-            self.spec = _spec(task, self._vector)
+            self.spec = _spec(name, self._vector)
         except config.ConfigError:
             self.close()
             raise
@@ -190,6 +190,3 @@ def _import(module: str) -> None:
 def _refusal(what: str, error: Exception) -> config.ConfigError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return config.ConfigError(f"{what}: {reason}")
-
-
-_task = task  # where an argument has the name

@@ -34,7 +34,7 @@ class Batched:
         seeds: Sequence[int],
         *,
         workers: str = "serial",
-        threads: int = 1,
+        cores: int = 1,
         stagger_steps: int = 0,
         seed: int = 0,
     ) -> None:
@@ -44,7 +44,7 @@ class Batched:
           make: builds one environment from its seed; where processes step, it pickles.
           seeds: [E]; equal ones, with equal actions, give equal rows.
           workers: a row of `stac.config.WORKERS`.
-          threads: how many processes step; at most E are started.
+          cores: how many processes step; more than E are not started.
           stagger_steps: L; the first episode of each environment is cut, as by a time
             limit, after a number of steps drawn from [1, L), so that episodes of equal
             length do not all end together. 0: no episode is cut.
@@ -60,7 +60,7 @@ class Batched:
         if stagger_steps:
             random = np.random.default_rng(seed)
             cuts = random.integers(1, stagger_steps, len(seeds)).tolist()
-        count = processes(workers, threads, self.num_envs)
+        count = processes(workers, cores, self.num_envs)
         self._share: share.Share | None = None
         self._processes: list[worker_processes.Process] = []
         self._places = split(self.num_envs, count) if count else []
@@ -143,7 +143,7 @@ class Batched:
         return f"{self.num_envs} environments, observations {shape}, {actions} actions"
 
 
-def processes(workers: str, threads: int, num_envs: int) -> int:
+def processes(workers: str, cores: int, num_envs: int) -> int:
     """How many processes step the environments; 0: the caller's thread does.
 
     "auto" is serial where the actor has one core or one environment, else processes.
@@ -152,7 +152,7 @@ def processes(workers: str, threads: int, num_envs: int) -> int:
     other actors fill the cores, the own thread is faster; an actor has one core there.
     """
     config.choose("environment.workers", workers, config.WORKERS)
-    count = min(threads, num_envs)
+    count = min(cores, num_envs)
     alone = workers == "serial" or (workers == "auto" and count == 1)
     return 0 if alone else count
 
