@@ -27,6 +27,7 @@ class Batched:
     """
 
     spec: base.EnvironmentSpec
+    diverged: np.ndarray  # [E] int32, simulations that diverged since it was built
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Batched:
         if stagger_steps:
             random = np.random.default_rng(seed)
             cuts = random.integers(1, stagger_steps, len(seeds)).tolist()
+        self.diverged = np.zeros(self.num_envs, np.int32)
         count = processes(workers, cores, self.num_envs)
         self._share: share.Share | None = None
         self._processes: list[worker_processes.Process] = []
@@ -85,14 +87,14 @@ class Batched:
 
     def reset(self) -> Timestep:
         """Starts E episodes; a second call starts E others, of which none is cut."""
-        return _joined(self._each("reset"))
+        return self._joined(self._each("reset"))
 
     def step(self, action: np.ndarray) -> Timestep:
         """Steps each environment, or starts its next episode after a `last` row.
 
         Where anything is raised but for a wrong action, the environments are closed.
         """
-        return _joined(self._each("step", actions.scaled(action, self)))
+        return self._joined(self._each("step", actions.scaled(action, self)))
 
     def snapshot(self) -> bytes:
         """Pickles whole environments, models included.
@@ -138,6 +140,12 @@ class Batched:
             self.close()
             raise
 
+    def _joined(self, parts: Sequence[share.Rows]) -> Timestep:
+        """The rows of all shares, in new arrays: a Timestep is never written again."""
+        rows, diverged = zip(*parts, strict=True)
+        self.diverged = np.concatenate(diverged)
+        return Timestep(*map(np.concatenate, zip(*rows, strict=True)))
+
     def _title(self) -> str:
         shape, actions = self.spec.observation_shape, self.spec.num_actions
         return f"{self.num_envs} environments, observations {shape}, {actions} actions"
@@ -161,8 +169,3 @@ def split(num_envs: int, parts: int) -> list[slice]:
     """E environments in parts that differ by one at most."""
     ends = [num_envs * part // parts for part in range(parts + 1)]
     return [slice(start, end) for start, end in itertools.pairwise(ends)]
-
-
-def _joined(parts: Sequence[Timestep]) -> Timestep:
-    """The rows of all shares, in new arrays: a Timestep is never written again."""
-    return Timestep(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))

@@ -159,6 +159,31 @@ def test_what_cannot_be_stepped_says_so():
         environment.reset()
 
 
+@pytest.mark.parametrize("way", ["serial", "processes"])
+def test_simulations_that_diverge_are_counted_and_resets_are_tried_again(way):
+    pytest.importorskip("dm_control")
+    environment, hopeless = (
+        batched.Batched(
+            functools.partial(scripted.make_diverging, resets),
+            range(2),
+            workers=way,
+            cores=2,
+        )
+        for resets in (3, 4)
+    )
+    rows = played(environment, 5)
+    assert rows.last.tolist() == [
+        [False] * 6,
+        [False, False, False, True, False, False],
+    ]
+    assert (rows.discount[1, 3], rows.reward[1, 3]) == (0, 0)
+    np.testing.assert_array_equal(rows.observation[1, 3], rows.observation[1, 2])
+    assert rows.first[1].tolist() == [True, False, False, False, True, False]
+    assert environment.diverged.tolist() == [0, 4]
+    with pytest.raises(RuntimeError, match="not finite"):
+        played(hopeless, 5)
+
+
 def test_closing_closes_every_environment_once(monkeypatch):
     closed = []
     monkeypatch.setattr(scripted.Scripted, "close", lambda self: closed.append(self))
