@@ -65,14 +65,14 @@ def _counts(written: str) -> list[int]:
     return [int(count) for count in counts]
 
 
-def built(task: str, way: str, num_envs: int, threads: int) -> batched.Batched:
+def built(task: str, way: str, num_envs: int, cores: int) -> batched.Batched:
     """Environments that have been warmed up."""
     name, _, observations = task.partition(":")
     environment = batched.Batched(
         functools.partial(control.environment, name, observations or "features"),
         range(num_envs),
         workers=way,
-        threads=threads,
+        cores=cores,
     )
     environment.reset()
     environment.step(np.zeros((num_envs, environment.spec.num_actions)))

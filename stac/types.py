@@ -82,6 +82,8 @@ class Report(NamedTuple):
     parameter_version: Array  # [B] int32, learner updates behind the parameters of the
     # newest rows; rows shared with earlier trajectories are of older parameters
     actor: Array  # [B] int32, the actor's number
+    diverged: Array  # [B] int32, simulations of this environment that diverged since
+    # its trajectory before
 
 
 class Experience(NamedTuple):

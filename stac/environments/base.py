@@ -30,7 +30,11 @@ class EnvironmentSpec(NamedTuple):
 
 
 class BatchedEnvironment(Protocol):
-    """E environments behind one reset and one step; snapshots are `Restorable`'s."""
+    """E environments behind one reset and one step; snapshots are `Restorable`'s.
+
+    It may have an attribute `diverged`, [E] int32: how many simulations of each
+    environment diverged, and so ended an episode or a reset, since it was built.
+    """
 
     spec: EnvironmentSpec
     num_envs: int

@@ -50,11 +50,11 @@ def tasks() -> list[str]:
     return [".".join(pair) for pair in pairs if pair[0] != "lqr"]
 
 
-def environment(task: str, observations: str, seed: int) -> dm_env.Environment:
+def environment(name: str, observations: str, seed: int) -> dm_env.Environment:
     """One environment of one task.
 
     Args:
-      task: any spelling that `stac.environments.control.task` knows.
+      name: any spelling that `stac.environments.control.task` knows.
       observations: "features", the task's own dictionary; or "pixels", {"pixels":
         uint8 [84, 84, 3]} of one camera, RGB, the sky up.
       seed: in [0, 2^32); of the initial states.
@@ -63,10 +63,10 @@ def environment(task: str, observations: str, seed: int) -> dm_env.Environment:
       ConfigError: an unknown task, or nothing can render.
     """
     pixels = observations == "pixels"
-    known = _task(task)
+    known = task(name)
     suite = rendering.suite(renders=pixels or known in NEEDS_OPENGL)
-    domain, name = known.split(".")
-    loaded = suite.load(domain, name, task_kwargs={"random": seed})
+    domain, kind = known.split(".")
+    loaded = suite.load(domain, kind, task_kwargs={"random": seed})
     return CameraView(loaded, CAMERAS.get(domain, 0)) if pixels else loaded
 
 
@@ -97,9 +97,6 @@ class CameraView(dm_env.Environment):
     def _with_picture(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
         picture = self._environment.physics.render(SIZE, SIZE, camera_id=self._camera)
         return timestep._replace(observation={"pixels": picture})
-
-
-_task = task  # where an argument has the name
 
 
 def named(kind: str, name: str, known: Sequence[str], hint: str = "") -> str:

@@ -1,9 +1,9 @@
 """Any environment of gymnasium's registry, vectorised by gymnasium, behind our rows.
 
-Observations are boxes: images (uint8 [H, W, C]) or features (any other, flattened in C
-order). Actions are discrete, or boxes with finite bounds. A `terminated` row is `last`
-with discount 0, a `truncated` one is `last` with discount 1: gymnasium's autoreset mode
-NextStep has exactly the rows of stac.environments.base.
+Observations are boxes: images (uint8 [H, W, C], C 1, 3 or 4) or features (any but
+uint8, flattened in C order). Actions are discrete, or boxes with finite bounds. A
+`terminated` row is `last` with discount 0, a `truncated` one is `last` with discount 1:
+gymnasium's autoreset mode NextStep has exactly the rows of stac.environments.base.
 
 There are no snapshots: a run in lockstep continues with new episodes.
 """
@@ -27,6 +27,9 @@ from stac.types import Timestep
 
 # Its warnings, of old versions or of an environment's style, are for its author.
 gymnasium.logger.min_level = gymnasium.logger.ERROR
+
+# Raised where the process at the other end of a pipe is gone.
+_GONE = (BrokenPipeError, ConnectionResetError, EOFError)
 
 
 def task(name: str) -> str:
@@ -59,12 +62,12 @@ class Gymnasium:
     """E copies of one environment; the rows mean what stac.environments.base says."""
 
     def __init__(
-        self, task: str, seed: int, num_envs: int, *, workers: str = "auto"
+        self, name: str, seed: int, num_envs: int, *, workers: str = "auto"
     ) -> None:
         """Builds the environments; nothing is played before `reset`.
 
         Args:
-          task: what `stac.environments.gymnasium.task` takes.
+          name: what `stac.environments.gymnasium.task` takes.
           seed: not negative; equal seeds and actions give equal rows, if those of the
             environment itself do.
           num_envs: E.
@@ -75,7 +78,7 @@ class Gymnasium:
           ConfigError: an unknown environment, one that cannot be built here, or one
             whose observations or actions have another form.
         """
-        build = functools.partial(_build, _task(task), os.getpid())
+        build = functools.partial(_build, task(name), os.getpid())
         builds = [build] * num_envs
         try:
             self._vector: Any = (
@@ -83,11 +86,13 @@ class Gymnasium:
                 if workers == "processes" and num_envs > 1
                 else vector.SyncVectorEnv(builds)
             )
-        except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
-            raise _refusal(f"{task} cannot be built", error) from error
+        except Exception as error:  # a user's environment may raise anything
+            raise _refusal(f"{name} cannot be built", error) from error
         self.num_envs = num_envs
+        apart = isinstance(self._vector, vector.AsyncVectorEnv)
+        self._gone = _GONE if apart else ()
         try:
-            self.spec = _spec(task, self._vector)
+            self.spec = _spec(name, self._vector)
         except config.ConfigError:
             self.close()
             raise
@@ -96,7 +101,7 @@ class Gymnasium:
 
     def reset(self) -> Timestep:
         """Starts E episodes. Only the first call seeds: the next gives new episodes."""
-        observation, _ = self._open().reset(seed=self._seeds)
+        observation, _ = self._call("reset", seed=self._seeds)
         self._seeds = None
         self._last = np.zeros(self.num_envs, bool)
         return base.first_rows(self._shaped(observation))
@@ -104,8 +109,8 @@ class Gymnasium:
     def step(self, action: np.ndarray) -> Timestep:
         """Steps each environment, or starts its next episode after a `last` row."""
         first = self._last
-        observation, reward, terminated, truncated, _ = self._open().step(
-            self._own(action)
+        observation, reward, terminated, truncated, _ = self._call(
+            "step", self._own(action)
         )
         self._last = terminated | truncated
         return Timestep(
@@ -118,7 +123,30 @@ class Gymnasium:
 
     def close(self) -> None:
         """Ends processes and environments; may be called twice."""
-        self._vector.close()
+        try:
+            self._vector.close()
+        except self._gone:
+            self._kill()
+
+    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """Calls a method of gymnasium's.
+
+        Raises:
+          RuntimeError: a process died; the environments are closed.
+        """
+        try:
+            return getattr(self._open(), method)(*arguments, **named)
+        except self._gone as error:
+            self._kill()
+            raise RuntimeError("a process that steps an environment died") from error
+
+    def _kill(self) -> None:
+        """Ends the processes of which one is gone."""
+        for process in self._vector.processes:
+            process.kill()
+        # Otherwise it would first wait for the step that failed.
+        self._vector._state = vector.async_vector_env.AsyncState.DEFAULT
+        self._vector.close(terminate=True)
 
     def _open(self) -> Any:
         if self._vector.closed:
@@ -152,7 +180,13 @@ def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
             f"{task}: its observations are {type(seen).__name__}, not a Box; where"
             " gymnasium.wrappers.FlattenObservation can, it makes them one"
         )
-    image = seen.dtype == np.uint8 and len(seen.shape) == 3
+    image = seen.dtype == np.uint8
+    config.check(
+        not image or (len(seen.shape) == 3 and seen.shape[-1] in (1, 3, 4)),
+        f"{task}: its observations are uint8 {seen.shape}; images must be [H, W, C]"
+        " with C 1, 3 or 4, and features must be floats; where"
+        " gymnasium.wrappers.TransformObservation can, it makes them so",
+    )
     height, width, channels = seen.shape if image else (0, 0, 0)
     shape = (channels, height, width) if image else (math.prod(seen.shape),)
     dtype = np.dtype(np.uint8 if image else np.float32)
@@ -190,6 +224,3 @@ def _import(module: str) -> None:
 def _refusal(what: str, error: Exception) -> config.ConfigError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return config.ConfigError(f"{what}: {reason}")
-
-
-_task = task  # where an argument has the name

@@ -98,7 +98,7 @@ def _batched(
         make,
         [int(word) for word in seeds.generate_state(num_envs)],
         workers=environment.workers,
-        threads=environment.threads or share_of_cores(config.runtime.num_actors),
+        cores=environment.threads or share_of_cores(config.runtime.num_actors),
         stagger_steps=STAGGER_STEPS if environment.stagger else 0,
         seed=int(cuts.generate_state(1)[0]),
     )

@@ -81,6 +81,7 @@ class Actor:
         self._timestep: Timestep | None = None
         self._cores: list[CoreState] = []  # of the rows kept, each before acting
         self._previous: Trajectory | None = None
+        self._diverged: np.ndarray | int = 0  # simulations reported so far
 
     def run(
         self,
@@ -209,6 +210,9 @@ class Actor:
         core_state = _to_numpy(self._cores[0])
         self._cores = self._cores[self._batch.period :]
         self._previous = trajectory if self._batch.overlap else None
+        diverged = getattr(self._environment, "diverged", 0)
+        report.diverged[:] = diverged - self._diverged
+        self._diverged = np.array(diverged)
         return Experience(trajectory._replace(core_state=core_state), report)
 
     def _blank(self, version: int) -> Experience:

@@ -67,6 +67,7 @@ def spec(
         episode_length=array((rows,), np.int32),
         parameter_version=array((), np.int32),
         actor=array((), np.int32),
+        diverged=array((), np.int32),
     )
     return Spec(Experience(trajectory, report), batch.overlap)
 

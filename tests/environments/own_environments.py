@@ -57,6 +57,14 @@ class Picture(Counting):
         return (pixel % 251).astype(np.uint8)
 
 
+class Stacked(Counting):
+    observation_space = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+
+
+class Gray(Counting):
+    observation_space = spaces.Box(0, 255, (84, 84), np.uint8)
+
+
 class Worded(Counting):
     observation_space = spaces.Dict({"a": FEATURES})
 
@@ -69,5 +77,5 @@ class Paired(Counting):
     action_space = spaces.MultiDiscrete([2, 2])
 
 
-for kind in (Counting, Steering, Picture, Worded, Boundless, Paired):
+for kind in (Counting, Steering, Picture, Stacked, Gray, Worded, Boundless, Paired):
     gymnasium.register(f"{kind.__name__}-v3", kind)

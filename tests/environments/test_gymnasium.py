@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -115,6 +117,26 @@ def test_processes_give_the_same_rows():
         np.testing.assert_array_equal(field, same)
 
 
+@pytest.mark.parametrize("method", ["step", "step halfway", "close"])
+def test_after_the_death_of_a_process_all_end_and_one_error_says_so(method):
+    environment = built("Counting", workers="processes")
+    processes = environment._vector.processes
+    environment.reset()
+    if method == "step halfway":  # it dies after it was sent an action
+        os.kill(processes[1].pid, signal.SIGSTOP)
+        threading.Timer(0.5, processes[1].kill).start()
+    else:
+        processes[0].kill()
+        processes[0].join()
+    if method != "close":
+        with pytest.raises(RuntimeError, match="a process that steps an environ"):
+            environment.step(np.ones(2, np.int32))
+    environment.close()
+    assert not any(process.is_alive() for process in processes)
+    with pytest.raises(RuntimeError, match="closed"):
+        environment.reset()
+
+
 @pytest.mark.parametrize(
     ("name", "known"),
     [
@@ -145,6 +167,11 @@ def test_an_unknown_id_is_refused_with_the_nearest(name, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        (
+            "Stacked",
+            r"its observations are uint8 \(4, 84, 84\); .*TransformObservation",
+        ),
+        ("Gray", r"its observations are uint8 \(84, 84\); images must be \[H, W, C\]"),
         ("Worded", "its observations are Dict, not a Box"),
         ("Boundless", "its actions have no finite bounds"),
         ("Paired", "its actions are MultiDiscrete, not Discrete or a Box"),
@@ -155,12 +182,14 @@ def test_spaces_of_another_form_are_refused_in_one_line(name, message):
         built(name)
 
 
-def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch):
+@pytest.mark.parametrize("error", [ImportError, ValueError, OSError, KeyError])
+def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch, error):
     def needs(self: object) -> None:
-        raise ImportError("no module named\nrocket")
+        raise error("there is\tno rocket")
 
     monkeypatch.setattr(own_environments.Counting, "__init__", needs)
-    with pytest.raises(config.ConfigError, match=r"built: ImportError: .* rocket$"):
+    message = f"^{OWN}:Counting-v3 cannot be built: {error.__name__}: .*no rocket'?$"
+    with pytest.raises(config.ConfigError, match=message):
         built("Counting")
 
 

@@ -19,14 +19,12 @@ from tests.environments.vector import scripted
 LENGTHS = (3, 5)  # a true end after 3 steps, then a time limit after 5, and again
 
 
-def scripted_ones(
-    way: str = "serial", num_envs: int = 5, threads: int = 2, **named: Any
-):
+def scripted_ones(way: str = "serial", num_envs: int = 5, cores: int = 2, **named: Any):
     """Builds environments of which the first episodes of some are cut."""
     made = functools.partial(scripted.make, named.pop("lengths", LENGTHS))
     named = {"stagger_steps": 4, "seed": 1} | named
     return functools.partial(
-        batched.Batched, made, range(num_envs), workers=way, threads=threads, **named
+        batched.Batched, made, range(num_envs), workers=way, cores=cores, **named
     )
 
 
@@ -72,7 +70,7 @@ def test_a_reset_after_a_snapshot_cuts_what_was_not_cut():
 )
 def test_it_does_not_matter_who_stepped_and_who_will(here, there):
     snapshotting.assert_exact(
-        scripted_ones(here), 12, [0, 4], scripted_ones(there, threads=3)
+        scripted_ones(here), 12, [0, 4], scripted_ones(there, cores=3)
     )
 
 

@@ -38,6 +38,7 @@ def numbered(numbers: range, rows: int = 3, reward: float = 1.0) -> Experience:
             episode_length=np.zeros((count, rows), np.int32),
             parameter_version=np.zeros(count, np.int32),
             actor=number,
+            diverged=np.zeros(count, np.int32),
         ),
     )
 
@@ -77,6 +78,7 @@ def overlapping(
             episode_length=random.integers(0, 99, (envs, rows), np.int32),
             parameter_version=np.full(envs, number, np.int32),
             actor=np.arange(envs, dtype=np.int32) + 100 * seed,
+            diverged=random.integers(0, 9, envs, np.int32),
         )
         core = {"a": floats(4), "b": floats(1, 3).astype(np.float16)}
         return Experience(Trajectory(**cut, core_state=core), report)

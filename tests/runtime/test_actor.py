@@ -163,6 +163,18 @@ def test_the_report_names_the_actor_and_the_age_of_the_parameters(played):
         assert report.actor.tolist() == [5] * ENVS
 
 
+def test_the_report_counts_simulations_that_diverged_since_the_one_before():
+    environment = fakes.Counting(ENVS)
+    acting = actor.Actor(fakes.following_agent(), environment, BATCH[2], 1, 0)
+    assert acting.unroll(0, offset(0)).report.diverged.tolist() == [0] * ENVS
+    environment.diverged = np.array([2, *[0] * (ENVS - 1)])
+    assert acting.unroll(1, offset(1)).report.diverged.tolist() == [2] + [0] * (
+        ENVS - 1
+    )
+    environment.diverged += 1
+    assert acting.unroll(2, offset(2)).report.diverged.tolist() == [1] * ENVS
+
+
 def test_arrays_have_the_types_of_the_contract_and_are_never_written_again():
     acting = actor.Actor(
         fakes.following_agent(), fakes.Counting(ENVS), BATCH[2], seed=1, index=0

@@ -32,7 +32,7 @@ def moves(seed: int, way: str = "serial") -> BatchedEnvironment:
     make = functools.partial(scripted.make, (9, 6))
     seeds = range(seed, seed + ENVS)
     return batched.Batched(
-        make, seeds, workers=way, threads=2, stagger_steps=8, seed=seed
+        make, seeds, workers=way, cores=2, stagger_steps=8, seed=seed
     )
 
 

@@ -206,6 +206,7 @@ def test_a_continued_run_counts_on_from_its_checkpoint():
         "actor_restarts": 0,
         "skipped_updates": 0,
         "discarded_trajectories": 17,
+        "diverged_simulations": 0,
     }
 
 

@@ -58,19 +58,19 @@ def task(name: str) -> str:
     return control.named("realworld task", re.sub("(?i)realworld.", "", name), TASKS)
 
 
-def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environment:
+def environment(name: str, challenges: Challenges, seed: int) -> dm_env.Environment:
     """One environment of one task.
 
     Args:
-      task: any spelling that `stac.environments.realworld.task` knows.
+      name: any spelling that `stac.environments.realworld.task` knows.
       challenges: the effects between the task and the agent.
       seed: in [0, 2^32); of the initial states and of all other draws.
 
     Raises:
       ConfigError: an unknown task, an unknown parameter, or an empty range.
     """
-    name = _task(task)
-    domain = name.split(".")[0]
+    known = task(name)
+    domain = known.split(".")[0]
     random = np.random.default_rng(seed)
     schedule = safety = None
     if challenges.perturbation:
@@ -82,7 +82,7 @@ def environment(task: str, challenges: Challenges, seed: int) -> dm_env.Environm
     rendering.suite(renders=False)  # imports dm_control, quietly
     from stac.environments.realworld import tasks
 
-    make = tasks.Maker(name, challenges.perturbation, safety, seed)
+    make = tasks.Maker(known, challenges.perturbation, safety, seed)
     return Challenged(make, challenges, random, schedule)
 
 
@@ -204,6 +204,3 @@ class Challenged(dm_env.Environment):
     def _share(self) -> float:
         """The share of constraints that hold."""
         return float(np.mean(self._simulator.task.satisfied))
-
-
-_task = task  # where an argument has the name

@@ -27,6 +27,7 @@ class Batched:
     """
 
     spec: base.EnvironmentSpec
+    diverged: np.ndarray  # [E] int32, simulations that diverged since it was built
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Batched:
         seeds: Sequence[int],
         *,
         workers: str = "serial",
-        threads: int = 1,
+        cores: int = 1,
         stagger_steps: int = 0,
         seed: int = 0,
     ) -> None:
@@ -44,7 +45,7 @@ class Batched:
           make: builds one environment from its seed; where processes step, it pickles.
           seeds: [E]; equal ones, with equal actions, give equal rows.
           workers: a row of `stac.config.WORKERS`.
-          threads: how many processes step; at most E are started.
+          cores: how many processes step; more than E are not started.
           stagger_steps: L; the first episode of each environment is cut, as by a time
             limit, after a number of steps drawn from [1, L), so that episodes of equal
             length do not all end together. 0: no episode is cut.
@@ -60,7 +61,8 @@ class Batched:
         if stagger_steps:
             random = np.random.default_rng(seed)
             cuts = random.integers(1, stagger_steps, len(seeds)).tolist()
-        count = processes(workers, threads, self.num_envs)
+        self.diverged = np.zeros(self.num_envs, np.int32)
+        count = processes(workers, cores, self.num_envs)
         self._share: share.Share | None = None
         self._processes: list[worker_processes.Process] = []
         self._places = split(self.num_envs, count) if count else []
@@ -85,14 +87,14 @@ class Batched:
 
     def reset(self) -> Timestep:
         """Starts E episodes; a second call starts E others, of which none is cut."""
-        return _joined(self._each("reset"))
+        return self._joined(self._each("reset"))
 
     def step(self, action: np.ndarray) -> Timestep:
         """Steps each environment, or starts its next episode after a `last` row.
 
         Where anything is raised but for a wrong action, the environments are closed.
         """
-        return _joined(self._each("step", actions.scaled(action, self)))
+        return self._joined(self._each("step", actions.scaled(action, self)))
 
     def snapshot(self) -> bytes:
         """Pickles whole environments, models included.
@@ -141,12 +143,18 @@ class Batched:
             self.close()
             raise
 
+    def _joined(self, parts: Sequence[share.Rows]) -> Timestep:
+        """The rows of all shares, in new arrays: a Timestep is never written again."""
+        rows, diverged = zip(*parts, strict=True)
+        self.diverged = np.concatenate(diverged)
+        return Timestep(*map(np.concatenate, zip(*rows, strict=True)))
+
     def _title(self) -> str:
         shape, actions = self.spec.observation_shape, self.spec.num_actions
         return f"{self.num_envs} environments, observations {shape}, {actions} actions"
 
 
-def processes(workers: str, threads: int, num_envs: int) -> int:
+def processes(workers: str, cores: int, num_envs: int) -> int:
     """How many processes step the environments; 0: the caller's thread does.
 
     "auto" is serial where the actor has one core or one environment, else processes.
@@ -155,7 +163,7 @@ def processes(workers: str, threads: int, num_envs: int) -> int:
     other actors fill the cores, the own thread is faster; an actor has one core there.
     """
     config.choose("environment.workers", workers, config.WORKERS)
-    count = min(threads, num_envs)
+    count = min(cores, num_envs)
     alone = workers == "serial" or (workers == "auto" and count == 1)
     return 0 if alone else count
 
@@ -164,8 +172,3 @@ def split(num_envs: int, parts: int) -> list[slice]:
     """E environments in parts that differ by one at most."""
     ends = [num_envs * part // parts for part in range(parts + 1)]
     return [slice(start, end) for start, end in itertools.pairwise(ends)]
-
-
-def _joined(parts: Sequence[Timestep]) -> Timestep:
-    """The rows of all shares, in new arrays: a Timestep is never written again."""
-    return Timestep(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))

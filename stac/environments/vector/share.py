@@ -6,12 +6,12 @@ used. It does not import JAX, so that a worker process starts quickly.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pickle
-import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dm_env
 import numpy as np
@@ -21,7 +21,9 @@ from stac.environments import base, rendering
 from stac.types import Timestep
 
 Make = Callable[[int], dm_env.Environment]  # from a seed; must pickle
+Rows = tuple[Timestep, np.ndarray]
 _COMPRESSION = 1  # zlib's fastest makes 0.7 MB of a cartpole's 12 MB in 0.1 s
+_RESETS = 3  # that may diverge, one after the other
 PIXELS = "pixels"  # a dictionary with this entry alone is an image
 
 
@@ -55,20 +57,21 @@ class Share:
         self._action_dtype = first.action_spec().dtype
         shape = (len(seeds), *self.spec.observation_shape)
         self._rows = base.first_rows(np.zeros(shape, self.spec.observation_dtype))
-        self._diverged = 0  # simulations so far
+        self._diverged = np.zeros(len(seeds), np.int32)
 
-    def reset(self) -> Timestep:
+    def reset(self) -> Rows:
         """Starts an episode in each environment; only the first one may be cut."""
         for played in self._played:
             played.cut = 0 if played.begun else played.cut
             played.begun = played.over = True
         return self.step(np.zeros((len(self._played), self.spec.num_actions)))
 
-    def step(self, actions: np.ndarray) -> Timestep:
+    def step(self, actions: np.ndarray) -> Rows:
         """Takes actions [E, A] within the bounds.
 
         Returns:
-          The rows; the next call writes into the same arrays.
+          The rows, and [E] how many simulations of each environment have diverged;
+          the next call writes into the same arrays.
         """
         for index, played in enumerate(self._played):
             timestep = self._play(index, actions[index])
@@ -76,7 +79,7 @@ class Share:
             played.over = timestep.last() or 0 < played.cut == played.steps
             played.cut = 0 if played.over else played.cut
             self._write(index, timestep)
-        return self._rows
+        return self._rows, self._diverged
 
     def snapshot(self) -> list[bytes]:
         """One snapshot per environment, so that another share may have it next.
@@ -114,32 +117,31 @@ class Share:
         A simulation that diverges ends its episode with reward 0 and discount 0: that
         is dm_control's own convention (`composer.Environment`). A cut would bootstrap
         from a state that is not finite. The row keeps the observation before the step,
-        the last one that was sound; the other environments do not notice.
+        the last one that was sound; the other environments do not notice. A reset that
+        diverges is tried again.
         """
         played = self._played[index]
         if not played.begun:
             raise RuntimeError("step before reset")
         if played.over:
+            for _ in range(_RESETS):
+                with self._counting_divergence(index):
+                    return played.environment.reset()
             return played.environment.reset()
-        try:
+        with self._counting_divergence(index):
             # A copy: an environment may keep it.
             return played.environment.step(action.astype(self._action_dtype))
+        return dm_env.termination(0.0, None)
+
+    @contextlib.contextmanager
+    def _counting_divergence(self, index: int) -> Iterator[None]:
+        """Counts and suppresses dm_control's error about a simulation that diverged."""
+        try:
+            yield
         except Exception as error:
             if not rendering.is_divergence(error):
                 raise
-            self._tell_divergence(index, error)
-            return dm_env.termination(0.0, None)
-
-    def _tell_divergence(self, index: int, error: Exception) -> None:
-        self._diverged += 1
-        if math.log10(self._diverged).is_integer():  # the 1st, 10th, 100th, …
-            reason = " ".join(str(error).split())
-            print(
-                f"environment {index}: its simulation diverged and its episode ended"
-                f" ({self._diverged} so far, among {len(self._played)}): {reason}",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._diverged[index] += 1
 
     def _write(self, index: int, timestep: dm_env.TimeStep) -> None:
         first, rows = timestep.first(), self._rows

@@ -13,7 +13,12 @@ from stac.runtime.storage.checkpoints import Counters
 from stac.types import Report
 
 RECENT_EPISODES = 100  # over which `episode_return` is a mean
-COUNTS = ("actor_restarts", "skipped_updates", "discarded_trajectories")
+COUNTS = (
+    "actor_restarts",
+    "skipped_updates",
+    "discarded_trajectories",
+    "diverged_simulations",
+)
 
 
 class Statistics:
@@ -41,6 +46,8 @@ class Statistics:
         self._before = {name: int(counters.get(name, 0)) for name in COUNTS}
         # Since this process began; of the run in rows and in what a checkpoint keeps.
         self.counts: dict[str, Callable[[], int]] = dict.fromkeys(COUNTS, int)
+        self._diverged = 0
+        self.counts["diverged_simulations"] = lambda: self._diverged
 
     def add(self, report: Report, updates: int) -> None:
         """Takes a batch's report when `updates` updates were started before it.
@@ -51,6 +58,7 @@ class Statistics:
         returns = np.asarray(report.episode_return)
         ended = returns[~np.isnan(returns)].tolist()
         self._episodes += len(ended)
+        self._diverged += int(np.sum(report.diverged))
         self._returns.extend(ended)
         self._lags.append(updates - float(np.mean(report.parameter_version)))
 

@@ -111,6 +111,30 @@ class Faulty(Scripted):
         return timestep
 
 
+class Diverging(Scripted):
+    """With seed 1 its simulation diverges at the third step, and then in resets."""
+
+    resets: int
+
+    def reset(self) -> dm_env.TimeStep:
+        if len(self.actions) == 3 and self.resets:
+            self.resets -= 1
+            _diverge()
+        return super().reset()
+
+    def step(self, action: np.ndarray) -> dm_env.TimeStep:
+        timestep = super().step(action)
+        if self.seed == 1 and len(self.actions) == 3:
+            _diverge()
+        return timestep
+
+
+def _diverge() -> None:
+    from dm_control.rl import control
+
+    raise control.PhysicsError("its state is not finite")
+
+
 class Slow(Scripted):
     """Takes 10 ms to step, in which others step."""
 
@@ -135,6 +159,12 @@ def make_faulty(fault: str, seed: int) -> Faulty:
     made = Faulty(seed, (10,))
     made.fault = fault
     return made
+
+
+def make_diverging(resets: int, seed: int) -> Diverging:
+    environment = Diverging(seed, (10,))
+    environment.resets = resets if seed == 1 else 0
+    return environment
 
 
 def refuse(seed: int) -> Scripted:

@@ -18,7 +18,7 @@ LENGTHS = (3, 5)  # a true end after 3 steps, then a time limit after 5, and aga
 
 def built(num_envs: int = 2, *, lengths: tuple[int, ...] = LENGTHS, **named: Any):
     make = functools.partial(scripted.make, lengths)
-    named = {"workers": "serial", "threads": 1, "stagger_steps": 0, "seed": 0} | named
+    named = {"workers": "serial", "cores": 1, "stagger_steps": 0, "seed": 0} | named
     return batched.Batched(make, range(num_envs), **named)
 
 
@@ -65,7 +65,7 @@ def test_observations_are_the_spec_in_its_order_each_flat_in_c_order():
 
 def test_pictures_are_shipped_channels_first():
     environment = batched.Batched(
-        scripted.make_picture, [0, 1], workers="serial", threads=1, stagger_steps=0
+        scripted.make_picture, [0, 1], workers="serial", cores=1, stagger_steps=0
     )
     assert environment.spec.observation_shape == (3, 4, 5)
     assert environment.spec.observation_dtype == np.uint8
@@ -121,7 +121,7 @@ def test_an_environment_may_keep_the_action_it_was_given(monkeypatch):
 
 @pytest.mark.parametrize("way", ["serial", "processes"])
 def test_a_later_step_does_not_write_into_an_earlier_row(way):
-    environment = built(2, workers=way, threads=2)
+    environment = built(2, workers=way, cores=2)
     kept = [environment.reset()]
     kept += [environment.step(np.ones((2, 3))) for _ in range(4)]
     before = [tuple(np.array(field) for field in row) for row in kept]
@@ -157,6 +157,31 @@ def test_what_cannot_be_stepped_says_so():
     environment.close()
     with pytest.raises(RuntimeError, match="closed"):
         environment.reset()
+
+
+@pytest.mark.parametrize("way", ["serial", "processes"])
+def test_simulations_that_diverge_are_counted_and_resets_are_tried_again(way):
+    pytest.importorskip("dm_control")
+    environment, hopeless = (
+        batched.Batched(
+            functools.partial(scripted.make_diverging, resets),
+            range(2),
+            workers=way,
+            cores=2,
+        )
+        for resets in (3, 4)
+    )
+    rows = played(environment, 5)
+    assert rows.last.tolist() == [
+        [False] * 6,
+        [False, False, False, True, False, False],
+    ]
+    assert (rows.discount[1, 3], rows.reward[1, 3]) == (0, 0)
+    np.testing.assert_array_equal(rows.observation[1, 3], rows.observation[1, 2])
+    assert rows.first[1].tolist() == [True, False, False, False, True, False]
+    assert environment.diverged.tolist() == [0, 4]
+    with pytest.raises(RuntimeError, match="not finite"):
+        played(hopeless, 5)
 
 
 def test_closing_closes_every_environment_once(monkeypatch):
@@ -246,8 +271,8 @@ def test_without_staggering_no_episode_is_cut():
 
 
 def test_environments_are_split_evenly():
-    def sizes(num_envs: int, threads: int) -> list[int]:
-        parts = batched.split(num_envs, threads)
+    def sizes(num_envs: int, cores: int) -> list[int]:
+        parts = batched.split(num_envs, cores)
         assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
         assert (parts[0].start, parts[-1].stop) == (0, num_envs)
         return [part.stop - part.start for part in parts]
@@ -257,18 +282,18 @@ def test_environments_are_split_evenly():
     assert sizes(2, 2) == [1, 1]
 
 
-@pytest.mark.parametrize("threads", [1, 3, 9])
-def test_processes_give_the_same_bits(threads):
+@pytest.mark.parametrize("cores", [1, 3, 9])
+def test_processes_give_the_same_bits(cores):
     named = {"lengths": (6, 4), "stagger_steps": 5, "seed": 3}
     alone = played(built(5, **named), 20)
-    there = played(built(5, workers="processes", threads=threads, **named), 20)
+    there = played(built(5, workers="processes", cores=cores, **named), 20)
     for field, same in zip(alone, there, strict=True):
         np.testing.assert_array_equal(field, same)
         assert field.dtype == same.dtype
 
 
 @pytest.mark.parametrize(
-    ("workers", "threads", "num_envs", "count"),
+    ("workers", "cores", "num_envs", "count"),
     [
         ("auto", 1, 3, 0),
         ("auto", 8, 1, 0),
@@ -279,6 +304,6 @@ def test_processes_give_the_same_bits(threads):
     ],
 )
 def test_an_actor_with_one_core_or_one_environment_steps_it_itself(
-    workers, threads, num_envs, count
+    workers, cores, num_envs, count
 ):
-    assert batched.processes(workers, threads, num_envs) == count
+    assert batched.processes(workers, cores, num_envs) == count

@@ -55,7 +55,7 @@ def nothing_stays_behind() -> Iterator[None]:
 
 def built(make: object, num_envs: int = 4, way: str = "processes") -> batched.Batched:
     return batched.Batched(
-        make, range(num_envs), workers=way, threads=2, stagger_steps=0, seed=0
+        make, range(num_envs), workers=way, cores=2, stagger_steps=0, seed=0
     )
 
 
@@ -173,7 +173,7 @@ from tests.environments.vector import scripted
 signals = []
 signal.signal(signal.SIGINT, lambda *_: signals.append(1))
 environment = batched.Batched(
-    scripted.{make}, range(2), workers="processes", threads=2
+    scripted.{make}, range(2), workers="processes", cores=2
 )
 print(*environment.reset().observation[:, 0].astype(int), flush=True)
 if "hang" in "{make}":

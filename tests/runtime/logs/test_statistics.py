@@ -93,6 +93,14 @@ def test_seconds_episodes_and_restarts_go_on_over_a_continued_run(clock):
     assert (row["frames"], row["updates"]) == (120, 11)
 
 
+def test_simulations_that_diverged_are_summed_over_the_run(clock):
+    counted = statistics.Statistics({"diverged_simulations": 5}, 0, clock)
+    for _ in range(2):
+        counted.add(report()._replace(diverged=np.array([1, 2])), 0)
+    assert counted.row(2, 20)["diverged_simulations"] == 11
+    assert counted.counters()["diverged_simulations"] == 11
+
+
 def test_how_long_the_learner_has_been_waiting_can_be_asked_at_any_time(clock):
     counted = statistics.Statistics({}, 0, clock)
     assert counted.waiting_seconds() == 0.0
