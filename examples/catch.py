@@ -9,8 +9,8 @@ the other way. A trajectory travels like this:
 
 Run it with `python examples/catch.py`; it takes less than a minute on a CPU. It prints
 the mean return, which is 1 for perfect play, and head 1's discount, one of the
-hyperparameters that STACX tunes while it learns. The commands in `stac.launch` add
-flags, checkpoints, logs, several processes, and restarts of actors that fail.
+hyperparameters that STACX tunes while it learns. The commands in `launch/` add flags,
+checkpoints, logs, several processes, and restarts of actors that fail.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ def main() -> None:
 
     acting = threading.Thread(target=act)
     acting.start()
+    print(f"{UPDATES} updates; compiling the first takes a while", flush=True)
     try:
         learn(agent, batch_size, parameters, queue)
+    except KeyboardInterrupt:
+        print("stopped")
     finally:
         queue.close()
         parameters.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import pathlib
@@ -55,13 +56,15 @@ def run(config: Config, workdir: str) -> int | None:
     return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
 
 
-def train(config: Config, path: str | pathlib.Path) -> int | None:
+def train(
+    config: Config, path: str | pathlib.Path, runtime: str = "threads"
+) -> int | None:
     """Trains in a directory, or continues the run in it, from Python.
 
     Args:
-      config: the run, such as `stac.configs.catch.config(agent="stacx")`; its
-        `runtime.name` says how it runs.
+      config: the run, such as `stac.configs.catch.config(agent="stacx")`.
       path: the run's directory.
+      runtime: in the place of the configuration's.
 
     Returns:
       An exit status or None.
@@ -69,6 +72,9 @@ def train(config: Config, path: str | pathlib.Path) -> int | None:
     Raises:
       ConfigError: the configuration cannot work, or `path` holds another run.
     """
+    config = dataclasses.replace(
+        config, runtime=dataclasses.replace(config.runtime, name=runtime)
+    )
     with workdir_.prepare(path, config) as place:
         return run(config, str(place.path))
 

@@ -148,19 +148,16 @@ class Learner:
             last.callback(self.settle)
             last.callback(feed.close)
             with contextlib.suppress(Closed):
-                self._follow(feed, stop)
+                while not (self.done or stop.is_set()):
+                    if not feed.ready():
+                        self.settle()  # publishes the newest while there is time
+                    with self._statistics.waiting():
+                        experience = feed.next()
+                    self.step(experience)
         if self._unsaved is not None:
             raise self._unsaved
         if self.saved != self._finished.number:
             raise NotSaved("the last update is not saved: another save does not end")
-
-    def _follow(self, feed: Feed, stop: Stop) -> None:
-        while not (self.done or stop.is_set()):
-            if not feed.ready():
-                self.settle()  # publishes the newest parameters while there is time
-            with self._statistics.waiting():
-                experience = feed.next()
-            self.step(experience)
 
     def _log_the_last(self) -> None:
         self._ending = True

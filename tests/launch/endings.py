@@ -59,9 +59,8 @@ def _digests(name: str, snapshot: bytes) -> dict[str, str]:
         return {name: _digest((title, content))}
     actor, environment = content
     games_title, games = _unpacked(environment)
-    if isinstance(games[-1], list) and isinstance(games[-1][0], bytes):  # of Batched
-        pickled = [zlib.decompress(pickle_) for pickle_ in games[-1]]
-        games = (*games[:-1], [snapshots.load(pickle_) for pickle_ in pickled])
+    if isinstance(games, list):  # of Batched, one for each environment
+        games = [snapshots.load(zlib.decompress(pickled)) for pickled in games]
     return {
         name: _digest((title, actor)),
         f"{name}'s games": _digest((games_title, games)),
