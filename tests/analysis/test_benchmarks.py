@@ -37,7 +37,7 @@ FEATURES = "control:cartpole.swingup:features"
         ),
         (
             [FEATURES, "--runtimes=threads", "--sed=1"],
-            "unknown flag --sed: did you mean --seed?",
+            "unknown flag --sed: did you mean --seed or --config.seed?",
         ),
         (["control:cartpole.balance"], "write <command>:<task>:<variant>"),
         ([FEATURES, "control:cartpole.balans:features"], "did you mean cartpole.bala"),
