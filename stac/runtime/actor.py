@@ -207,13 +207,13 @@ class Actor:
 
     def _finish(self, trajectory: Trajectory, report: Report) -> Experience:
         """Adds row 0's core state and keeps the rows that the next one shares."""
-        core_state = _to_numpy(self._cores[0])
+        trajectory = trajectory._replace(core_state=_to_numpy(self._cores[0]))
         self._cores = self._cores[self._batch.period :]
         self._previous = trajectory if self._batch.overlap else None
         diverged = getattr(self._environment, "diverged", 0)
         report.diverged[:] = diverged - self._diverged
         self._diverged = np.array(diverged)
-        return Experience(trajectory._replace(core_state=core_state), report)
+        return Experience(trajectory, report)
 
     def _blank(self, version: int) -> Experience:
         """Arrays to fill in, and a report without episodes."""
