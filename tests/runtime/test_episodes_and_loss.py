@@ -70,7 +70,7 @@ def test_the_loss_is_each_episodes_own_and_true_ends_bootstrap_nothing():
     bias = actor_critic.own_distribution(config, spec).bias
     network = networks.make(
         NETWORK,
-        networks.Shape(1, bias, 1, False, "none"),
+        networks.HeadSettings(1, bias, 1, False, "none"),
         spec.observation_shape,
         spec.observation_dtype,
     )
