@@ -22,7 +22,9 @@ def test_the_example_learns_catch_and_tunes_its_discount(tmp_path):
         text=True,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    matches = [LINE.fullmatch(line) for line in ran.stdout.splitlines()]
+    first, *lines = ran.stdout.splitlines()
+    assert first == "800 updates; compiling the first takes a while"
+    matches = [LINE.fullmatch(line) for line in lines]
     assert all(matches), ran.stdout
     returns = [float(match[2]) for match in matches]
     discounts = {match[3] for match in matches}

@@ -54,6 +54,9 @@ def test_make_run_takes_variables_as_flags() -> None:
     ended = subprocess.run(
         ["make", "--dry-run", "run", "game=pong", "seed=2", "ARGS=--num_actors=1"],
         cwd=ROOT,
+        env={  # of no other make, which would print the folders that it enters
+            name: value for name, value in os.environ.items() if "MAKE" not in name
+        },
         capture_output=True,
         text=True,
     )
