@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from stac.agents.variants import VARIANTS
+from stac.agents.make import VARIANTS
 from stac.config import (
     FAILED,
     RUNTIMES,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Annotated, get_type_hints
+
+Count = Annotated[int, "[0, inf)"]
+AtLeastOne = Annotated[int, "[1, inf)"]
+NotNegative = Annotated[float, "[0, inf)"]
+Positive = Annotated[float, "(0, inf)"]
+Share = Annotated[float, "[0, 1]"]
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 
@@ -73,25 +80,36 @@ def check(condition: object, message: str) -> None:
         raise ConfigError(message)
 
 
-def check_ranges(section: str, config: object, ranges: Mapping[str, str]) -> None:
-    """Raises a ConfigError unless each field is in its interval.
+class Checked:
+    """A dataclass that is refused unless its fields are as their annotations say.
 
-    Args:
-      section: what the names of the fields begin with: "batch.".
-      config: a dataclass.
-      ranges: names of fields by interval: {"[1, inf)": "batch_size unroll_length"}.
-        "(0, inf) or -1" has one more value.
+    `Annotated[int, "[1, inf)"]` is in an interval ("(0, inf) or -1" has one more
+    value), and `Annotated[str, ("sum", "mean")]` is one of these words.
     """
-    for interval, names in ranges.items():
-        bounds, _, other = interval.partition(" or ")
-        lowest, highest = map(float, bounds[1:-1].split(","))
-        for name in names.split():
-            value = getattr(config, name)
-            fits = (
-                lowest < value < highest
-                or (value == lowest and bounds[0] == "[")
-                or (value == highest and bounds[-1] == "]")
-                or (other and value == float(other))
-            )
-            spoken = section + name.removesuffix("_")  # lambda_ is a word of Python
-            check(fits, f"{spoken}={value}: must be in {interval}")
+
+    _section = ""  # its fields are named with this before them: "batch."
+
+    def __init_subclass__(cls, section: str = "") -> None:
+        cls._section = section
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            # `lambda` is a word of Python, so the field is `lambda_`.
+            spoken, value = self._section + name.removesuffix("_"), getattr(self, name)
+            for allowed in getattr(hint, "__metadata__", ()):
+                if isinstance(allowed, tuple):
+                    choose(spoken, value, allowed)
+                else:
+                    inside = _inside(value, allowed)
+                    check(inside, f"{spoken}={value}: must be in {allowed}")
+
+
+def _inside(value: float, interval: str) -> bool:
+    bounds, _, other = interval.partition(" or ")
+    lowest, highest = map(float, bounds[1:-1].split(","))
+    return (
+        lowest < value < highest
+        or (value == lowest and bounds[0] == "[")
+        or (value == highest and bounds[-1] == "]")
+        or (other != "" and value == float(other))
+    )

@@ -167,7 +167,7 @@ BAD = {
     "--game=breakuot": "unknown game 'breakuot': did you mean breakout?",
     "--game=james": "unknown game 'james': did you mean jamesbond?",
     "--network=deeep": "unknown network 'deeep': did you mean deep?",
-    "--runtime=thread": "unknown runtime 'thread': did you mean threads",
+    "--runtime=thread": "unknown runtime.name 'thread': did you mean threads",
     "--lp_launch_type=local_mt": "Launchpad's flags need --runtime=launchpad",
     "--seed=one": "--seed=one: must be a whole number",
     "--seed=-1": "seed=-1: must be in [0, 2147483648)",
