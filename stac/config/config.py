@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
+from stac.config import metaparameter_table
 from stac.config.challenges import Challenges
 from stac.config.checks import (
     AtLeastOne,
@@ -22,7 +23,7 @@ from stac.config.checks import (
     check,
     choose,
 )
-from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT, TABLE
+from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
 
 BEHAVIOURS = ("head_1", "random_head", "average")
 OBSERVATIONS = ("features", "pixels")
@@ -68,8 +69,9 @@ class AgentConfig(Checked, section="agent."):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = [row.name for row in metaparameter_table.TABLE]
         for name in self.self_tuned_names:
-            choose("metaparameter", name, [row.name for row in TABLE])
+            choose("metaparameter", name, names)
 
     @property
     def self_tuned_names(self) -> tuple[str, ...]:
