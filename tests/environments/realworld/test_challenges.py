@@ -11,7 +11,7 @@ from stac.config import Config, ConfigError
 from stac.config.challenges import OWN, Challenges
 from stac.configs import control
 from stac.configs import realworld as numbers
-from stac.launch import flags, overrides
+from stac.launch import flags
 from stac.launch import realworld as command
 from tests.environments.realworld.twin import FACTS
 
@@ -132,7 +132,7 @@ def test_one_number_of_a_combined_challenge_can_be_changed():
 
 
 def test_every_number_is_listed_by_help():
-    listed = overrides.values(numbers.config())
+    listed = flags.numbers(numbers.config())
     assert {PREFIX + field.name for field in FIELDS} <= set(listed)
 
 
@@ -191,7 +191,7 @@ def test_every_range_is_checked():
         (["--challenge=safety"], "choose one of none, easy, medium, hard"),
         (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
         (["--agent=stax"], "unknown agent 'stax': did you mean"),
-        ([f"--config.{PREFIX}action_dely=3"], "action_dely': did you mean"),
+        ([f"--config.{PREFIX}action_dely=3"], "action_dely: did you mean"),
         ([f"--config.{PREFIX}action_delay=soon"], "must be a whole number"),
         (
             [
