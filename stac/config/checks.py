@@ -15,9 +15,9 @@ Share = Annotated[float, "[0, 1]"]
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 
-# Of two names' letters, the share that they do not have in common. `hrad` and `hard`
-# differ by 0.25, `game` and `gamma` by 0.33, and nobody mistypes one for the other.
-_FARTHEST = 0.3
+# The share of common letters from which on one name may be meant by another. It is
+# 0.75 for `hrad` and `hard`, 0.67 for `game` and `gamma`: nobody mistypes one as that.
+_LIKE = 0.7
 
 
 class ConfigError(ValueError):
@@ -51,27 +51,17 @@ def choose(what: str, value: str, choices: Iterable[str], otherwise: str = "") -
 
 
 def nearest(value: str, choices: Iterable[str]) -> list[str]:
-    """Returns what `value` may have meant: up to four choices, the likeliest first.
+    """Returns what `value` may have meant, up to four choices.
 
-    Those are the choices that contain it, as a word (`walk`: `dog.walk` before
-    `walker.run`) or as two letters at least. If there are none, those spelled like it,
-    but none more than three times as far from it as the nearest.
+    Those that contain it as a word (`walk`: `dog.walk`); else those that contain it, if
+    it has two letters at least; else those spelled like it, the likeliest first.
     """
     wanted = value.lower()
-    distance = {
-        choice: 1 - difflib.SequenceMatcher(a=choice.lower(), b=wanted).ratio()
-        for choice in choices
-    }
-    near = [choice for choice in distance if wanted in choice.lower()]
-    if len(wanted) < 2 or not near:
-        limit = min(_FARTHEST, 3 * min(distance.values(), default=0))
-        near = [choice for choice in distance if distance[choice] <= limit]
-
-    def order(choice: str) -> tuple[bool, float]:
-        words = re.split(r"[._]", choice.lower())
-        return wanted not in words, distance[choice]
-
-    return sorted(near, key=order)[:4]
+    spellings = {choice.lower(): choice for choice in choices}
+    within = [name for name in spellings if len(wanted) > 1 and wanted in name]
+    words = [name for name in within if wanted in re.split(r"[._]", name)]
+    like = difflib.get_close_matches(wanted, spellings, n=4, cutoff=_LIKE)
+    return [spellings[name] for name in (words or within or like)[:4]]
 
 
 def check(condition: object, message: str) -> None:
