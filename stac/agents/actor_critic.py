@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -40,12 +42,32 @@ def build(
     Raises:
       ConfigError: network and observations do not fit.
     """
-    _check(config, spec)
+    configuration.check(
+        len(spec.observation_shape) == 3 or config.network.torso == "mlp",
+        f"network.torso={config.network.torso} reads images, but observations have"
+        f" shape {spec.observation_shape}: use network.torso=mlp",
+    )
     distribution = distribution or own_distribution(config, spec)
     network = networks.make(config, distribution.bias, spec)
-    rule = _rule(config, spec, distribution, network)
     random = config.agent.behaviour == "random_head"
     behave = _random_head if random else _mean_of_heads
+
+    def unroll(
+        params: Params, trajectory: Trajectory, gamma: Array
+    ) -> tuple[HeadOutput, ...]:
+        rows = jnp.asarray(trajectory.observation), jnp.asarray(trajectory.first)
+        return network.unroll(params, *rows, trajectory.core_state, gamma)
+
+    batch = config.batch
+    rule = update.Rule(
+        unroll=unroll,
+        distribution=distribution,
+        agent=config.agent,
+        optimizer=config.optimizer,
+        transitions_per_update=batch.batch_size * (batch.unroll_length - 1),
+        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
+        total_frames=config.total_frames,
+    )
 
     def init(key: Array) -> update.State:
         params_key, key = jax.random.split(key)
@@ -71,9 +93,7 @@ def build(
         init=init,
         initial_core_state=network.initial_state,
         act=act,
-        update=lambda state, trajectory, all_sum: update.update(
-            rule, state, trajectory, all_sum
-        ),
+        update=functools.partial(update.update, rule),
         actor_params=actor_params,
         frames_per_update=rule.frames_per_update,
         watched=WATCHED,
@@ -86,30 +106,6 @@ WATCHED = base.Watched(
     shown={"gamma": "hyperparameters/gamma/head_1"},
     alerts=metrics.saturation_alerts,
 )
-
-
-def _rule(
-    config: Config,
-    spec: EnvironmentSpec,
-    distribution: Distribution,
-    network: networks.Network,
-) -> update.Rule:
-    def unroll(
-        params: Params, trajectory: Trajectory, gamma: Array
-    ) -> tuple[HeadOutput, ...]:
-        rows = jnp.asarray(trajectory.observation), jnp.asarray(trajectory.first)
-        return network.unroll(params, *rows, trajectory.core_state, gamma)
-
-    return update.Rule(
-        unroll=unroll,
-        distribution=distribution,
-        agent=config.agent,
-        optimizer=config.optimizer,
-        transitions_per_update=config.batch.batch_size
-        * (config.batch.unroll_length - 1),
-        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
-        total_frames=config.total_frames,
-    )
 
 
 # Behaviour policies: from the acting heads' policies, [E, num_outputs] each, to actions
@@ -141,17 +137,3 @@ def _random_head(
     log_probs = jnp.stack([distribution.log_prob(y, action) for y in policies])
     mixture = jax.nn.logsumexp(log_probs, axis=0) - jnp.log(len(policies))
     return ActorOutput(action, mixture)
-
-
-def _check(config: Config, spec: EnvironmentSpec) -> None:
-    images = len(spec.observation_shape) == 3
-    configuration.check(
-        images or config.network.torso == "mlp",
-        f"network.torso={config.network.torso} reads images, but observations have"
-        f" shape {spec.observation_shape}: use network.torso=mlp",
-    )
-    configuration.check(
-        spec.continuous or not config.network.initial_std,
-        "network.initial_std: discrete actions have no standard deviation: leave it"
-        " out",
-    )

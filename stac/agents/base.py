@@ -32,18 +32,13 @@ State = Any  # a LearnerState, with the family's own fields
 FIRST_IN_FIRST_OUT = "first_in_first_out"  # a row of stac.runtime.queues.make.BUFFERS
 
 
-def no_alerts(values: Mapping[str, float]) -> dict[str, str]:
-    """The alerts of a family that has none."""
-    return {}
-
-
 class Watched(NamedTuple):
     """The metrics that mean something to a runtime or to the person at the terminal."""
 
     skipped: str = ""  # is 1 where an update left its batch out, else 0; "": none is
     shown: Mapping[str, str] = {}  # {"gamma": metric}, in the progress line
     # A row of metrics -> {key: line}. Each line is printed once, when its key appears.
-    alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = no_alerts
+    alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = lambda row: {}
 
 
 class Agent(NamedTuple):

@@ -26,7 +26,6 @@ from stac.config.checks import (
 from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
 
 BEHAVIOURS = ("head_1", "random_head", "average")
-OBSERVATIONS = ("features", "pixels")
 WORKERS = ("auto", "serial", "processes")
 RUNTIMES = ("launchpad", "threads", "lockstep")
 
@@ -154,7 +153,9 @@ class EnvironmentConfig(Checked, section="environment."):
     task: str = "pong"  # a ROM in snake_case, or domain.task
     protocol: str = "impala"  # Atari: a row of stac.environments.atari.PROTOCOLS
     threads: Count = 0  # of one actor's environments; 0: its share of the cores
-    observations: Annotated[str, OBSERVATIONS] = "features"  # control: or a camera's
+    observations: Annotated[str, ("features", "pixels")] = (
+        "features"  # control: or a camera's
+    )
     workers: Annotated[str, WORKERS] = "auto"  # control: stepped here, or by processes
     stagger: bool = True  # control: cut first episodes short, for with 1,000 steps each
     # all would end at once; their returns are left out

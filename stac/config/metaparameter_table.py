@@ -44,4 +44,3 @@ TABLE = (
 RAW_LIMIT = 10.0
 
 METAPARAMETERS = tuple(row.name for row in TABLE if not row.extra)
-EXTRA_METAPARAMETERS = tuple(row.name for row in TABLE if row.extra)

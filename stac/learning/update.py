@@ -89,14 +89,8 @@ def update(
 ) -> tuple[State, metrics.Metrics]:
     """Updates theta and eta on this device's share of a batch.
 
-    Args:
-      rule: constants.
-      state: replicated, the same on every device.
-      trajectory: [B/k, n, ...] on each of k devices.
-      all_sum: sums a tree over devices, and its transpose does too; identity for one.
-
-    Returns:
-      The new state, the same on every device, and metrics (`agents.base.Metrics`).
+    The trajectories are [B/k, n, ...] on each of k devices. The state is the same on
+    all of them, before and after, and so are the metrics (but see `agents.base`).
 
     Source: Zahavy et al. (2020), Algorithm 2; signs and sums as in docs/paper.md.
     """

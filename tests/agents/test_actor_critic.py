@@ -178,12 +178,3 @@ def test_a_first_policy_is_as_wide_as_asked_and_hardly_looks_at_the_state():
     mean, std = first_policy()
     assert std.mean() == pytest.approx(np.exp(-2), rel=0.1)
     assert np.abs(mean).mean() > 0.2
-
-
-def test_a_standard_deviation_of_discrete_actions_is_refused():
-    network = dataclasses.replace(config("impala").network, initial_std=0.5)
-    wrong = dataclasses.replace(config("impala"), network=network)
-    with pytest.raises(
-        ConfigError, match=r"network\.initial_std: discrete actions have"
-    ):
-        actor_critic.build(wrong, SPEC)

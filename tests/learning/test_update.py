@@ -10,7 +10,6 @@ import pytest
 from stac import types
 from stac.agents.base import no_devices
 from stac.config import (
-    EXTRA_METAPARAMETERS,
     METAPARAMETERS,
     AgentConfig,
     OptimizerConfig,
@@ -20,6 +19,8 @@ from stac.learning import losses, metaparameters, update
 from stac.types import Trajectory
 from tests.conftest import load_golden
 from tests.learning import golden_case
+
+EXTRA_METAPARAMETERS = tuple(row.name for row in metaparameter_table.TABLE if row.extra)
 
 
 def tiny(name="categorical_3_heads", **agent):
