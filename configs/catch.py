@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stac.agents.make import agent_config
 from stac.config import (
     BatchConfig,
     Config,
@@ -11,7 +12,6 @@ from stac.config import (
     Outer,
     RuntimeConfig,
 )
-from stac.configs import agents
 
 
 def config(task: str = "features", agent: str = "stacx") -> Config:
@@ -19,10 +19,10 @@ def config(task: str = "features", agent: str = "stacx") -> Config:
 
     Args:
       task: one of `stac.environments.catch.TASKS`.
-      agent: a row of `stac.agents.variants`.
+      agent: a row of `stac.agents.make`.
     """
     return Config(
-        agent=agents.agent(agent, outer=Outer(gamma=0.99)),
+        agent=agent_config(agent, outer=Outer(gamma=0.99)),
         network=NetworkConfig(
             torso="shallow" if task == "pixels" else "mlp",
             head_hidden=32,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stac.agents.make import agent_config
 from stac.config import (
     BatchConfig,
     Config,
@@ -11,7 +12,6 @@ from stac.config import (
     Outer,
     RuntimeConfig,
 )
-from stac.configs import agents
 
 
 def config(env: str = "CartPole-v1", agent: str = "stacx") -> Config:
@@ -19,10 +19,10 @@ def config(env: str = "CartPole-v1", agent: str = "stacx") -> Config:
 
     Args:
       env: an id as `stac.environments.gymnasium.task` returns it.
-      agent: a row of `stac.agents.variants`.
+      agent: a row of `stac.agents.make`.
     """
     return Config(
-        agent=agents.agent(
+        agent=agent_config(
             agent,
             reward_clip=0.0,  # off: the rewards of an unknown task are left alone
             reduction="mean",

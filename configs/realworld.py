@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from stac.config import Challenges, Config, EnvironmentConfig, check, choose
+from stac.config import Challenges, Config, EnvironmentConfig, choose
 from stac.configs import control
 
 
@@ -20,7 +20,7 @@ def config(
 
     Args:
       task: `domain.task`, as `stac.environments.realworld` spells it.
-      agent: a row of `stac.agents.variants`.
+      agent: a row of `stac.agents.make`.
       challenge: a row of `CHALLENGES`.
 
     Raises:
@@ -32,7 +32,6 @@ def config(
         environment=EnvironmentConfig(
             domain="realworld",
             task=task,
-            stagger=True,  # every episode is 1,000 steps: else all would end at once
             challenges=challenges(domain, challenge),
         ),
     )
@@ -48,11 +47,6 @@ def challenges(domain: str, challenge: str) -> Challenges:
     Raises:
       ConfigError: there is no such challenge.
     """
-    check(
-        challenge not in vars(Challenges()),
-        f"challenge {challenge}: is one number, not a combination: write"
-        f" --challenge=none --config.environment.challenges.{challenge}=<value>",
-    )
     row = CHALLENGES[choose("challenge", challenge, CHALLENGES)]
     if challenge == "none":
         return row
@@ -136,8 +130,6 @@ def _combined(
         observation_stuck_steps=hit_steps,
         action_repetition=1.0,
         action_repetition_steps=repetition_steps,  # 1: no effect
-        perturbation_scheduler="uniform",
-        perturbation_period=1,
         dummy_dimensions=dummies,
     )
 

@@ -7,6 +7,8 @@ neither JAX nor a simulator, so that the line comes at once.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import importlib
 import importlib.util
 import pathlib
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from stac.agents.variants import VARIANTS
+from stac.agents.make import VARIANTS
 from stac.config import (
     FAILED,
     RUNTIMES,
@@ -28,9 +30,9 @@ from stac.config import (
     challenges,
     changed,
     choose,
+    flat,
 )
 from stac.config.checks import nearest
-from stac.launch import overrides
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir
 
@@ -43,6 +45,13 @@ _COMMON = {
     "seed": ("seed", "of parameters, actions and environments"),
     "num_actors": ("runtime.num_actors", "actors, each with its own environments"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
+}
+# Fields that other flags set, because more than the one field follows from them.
+_ELSEWHERE = {
+    "agent.name": "--agent",
+    "environment.domain": "another command (launch.atari, launch.control, …)",
+    "environment.task": "--game (launch.atari), --env (launch.gymnasium) or --task",
+    "environment.observations": "--observations of launch.control",
 }
 
 
@@ -155,9 +164,13 @@ def launch_type() -> str:
     return choose("launch type", str(value), LAUNCH_TYPES)
 
 
-def default_runtime() -> str:
-    """Launchpad where it is installed. Looks without importing, which takes seconds."""
-    return "launchpad" if _installed("launchpad") else "threads"
+def numbers(config: Config) -> dict[str, Any]:
+    """The fields that `--config.a.b=c` sets, and their values, by name."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in flat(dataclasses.asdict(config)).items()
+        if name not in _ELSEWHERE
+    }
 
 
 def _define(domain: Domain) -> flags.FlagValues:
@@ -168,9 +181,10 @@ def _define(domain: Domain) -> flags.FlagValues:
         **domain.flags,
         "workdir": (None, "all that the run writes; an existing one is continued"),
         **{name: (None, about) for name, (_, about) in _COMMON.items()},
-        "runtime": (default_runtime(), _COMMON["runtime"][1]),
-        **dict.fromkeys(overrides.fields(), (None, "")),
+        **dict.fromkeys(_fields(), (None, "")),
     }
+    runtime = "launchpad" if _installed("launchpad") else "threads"
+    words["runtime"] = (runtime, _COMMON["runtime"][1])
     flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
     for name, (default, about) in words.items():
         flags.DEFINE_string(name, default, about, flag_values=values)
@@ -189,10 +203,55 @@ def _changes(values: flags.FlagValues) -> dict[str, Any]:
     """The fields that flags set, by name; `--config.…` comes last and wins."""
     common = {name: field for name, (field, _) in _COMMON.items()}
     return {
-        field: overrides.read(name, field, text)
-        for name, field in (common | overrides.fields()).items()
+        field: _value(name, field, text)
+        for name, field in (common | _fields()).items()
         if (text := values[name].value) is not None
     }
+
+
+def _fields() -> dict[str, str]:
+    """The fields by their flags: {"config.agent.outer.gamma": "agent.outer.gamma"}.
+
+    `lambda` is a word of Python, so the field is `lambda_`; both are flags.
+    """
+    names = numbers(Config())
+    flags_of = {f"config.{name.removesuffix('_')}": name for name in names}
+    return flags_of | {f"config.{name}": name for name in names}
+
+
+def _value(flag: str, field: str, text: str) -> Any:
+    """Reads a field's value from its text, by the kind of the field's default."""
+    kind = type(flat(dataclasses.asdict(Config()))[field])
+    reader, expected = _READERS[kind]
+    try:
+        return reader(text)
+    except (ValueError, KeyError):
+        raise ConfigError(f"--{flag}={text}: must be {expected}") from None
+
+
+def _whole(text: str) -> int:
+    """Reads a whole number, also 1e6 or 1_000_000."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    if not (number := float(text)).is_integer():
+        raise ValueError
+    return int(number)
+
+
+def _wholes(text: str) -> tuple[int, ...]:
+    """Reads `256,256`, with or without brackets and spaces."""
+    items = text.strip("()[] ").split(",")
+    return tuple(_whole(item) for item in items if item.strip())
+
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_READERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
+    int: (_whole, "a whole number"),
+    float: (float, "a number"),
+    str: (str, "a word"),
+    tuple: (_wholes, "whole numbers, as in 256,256"),
+}
 
 
 def _read_rest(rest: list[str], values: flags.FlagValues) -> None:
@@ -213,8 +272,6 @@ def _read_rest(rest: list[str], values: flags.FlagValues) -> None:
     if not rest[0].startswith("-"):
         raise ConfigError(f"unexpected argument {rest[0]!r}: write --name=value")
     name = rest[0].lstrip("-").partition("=")[0]
-    if name.split(".")[0] == "config":
-        overrides.refuse(rest[0], name.removeprefix("config").removeprefix("."))
     raise ConfigError(f"unknown flag --{name}: {_hint(name, known)}")
 
 
@@ -226,6 +283,9 @@ def _hint(name: str, known: Iterable[str]) -> str:
     """
     if name.startswith("lp_"):
         return "Launchpad's flags need --runtime=launchpad"
+    if elsewhere := _ELSEWHERE.get(name.removeprefix("config.")):
+        return f"use {elsewhere}"
+    name = name.rpartition(".")[2]
     spellings: dict[str, list[str]] = {}
     for flag in known:
         if not flag.endswith("_"):
@@ -251,9 +311,9 @@ def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
     words = {name: default for name, (default, _) in domain.flags.items()}
     config = domain.config(agent=values["agent"].default, **words)
     unused = make.unused(config.environment.domain)
-    numbers = {
-        name: value
-        for name, value in overrides.values(config).items()
+    shown = {
+        name.removesuffix("_"): value
+        for name, value in numbers(config).items()
         if not name.startswith(tuple(f"environment.{name}" for name in unused))
     }
     start = program if program.startswith("stac ") else f"python -m {program}"
@@ -261,12 +321,12 @@ def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
     for name in values:
         default = values[name].default
         if default is None and name in _COMMON:
-            default = numbers[_COMMON[name][0]]
+            default = shown[_COMMON[name][0]]
         note = "" if default is None else f" (default {default})"
-        if name not in ("help", "h", *overrides.fields()):
+        if name not in ("help", "h", *_fields()):
             text.append(f"  --{name:<16} {values[name].help}{note}")
     text.append(
         "  --config.a.b=c     any number below, of stac/config/; it wins over flags."
         " Without flags:"
     )
-    return "\n".join([*text, *(f"    {name}={numbers[name]}" for name in numbers)])
+    return "\n".join([*text, *(f"    {name}={shown[name]}" for name in shown)])

@@ -40,7 +40,7 @@ KNOWS: dict[str, tuple[str, ...]] = {
     ),
     # Runtimes see two contracts; environments and agents arrive built or as factories.
     "stac.runtime": (*FIRST_ROW, "stac.environments.base", "stac.agents.base"),
-    "stac.configs": (*FIRST_ROW, "stac.agents.variants"),
+    "stac.configs": (*FIRST_ROW, "stac.agents.make"),
     "stac.launch": ("stac",),
     "stac.__main__": ("stac.launch", "stac.runtime.faults", "stac.config"),
     "stac.analysis": ("stac",),

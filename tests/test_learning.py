@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from stac.agents import variants
+from stac.agents import make
 from stac.configs import catch as numbers
 from stac.launch import threads
 
 
-@pytest.mark.parametrize("agent", variants.VARIANTS)
+@pytest.mark.parametrize("agent", make.VARIANTS)
 def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):
     config = numbers.config(agent=agent)
     runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=1)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from stac import config as configuration
 from stac import distributions
-from stac.agents import base, behaviours
-from stac.config import AgentConfig, Config
+from stac.agents import base
+from stac.config import Config
+from stac.distributions import Distribution
 from stac.environments.base import EnvironmentSpec
 from stac.learning import metaparameters, metrics, update
 from stac.networks import network as networks
 from stac.types import ActorOutput, Array, CoreState, HeadOutput, Params, Trajectory
 
 
-def own_distribution(
-    config: Config, spec: EnvironmentSpec
-) -> distributions.Distribution:
+def own_distribution(config: Config, spec: EnvironmentSpec) -> Distribution:
     """Returns the family of policies for the environment's actions."""
     if spec.continuous:
         std = config.network.initial_std or None
@@ -28,7 +29,7 @@ def own_distribution(
 def build(
     config: Config,
     spec: EnvironmentSpec,
-    distribution: distributions.Distribution | None = None,
+    distribution: Distribution | None = None,
 ) -> base.Agent:
     """Builds the agent that `config` describes, for environments like `spec`.
 
@@ -41,16 +42,32 @@ def build(
     Raises:
       ConfigError: network and observations do not fit.
     """
-    _check(config, spec)
-    distribution = distribution or own_distribution(config, spec)
-    network = networks.make(
-        config.network,
-        _head_settings(config.agent, distribution),
-        spec.observation_shape,
-        spec.observation_dtype,
+    configuration.check(
+        len(spec.observation_shape) == 3 or config.network.torso == "mlp",
+        f"network.torso={config.network.torso} reads images, but observations have"
+        f" shape {spec.observation_shape}: use network.torso=mlp",
     )
-    rule = _rule(config, spec, distribution, network)
-    behave = behaviours.BEHAVIOURS[config.agent.behaviour]
+    distribution = distribution or own_distribution(config, spec)
+    network = networks.make(config, distribution.bias, spec)
+    random = config.agent.behaviour == "random_head"
+    behave = _random_head if random else _mean_of_heads
+
+    def unroll(
+        params: Params, trajectory: Trajectory, gamma: Array
+    ) -> tuple[HeadOutput, ...]:
+        rows = jnp.asarray(trajectory.observation), jnp.asarray(trajectory.first)
+        return network.unroll(params, *rows, trajectory.core_state, gamma)
+
+    batch = config.batch
+    rule = update.Rule(
+        unroll=unroll,
+        distribution=distribution,
+        agent=config.agent,
+        optimizer=config.optimizer,
+        transitions_per_update=batch.batch_size * (batch.unroll_length - 1),
+        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
+        total_frames=config.total_frames,
+    )
 
     def init(key: Array) -> update.State:
         params_key, key = jax.random.split(key)
@@ -76,9 +93,7 @@ def build(
         init=init,
         initial_core_state=network.initial_state,
         act=act,
-        update=lambda state, trajectory, all_sum: update.update(
-            rule, state, trajectory, all_sum
-        ),
+        update=functools.partial(update.update, rule),
         actor_params=actor_params,
         frames_per_update=rule.frames_per_update,
         watched=WATCHED,
@@ -93,51 +108,32 @@ WATCHED = base.Watched(
 )
 
 
-def _rule(
-    config: Config,
-    spec: EnvironmentSpec,
-    distribution: distributions.Distribution,
-    network: networks.Network,
-) -> update.Rule:
-    def unroll(
-        params: Params, trajectory: Trajectory, gamma: Array
-    ) -> tuple[HeadOutput, ...]:
-        rows = jnp.asarray(trajectory.observation), jnp.asarray(trajectory.first)
-        return network.unroll(params, *rows, trajectory.core_state, gamma)
-
-    return update.Rule(
-        unroll=unroll,
-        distribution=distribution,
-        agent=config.agent,
-        optimizer=config.optimizer,
-        transitions_per_update=config.batch.batch_size
-        * (config.batch.unroll_length - 1),
-        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
-        total_frames=config.total_frames,
-    )
+# Behaviour policies: from the acting heads' policies, [E, num_outputs] each, to actions
+# and their log-probability under the whole policy, for importance ratios.
 
 
-def _head_settings(
-    agent: AgentConfig, distribution: distributions.Distribution
-) -> networks.HeadSettings:
-    return networks.HeadSettings(
-        heads=agent.heads,
-        policy_bias=distribution.bias,
-        acting=1 if agent.behaviour == "head_1" else agent.heads,
-        average=agent.behaviour == "average",
-        gamma_embedding=agent.gamma_embedding,
-    )
+def _mean_of_heads(
+    distribution: Distribution, key: Array, policies: tuple[jax.Array, ...]
+) -> ActorOutput:
+    """Samples from the mean of the acting heads' outputs: of head 1, or of all."""
+    outputs = jnp.stack(policies).mean(axis=0)
+    action = distribution.sample(key, outputs)
+    return ActorOutput(action, distribution.log_prob(outputs, action))
 
 
-def _check(config: Config, spec: EnvironmentSpec) -> None:
-    images = len(spec.observation_shape) == 3
-    configuration.check(
-        images or config.network.torso == "mlp",
-        f"network.torso={config.network.torso} reads images, but observations have"
-        f" shape {spec.observation_shape}: use network.torso=mlp",
-    )
-    configuration.check(
-        spec.continuous or not config.network.initial_std,
-        "network.initial_std: discrete actions have no standard deviation: leave it"
-        " out",
-    )
+def _random_head(
+    distribution: Distribution, key: Array, policies: tuple[jax.Array, ...]
+) -> ActorOutput:
+    """Draws a head anew for every step and environment: a uniform mixture.
+
+    The paper does not say how long a drawn head acts; one step makes the mixture's
+    log-probability exact.
+    """
+    choice_key, sample_key = jax.random.split(key)
+    stacked = jnp.stack(policies)  # [P, E, num_outputs]
+    choice = jax.random.randint(choice_key, stacked.shape[1:2], 0, len(policies))
+    chosen = stacked[choice, jnp.arange(len(choice))]
+    action = distribution.sample(sample_key, chosen)
+    log_probs = jnp.stack([distribution.log_prob(y, action) for y in policies])
+    mixture = jax.nn.logsumexp(log_probs, axis=0) - jnp.log(len(policies))
+    return ActorOutput(action, mixture)

@@ -11,7 +11,7 @@ Nothing here waits, prints or keeps state.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from stac.types import (
     ActorOutput,
@@ -32,35 +32,13 @@ State = Any  # a LearnerState, with the family's own fields
 FIRST_IN_FIRST_OUT = "first_in_first_out"  # a row of stac.runtime.queues.make.BUFFERS
 
 
-class Act(Protocol):
-    def __call__(
-        self,
-        actor_params: Params,
-        key: Array,
-        observation: Array,  # [E, ...]
-        first: Array,  # [E] bool
-        core_state: CoreState,  # leaves [E, ...], before a reset where `first`
-    ) -> tuple[ActorOutput, CoreState]: ...
-
-
-class Update(Protocol):
-    def __call__(
-        self, state: State, trajectory: Trajectory, all_sum: AllSum
-    ) -> tuple[State, Metrics]: ...
-
-
-def no_alerts(values: Mapping[str, float]) -> dict[str, str]:
-    """The alerts of a family that has none."""
-    return {}
-
-
 class Watched(NamedTuple):
     """The metrics that mean something to a runtime or to the person at the terminal."""
 
     skipped: str = ""  # is 1 where an update left its batch out, else 0; "": none is
     shown: Mapping[str, str] = {}  # {"gamma": metric}, in the progress line
     # A row of metrics -> {key: line}. Each line is printed once, when its key appears.
-    alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = no_alerts
+    alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = lambda row: {}
 
 
 class Agent(NamedTuple):
@@ -68,8 +46,13 @@ class Agent(NamedTuple):
 
     init: Callable[[Array], LearnerState]  # from a random key
     initial_core_state: Callable[[int], CoreState]  # for E environments
-    act: Act
-    update: Update  # on this device's share of the batch
+    # (actor_params, key, observation [E, ...], first [E], core state, leaves [E, ...],
+    # from before a reset where `first`)
+    act: Callable[
+        [Params, Array, Array, Array, CoreState], tuple[ActorOutput, CoreState]
+    ]
+    # On this device's share of the batch.
+    update: Callable[[State, Trajectory, AllSum], tuple[State, Metrics]]
     # Selects what acting needs of the state. It computes nothing: an operation would
     # queue behind the update in flight, and publishing would wait for it.
     actor_params: Callable[[State], Params]

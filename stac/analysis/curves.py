@@ -28,7 +28,6 @@ import pathlib
 import sys
 from collections.abc import Iterable, Sequence
 
-import matplotlib.figure
 import numpy as np
 
 from stac.analysis import asking, figures, runs, tables
@@ -59,7 +58,7 @@ def _mean_after(run: Run, share: float) -> float:
 
 def table(curves: Sequence[Run]) -> str:
     """Markdown, seed by seed: final return, mean over the run, and how far it went."""
-    groups = figures.grouped(curves)
+    groups = runs.by_curve(curves)
     labels = list(dict.fromkeys(label for _, label in groups))
     tasks = list(dict.fromkeys(task for task, _ in groups))
     known = {"trivial": TRIVIAL, "A3C": A3C} if {*tasks} & TRIVIAL.keys() else {}
@@ -98,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = asking.Parser(description=__doc__.splitlines()[0])
     places = "workdirs, folders with workdirs in them, or tables (.csv)"
     parser.add_argument("runs", type=pathlib.Path, nargs="+", help=places)
-    figure = "the figure: .png, .pdf, .svg or the like"
+    figure = "the figure: .png, .pdf or .svg"
     parser.add_argument("--output", type=pathlib.Path, required=True, help=figure)
     parser.add_argument("--title", default="", help="above the curves")
     beside = "a table whose curves of the same tasks are drawn, too, dashed"
@@ -136,20 +135,13 @@ def _select(curves: Sequence[Run], tasks: list[str], agents: list[str]) -> list[
 def _check_output(arguments: argparse.Namespace) -> None:
     """Raises a ConfigError unless a figure, and a table beside it, may be written."""
     path = arguments.output
-    kinds = matplotlib.figure.Figure().canvas.get_supported_filetypes()
     cure = "is no figure: end it with .png, .pdf or .svg"
-    check(path.suffix.removeprefix(".") in kinds, f"--output={path}: {cure}")
+    check(path.suffix in (".png", ".pdf", ".svg"), f"--output={path}: {cure}")
     check(path.parent.is_dir(), f"--output={path}: there is no folder {path.parent}")
     partly = arguments.runs if arguments.task or arguments.agent else []
     for source in (*partly, *([arguments.beside] if arguments.beside else [])):
         same = source.resolve() == path.with_suffix(TABLE).resolve()
         check(not same, f"--output={path}: would write another table over {source}")
-
-
-def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Whole, however long its legend is."""
-    figure.savefig(path, dpi=110, bbox_inches="tight")
-    print(f"written: {path}", file=sys.stderr)
 
 
 def _main(arguments: argparse.Namespace) -> None:
@@ -165,7 +157,9 @@ def _main(arguments: argparse.Namespace) -> None:
         curves.sort(key=lambda run: (run.task, run.label, run.seed))
     figure = figures.draw(curves, arguments.title, arguments.metaparameters)
     print(table(curves))
-    _save(figure, arguments.output)
+    # Whole, however long its legend is.
+    figure.savefig(arguments.output, dpi=110, bbox_inches="tight")
+    print(f"written: {arguments.output}", file=sys.stderr)
     if workdirs:  # else the tables that were drawn have it all
         tables.write(curves, arguments.output.with_suffix(TABLE))
 

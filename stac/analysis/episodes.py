@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import numpy as np
 
 from stac.agents.base import Agent
@@ -15,6 +14,9 @@ from stac.environments import make
 from stac.environments.base import BatchedEnvironment
 from stac.runtime.logs.episodes import Episodes
 from stac.types import Params, Timestep
+
+if TYPE_CHECKING:  # a wrong command line is refused without the seconds of an import
+    import jax
 
 # From a row and its number to actions as the environment takes them: [E], or [E, A].
 Policy = Callable[[Timestep, int], np.ndarray]
@@ -69,6 +71,8 @@ def acting(agent: Agent, params: Params, num_envs: int, key: jax.Array) -> Polic
       num_envs: E.
       key: of the samples.
     """
+    import jax
+
     act = jax.jit(agent.act)
     core = agent.initial_core_state(num_envs)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.axes
-import matplotlib.figure
 import numpy as np
 
-from stac.analysis.runs import Run
+from stac.analysis.runs import Run, by_curve
 from stac.config import check
+
+if TYPE_CHECKING:  # a wrong command line is refused without the seconds of an import
+    import matplotlib.axes
+    import matplotlib.figure
 
 # Mean returns after 10^8 steps from features: Tassa et al. (2018), the table of A3C.
 A3C = {
@@ -73,10 +75,12 @@ def draw(
     curves: Sequence[Run], title: str, metaparameters: bool = False
 ) -> matplotlib.figure.Figure:
     """A panel a task; below, where asked for, panels for each self-tuned agent."""
+    import matplotlib.figure
+
     tasks = list(dict.fromkeys(run.task for run in curves))
     columns = len(tasks) if len(tasks) < 4 else 2
     tall = [3.2 * -(-len(tasks) // columns)]
-    groups = grouped(run for run in curves if metaparameters and run.metaparameters)
+    groups = by_curve(run for run in curves if metaparameters and run.metaparameters)
     check(bool(groups) or not metaparameters, "--metaparameters: no run here tunes any")
     names = {key: _names(seeds) for key, seeds in groups.items()}
     tall += [2.2 * -(-len(tuned) // 3) + 0.4 for tuned in names.values()]
@@ -88,14 +92,6 @@ def draw(
     for (key, seeds), part in zip(groups.items(), parts, strict=True):
         _draw_metaparameters(part, ", ".join(key), seeds, names[key])
     return figure
-
-
-def grouped(curves: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The seeds of each task and label."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in curves:
-        groups.setdefault((run.task, run.label), []).append(run)
-    return groups
 
 
 def _names(seeds: Iterable[Run]) -> list[str]:
@@ -115,7 +111,7 @@ def _draw_returns(
     axes = part.subplots(rows, columns, squeeze=False).flat
     panels = dict(zip(tasks, axes, strict=False))
     colour = colours([run.label for run in curves])
-    for (task, label), seeds in grouped(curves).items():
+    for (task, label), seeds in by_curve(curves).items():
         dashes = "--" if TABLE.search(label) else "-"
         look: dict[str, Any] = {"color": colour[label], "linestyle": dashes}
         for run in seeds if len(seeds) > 1 else ():

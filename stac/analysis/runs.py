@@ -8,8 +8,8 @@ from __future__ import annotations
 import itertools
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
 
 NEEDED = ("agent.name", "environment.domain", "environment.task")  # words, and a seed
+T = TypeVar("T")
+K = TypeVar("K")
 LIMIT = 1e18  # no number of a run is as large
 
 
@@ -63,18 +65,30 @@ def read(places: Iterable[pathlib.Path]) -> list[Run]:
     check(bool(loaded) or not reasons, "".join(reasons[:1]))
     for reason in reasons:
         print(f"left out: {reason}", file=sys.stderr)
-    groups: dict[tuple[str, str], list[_Loaded]] = {}
-    for item in loaded:
-        groups.setdefault((item.run.task, item.run.label), []).append(item)
+    groups = grouped(loaded, lambda item: (item.run.task, item.run.label))
     return [run for group in groups.values() for run in _apart(group)]
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The items by their keys, as {key: [item, …]}, in their order."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def by_curve(curves: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
+    """The seeds of each task and label."""
+    return grouped(curves, lambda run: (run.task, run.label))
 
 
 def _workdirs(place: pathlib.Path) -> list[pathlib.Path]:
     if (place / workdir.METRICS).exists():
         return [place]
-    check(place.is_dir(), f"{place}: is no folder, and no table (.csv)")
+    cure = "name a run's workdir, a folder of workdirs, or a table (.csv)"
+    check(place.is_dir(), f"{place}: there is no such folder: {cure}")
     below = sorted(path.parent for path in place.rglob(workdir.METRICS))
-    check(below, f"{place}: is no run's workdir, and none is in it")
+    check(below, f"{place}: no run has logged anything there: {cure}")
     return below
 
 
@@ -168,16 +182,17 @@ def _apart(group: Sequence[_Loaded]) -> list[Run]:
         if not name.startswith(same)
         and len({str(item.settings.get(name)) for item in group}) > 1
     ]
-    alike: dict[str, list[_Loaded]] = {}
-    for item in group:
+
+    def label_of(item: _Loaded) -> str:
         words = [
             f"{name.replace('lambda_', 'lambda')}={item.settings[name]}"
             for name in differing
             if name in item.settings
         ]
-        alike.setdefault(", ".join([item.run.label, *words]), []).append(item)
+        return ", ".join([item.run.label, *words])
+
     labelled = []
-    for label, items in alike.items():
+    for label, items in grouped(group, label_of).items():
         seeds = {item.run.seed for item in items}
         ends = _ends(items) if len(seeds) < len(items) else [""] * len(items)
         for item, end in zip(items, ends, strict=True):

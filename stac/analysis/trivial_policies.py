@@ -17,7 +17,6 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-import jax
 import numpy as np
 
 from stac.agents import make as agents
@@ -50,6 +49,8 @@ def noise(environment: BatchedEnvironment) -> Policy:
 
 def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Policy:
     """The network's first policy, sampled as an actor does."""
+    import jax
+
     agent = agents.build(config, environment.spec)
     key = jax.random.PRNGKey(seed)
     params = agent.actor_params(agent.init(key))

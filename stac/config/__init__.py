@@ -1,8 +1,6 @@
 """The configuration of a run: frozen dataclasses, checked when they are built."""
 
 from stac.config.challenges import Challenges as Challenges
-from stac.config.changes import changed as changed
-from stac.config.changes import from_dict as from_dict
 from stac.config.checks import FAILED as FAILED
 from stac.config.checks import USER_ERROR as USER_ERROR
 from stac.config.checks import ConfigError as ConfigError
@@ -10,7 +8,6 @@ from stac.config.checks import RunError as RunError
 from stac.config.checks import check as check
 from stac.config.checks import choose as choose
 from stac.config.config import BEHAVIOURS as BEHAVIOURS
-from stac.config.config import OBSERVATIONS as OBSERVATIONS
 from stac.config.config import RUNTIMES as RUNTIMES
 from stac.config.config import WORKERS as WORKERS
 from stac.config.config import AgentConfig as AgentConfig
@@ -21,9 +18,9 @@ from stac.config.config import NetworkConfig as NetworkConfig
 from stac.config.config import OptimizerConfig as OptimizerConfig
 from stac.config.config import Outer as Outer
 from stac.config.config import RuntimeConfig as RuntimeConfig
+from stac.config.config import changed as changed
 from stac.config.config import flat as flat
 from stac.config.config import frames_per_update as frames_per_update
 from stac.config.config import queue_capacity as queue_capacity
-from stac.config.metaparameter_table import EXTRA_METAPARAMETERS as EXTRA_METAPARAMETERS
 from stac.config.metaparameter_table import METAPARAMETERS as METAPARAMETERS
 from stac.config.metaparameter_table import RAW_LIMIT as RAW_LIMIT

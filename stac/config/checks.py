@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Annotated, get_type_hints
+
+Count = Annotated[int, "[0, inf)"]
+AtLeastOne = Annotated[int, "[1, inf)"]
+NotNegative = Annotated[float, "[0, inf)"]
+Positive = Annotated[float, "(0, inf)"]
+Share = Annotated[float, "[0, 1]"]
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 
-# Of two names' letters, the share that they do not have in common. `hrad` and `hard`
-# differ by 0.25, `game` and `gamma` by 0.33, and nobody mistypes one for the other.
-_FARTHEST = 0.3
+# The share of common letters from which on one name may be meant by another. It is
+# 0.75 for `hrad` and `hard`, 0.67 for `game` and `gamma`: nobody mistypes one as that.
+_LIKE = 0.7
 
 
 class ConfigError(ValueError):
@@ -44,27 +51,17 @@ def choose(what: str, value: str, choices: Iterable[str], otherwise: str = "") -
 
 
 def nearest(value: str, choices: Iterable[str]) -> list[str]:
-    """Returns what `value` may have meant: up to four choices, the likeliest first.
+    """Returns what `value` may have meant, up to four choices.
 
-    Those are the choices that contain it, as a word (`walk`: `dog.walk` before
-    `walker.run`) or as two letters at least. If there are none, those spelled like it,
-    but none more than three times as far from it as the nearest.
+    Those that contain it as a word (`walk`: `dog.walk`); else those that contain it, if
+    it has two letters at least; else those spelled like it, the likeliest first.
     """
     wanted = value.lower()
-    distance = {
-        choice: 1 - difflib.SequenceMatcher(a=choice.lower(), b=wanted).ratio()
-        for choice in choices
-    }
-    near = [choice for choice in distance if wanted in choice.lower()]
-    if len(wanted) < 2 or not near:
-        limit = min(_FARTHEST, 3 * min(distance.values(), default=0))
-        near = [choice for choice in distance if distance[choice] <= limit]
-
-    def order(choice: str) -> tuple[bool, float]:
-        words = re.split(r"[._]", choice.lower())
-        return wanted not in words, distance[choice]
-
-    return sorted(near, key=order)[:4]
+    spellings = {choice.lower(): choice for choice in choices}
+    within = [name for name in spellings if len(wanted) > 1 and wanted in name]
+    words = [name for name in within if wanted in re.split(r"[._]", name)]
+    like = difflib.get_close_matches(wanted, spellings, n=4, cutoff=_LIKE)
+    return [spellings[name] for name in (words or within or like)[:4]]
 
 
 def check(condition: object, message: str) -> None:
@@ -73,25 +70,36 @@ def check(condition: object, message: str) -> None:
         raise ConfigError(message)
 
 
-def check_ranges(section: str, config: object, ranges: Mapping[str, str]) -> None:
-    """Raises a ConfigError unless each field is in its interval.
+class Checked:
+    """A dataclass that is refused unless its fields are as their annotations say.
 
-    Args:
-      section: what the names of the fields begin with: "batch.".
-      config: a dataclass.
-      ranges: names of fields by interval: {"[1, inf)": "batch_size unroll_length"}.
-        "(0, inf) or -1" has one more value.
+    `Annotated[int, "[1, inf)"]` is in an interval ("(0, inf) or -1" has one more
+    value), and `Annotated[str, ("sum", "mean")]` is one of these words.
     """
-    for interval, names in ranges.items():
-        bounds, _, other = interval.partition(" or ")
-        lowest, highest = map(float, bounds[1:-1].split(","))
-        for name in names.split():
-            value = getattr(config, name)
-            fits = (
-                lowest < value < highest
-                or (value == lowest and bounds[0] == "[")
-                or (value == highest and bounds[-1] == "]")
-                or (other and value == float(other))
-            )
-            spoken = section + name.removesuffix("_")  # lambda_ is a word of Python
-            check(fits, f"{spoken}={value}: must be in {interval}")
+
+    _section = ""  # its fields are named with this before them: "batch."
+
+    def __init_subclass__(cls, section: str = "") -> None:
+        cls._section = section
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            # `lambda` is a word of Python, so the field is `lambda_`.
+            spoken, value = self._section + name.removesuffix("_"), getattr(self, name)
+            for allowed in getattr(hint, "__metadata__", ()):
+                if isinstance(allowed, tuple):
+                    choose(spoken, value, allowed)
+                else:
+                    inside = _inside(value, allowed)
+                    check(inside, f"{spoken}={value}: must be in {allowed}")
+
+
+def _inside(value: float, interval: str) -> bool:
+    bounds, _, other = interval.partition(" or ")
+    lowest, highest = map(float, bounds[1:-1].split(","))
+    return (
+        lowest < value < highest
+        or (value == lowest and bounds[0] == "[")
+        or (value == highest and bounds[-1] == "]")
+        or (other != "" and value == float(other))
+    )

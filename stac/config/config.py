@@ -9,157 +9,135 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from stac.config import metaparameter_table
 from stac.config.challenges import Challenges
-from stac.config.checks import check, check_ranges, choose
+from stac.config.checks import (
+    AtLeastOne,
+    Checked,
+    Count,
+    NotNegative,
+    Positive,
+    Share,
+    check,
+    choose,
+)
 from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
 
 BEHAVIOURS = ("head_1", "random_head", "average")
-GAMMA_EMBEDDINGS = ("none", "shared", "per_head")
-TORSOS = ("deep", "shallow", "mlp", "residual_strided")
-REDUCTIONS = ("sum", "mean")
-OBSERVATIONS = ("features", "pixels")
 WORKERS = ("auto", "serial", "processes")
 RUNTIMES = ("launchpad", "threads", "lockstep")
 
+T = TypeVar("T")
+
+Torso = Annotated[str, ("deep", "shallow", "mlp", "residual_strided")]
+GammaEmbedding = Annotated[str, ("none", "shared", "per_head")]
+Decay = Annotated[float, "[0, 1)"]
+RawValue = Annotated[float, f"({-RAW_LIMIT:g}, {RAW_LIMIT:g})"]
+
 
 @dataclasses.dataclass(frozen=True)
-class Outer:
+class Outer(Checked, section="agent.outer."):
     """Hyperparameters of the outer loss; the inner loss starts near them (Table 3)."""
 
-    gamma: float = 0.995  # discount; Atari 0.995, control 0.99
-    lambda_: float = 1.0
-    alpha: float = 1.0  # 1 is plain V-trace, 0 untruncated importance sampling
-    g_v: float = 0.25  # value loss, no 1/2 in it
-    g_p: float = 1.0
-    g_e: float = 0.01  # entropy, or KL to the standard normal
-    g_kl: float = 1.0  # KL of the updated to the old policy, head 1 (Eq. 3)
-    truncation: float = 1.0  # rho bar = c bar (Alg. 2, line 3)
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "[0, 1]": "gamma lambda_ alpha",
-            "[0, inf)": "g_v g_p g_e g_kl",
-            "(0, inf)": "truncation",
-        }
-        check_ranges("agent.outer.", self, ranges)
+    gamma: Share = 0.995  # discount; Atari 0.995, control 0.99
+    lambda_: Share = 1.0
+    alpha: Share = 1.0  # 1 is plain V-trace, 0 untruncated importance sampling
+    g_v: NotNegative = 0.25  # value loss, no 1/2 in it
+    g_p: NotNegative = 1.0
+    g_e: NotNegative = 0.01  # entropy, or KL to the standard normal
+    g_kl: NotNegative = 1.0  # KL of the updated to the old policy, head 1 (Eq. 3)
+    truncation: Positive = 1.0  # rho bar = c bar (Alg. 2, line 3)
 
 
 @dataclasses.dataclass(frozen=True)
-class AgentConfig:
+class AgentConfig(Checked, section="agent."):
     """The agent: its heads, and the metaparameters that it tunes."""
 
-    name: str = "stacx"  # a row of stac.agents.make.FAMILIES
-    heads: int = 3  # P
+    name: str = "stacx"  # a row of stac.agents.make.VARIANTS
+    heads: AtLeastOne = 3  # P
     self_tuned: str = ",".join(METAPARAMETERS)  # any of the table; "" for none
-    initial_raw: float = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
-    initial_raw_gamma: float = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
-    reward_clip: float = 1.0  # clips to [-1, 1] in the loss only (IMPALA); 0 is off
-    reduction: str = "sum"  # over batch and time (Alg. 1)
-    behaviour: str = "head_1"  # the policy that acts (Sec. 9.3)
-    gamma_embedding: str = "none"  # Sec. 9.5
+    initial_raw: RawValue = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
+    initial_raw_gamma: RawValue = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
+    reward_clip: NotNegative = 1.0  # to [-1, 1] in the loss only (IMPALA); 0 is off
+    reduction: Annotated[str, ("sum", "mean")] = "sum"  # over batch and time (Alg. 1)
+    behaviour: Annotated[str, BEHAVIOURS] = "head_1"  # the policy that acts (Sec. 9.3)
+    gamma_embedding: GammaEmbedding = "none"  # Sec. 9.5
     outer: Outer = Outer()
 
     def __post_init__(self) -> None:
-        ranges = {
-            "[1, inf)": "heads",
-            f"({-RAW_LIMIT:g}, {RAW_LIMIT:g})": "initial_raw initial_raw_gamma",
-            "[0, inf)": "reward_clip",
-        }
-        check_ranges("agent.", self, ranges)
-        choose("agent.reduction", self.reduction, REDUCTIONS)
-        choose("agent.behaviour", self.behaviour, BEHAVIOURS)
-        choose("agent.gamma_embedding", self.gamma_embedding, GAMMA_EMBEDDINGS)
-        self._check_self_tuned(self.self_tuned_names)
-
-    def _check_self_tuned(self, names: tuple[str, ...]) -> None:
-        rows = metaparameter_table.TABLE
-        for name in names:
-            choose("metaparameter", name, [row.name for row in rows])
-        check(
-            len(set(names)) == len(names),
-            f"agent.self_tuned={self.self_tuned}: names a metaparameter twice",
-        )
-        for whole in {row.part_of for row in rows} & set(names):
-            parts = [row.name for row in rows if row.part_of == whole]
-            check(
-                not set(parts) & set(names),
-                f"agent.self_tuned: choose {whole}, or {' and '.join(parts)}, not both",
-            )
+        super().__post_init__()
+        names = [row.name for row in metaparameter_table.TABLE]
+        for name in self.self_tuned_names:
+            choose("metaparameter", name, names)
 
     @property
     def self_tuned_names(self) -> tuple[str, ...]:
-        names = (name.strip() for name in self.self_tuned.split(","))
-        return tuple(name for name in names if name)
+        names = self.self_tuned.replace(",", " ").split()
+        return tuple(dict.fromkeys(names))
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(Checked, section="network."):
     """The network (Table 2)."""
 
-    torso: str = "deep"  # "deep" is the paper's; "shallow" is IMPALA's small one
-    lstm_size: int = 0  # 0: no recurrent core (Atari stacks frames)
-    head_hidden: int = 256  # each head is an MLP of one hidden layer and the output
+    torso: Torso = "deep"  # "deep" is the paper's; "shallow" is IMPALA's small one
+    lstm_size: Count = 0  # 0: no recurrent core (Atari stacks frames)
+    head_hidden: AtLeastOne = 256  # of each head, an MLP with one hidden layer
     mlp_hiddens: tuple[int, ...] = (256, 256)  # torso from features
-    gamma_embedding_size: int = 16  # Sec. 9.5; the size is not given there
+    gamma_embedding_size: AtLeastOne = 16  # Sec. 9.5; the size is not given there
     # How a policy begins is not in the paper:
-    policy_scale: float = 1.0  # of its last layer's first weights; 1 is Haiku's
-    initial_std: float = 0.0  # of a Gaussian; 0: no bias, which makes it 0.135
+    policy_scale: NotNegative = 1.0  # of its last layer's first weights; 1 is Haiku's
+    # Of a Gaussian, within the range of Sec. 9.3; 0: no bias, which makes it 0.135.
+    initial_std: Annotated[float, "(0.0184, 1) or 0"] = 0.0
 
     def __post_init__(self) -> None:
-        choose("network.torso", self.torso, TORSOS)
+        super().__post_init__()
         sizes = f"network.mlp_hiddens={self.mlp_hiddens}: sizes of at least one layer"
         check(min(self.mlp_hiddens, default=0) >= 1, sizes)
-        ranges = {
-            "[0, inf)": "lstm_size policy_scale",
-            "[1, inf)": "head_hidden gamma_embedding_size",
-            "(0.0184, 1) or 0": "initial_std",  # Sec. 9.3
-        }
-        check_ranges("network.", self, ranges)
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Checked, section="optimizer."):
     """The optimizers of the inner and the outer loss (Table 3)."""
 
-    learning_rate: float = 6e-4  # at frame 0; linear in frames
-    end_learning_rate: float = 0.0  # at total_frames
-    rms_decay: float = 0.99
-    rms_epsilon: float = 0.1  # inside the root
-    rms_initial: float = 0.0  # the second moment's start
-    max_gradient_norm: float = 40.0  # global norm, all heads (IMPALA); 0 is off
-    meta_learning_rate: float = 1e-3
-    meta_b1: float = 0.9
-    meta_b2: float = 0.999
-    meta_epsilon: float = 1e-4
+    learning_rate: Positive = 6e-4  # at frame 0; linear in frames
+    end_learning_rate: NotNegative = 0.0  # at total_frames
+    rms_decay: Decay = 0.99
+    rms_epsilon: Positive = 0.1  # inside the root
+    rms_initial: NotNegative = 0.0  # the second moment's start
+    max_gradient_norm: NotNegative = 40.0  # global norm, all heads (IMPALA); 0 is off
+    meta_learning_rate: Positive = 1e-3
+    meta_b1: Decay = 0.9
+    meta_b2: Decay = 0.999
+    meta_epsilon: Positive = 1e-4
 
     def __post_init__(self) -> None:
-        ranges = {
-            "(0, inf)": "learning_rate rms_epsilon meta_learning_rate meta_epsilon",
-            f"[0, {self.learning_rate}]": "end_learning_rate",
-            "[0, 1)": "rms_decay meta_b1 meta_b2",
-            "[0, inf)": "rms_initial max_gradient_norm",
-        }
-        check_ranges("optimizer.", self, ranges)
+        super().__post_init__()
+        check(
+            self.end_learning_rate <= self.learning_rate,
+            f"optimizer.end_learning_rate={self.end_learning_rate}: must be at most"
+            f" optimizer.learning_rate={self.learning_rate}",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchConfig:
+class BatchConfig(Checked, section="batch."):
     """The batch of one update (Table 3)."""
 
-    batch_size: int = 32  # B, trajectories, over all learner devices together
-    unroll_length: int = 20  # n, observations; the last one only bootstraps
-    overlap: int = 0  # rows shared with the trajectory before; control 30
+    batch_size: AtLeastOne = 32  # B, trajectories, over all learner devices together
+    # n, observations; the last one only bootstraps.
+    unroll_length: Annotated[int, "[2, inf)"] = 20
+    overlap: Count = 0  # rows shared with the trajectory before; control 30
 
     def __post_init__(self) -> None:
-        ranges = {
-            "[1, inf)": "batch_size",
-            "[2, inf)": "unroll_length",
-            f"[0, {self.unroll_length})": "overlap",
-        }
-        check_ranges("batch.", self, ranges)
+        super().__post_init__()
+        check(
+            self.overlap < self.unroll_length,
+            f"batch.overlap={self.overlap}: must be less than batch.unroll_length="
+            f"{self.unroll_length}",
+        )
 
     @property
     def period(self) -> int:
@@ -168,58 +146,44 @@ class BatchConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class EnvironmentConfig:
+class EnvironmentConfig(Checked, section="environment."):
     """The task. Each domain reads the fields that it knows."""
 
     domain: str = "atari"  # a row of stac.environments.make.DOMAINS
     task: str = "pong"  # a ROM in snake_case, or domain.task
     protocol: str = "impala"  # Atari: a row of stac.environments.atari.PROTOCOLS
-    threads: int = 0  # of one actor's environments; 0: its share of the cores
-    observations: str = "features"  # control: features, or pixels of a camera
-    workers: str = "auto"  # control: who steps the environments of one actor
-    stagger: bool = True  # control: cut first episodes short, so that not all end at
-    # once; their returns are left out
+    threads: Count = 0  # of one actor's environments; 0: its share of the cores
+    observations: Annotated[str, ("features", "pixels")] = (
+        "features"  # control: or a camera's
+    )
+    workers: Annotated[str, WORKERS] = "auto"  # control: stepped here, or by processes
+    stagger: bool = True  # control: cut first episodes short, for with 1,000 steps each
+    # all would end at once; their returns are left out
     challenges: Challenges = Challenges()  # realworld
 
-    def __post_init__(self) -> None:
-        choose("environment.observations", self.observations, OBSERVATIONS)
-        choose("environment.workers", self.workers, WORKERS)
-        check_ranges("environment.", self, {"[0, inf)": "threads"})
-
 
 @dataclasses.dataclass(frozen=True)
-class RuntimeConfig:
+class RuntimeConfig(Checked, section="runtime."):
     """How the work is spread; nothing here changes what an update computes."""
 
-    name: str = "launchpad"
-    num_actors: int = 2
-    envs_per_actor: int = 32  # E
-    queue_capacity: int = 0  # trajectories; 0: one batch. Actors wait when the queue is
+    name: Annotated[str, RUNTIMES] = "launchpad"
+    num_actors: AtLeastOne = 2
+    envs_per_actor: AtLeastOne = 32  # E
+    queue_capacity: Count = 0  # trajectories; 0: one batch. Actors wait when it is
     # full: every batch that waits in it was acted with parameters one update older
-    learner_devices: int = 0  # 0: all of them
-    log_every_seconds: float = 5.0
-    checkpoint_every_seconds: float = 300.0
-    checkpoints_to_keep: int = 3
-    skipped_share: float = 0.1  # of the last 100 updates; more that are passed over,
+    learner_devices: Count = 0  # 0: all of them
+    log_every_seconds: Positive = 5.0
+    checkpoint_every_seconds: Positive = 300.0
+    checkpoints_to_keep: AtLeastOne = 3
+    skipped_share: Share = 0.1  # of the last 100 updates; more that are passed over,
     # for a loss or a gradient that is not finite, stop the run
-    actor_restarts: int = 10  # of each actor, within so many minutes; 0: none
-    actor_restart_minutes: int = 10
-    silence_seconds: float = 180.0  # no sign of life for so long is a fault; 0: none is
-
-    def __post_init__(self) -> None:
-        choose("runtime", self.name, RUNTIMES)
-        ranges = {
-            "[1, inf)": "num_actors envs_per_actor checkpoints_to_keep"
-            " actor_restart_minutes",
-            "[0, inf)": "queue_capacity learner_devices actor_restarts silence_seconds",
-            "[0, 1]": "skipped_share",
-            "(0, inf)": "log_every_seconds checkpoint_every_seconds",
-        }
-        check_ranges("runtime.", self, ranges)
+    actor_restarts: Count = 10  # of each actor, within so many minutes; 0: none
+    actor_restart_minutes: AtLeastOne = 10
+    silence_seconds: NotNegative = 180.0  # without a sign of life: a fault; 0: never
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """The configuration of one run."""
 
     agent: AgentConfig = AgentConfig()
@@ -228,12 +192,12 @@ class Config:
     batch: BatchConfig = BatchConfig()
     environment: EnvironmentConfig = EnvironmentConfig()
     runtime: RuntimeConfig = RuntimeConfig()
-    total_frames: int = 200_000_000  # environment frames, action repeats included
-    seed: int = 1
+    # Environment frames, action repeats included (Table 3).
+    total_frames: Annotated[int, f"[1, {2**31 - 2**24})"] = 200_000_000
+    seed: Annotated[int, f"[0, {2**31})"] = 1
 
     def __post_init__(self) -> None:
-        below = {f"[1, {2**31 - 2**24})": "total_frames", f"[0, {2**31})": "seed"}
-        check_ranges("", self, below)
+        super().__post_init__()
         check(
             queue_capacity(self) >= self.batch.batch_size,
             f"runtime.queue_capacity={self.runtime.queue_capacity} cannot hold one"
@@ -249,6 +213,31 @@ def queue_capacity(config: Config) -> int:
 def frames_per_update(config: Config, frames_per_step: int) -> int:
     """Environment frames between two updates: new steps of a batch, times repeats."""
     return config.batch.batch_size * config.batch.period * frames_per_step
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Returns the configuration with {"batch.batch_size": 8, …} changed, checked whole.
+
+    Raises:
+      ConfigError: there is no such name, or the changed configuration cannot work.
+    """
+    names = flat(dataclasses.asdict(config))
+    for name in changes:
+        choose("configuration key", name, names)
+    return _changed(config, "", changes)
+
+
+def _changed(section: T, prefix: str, changes: Mapping[str, Any]) -> T:
+    """Sections are built before the section around them, which checks them together."""
+    values = {}
+    for name, value in vars(section).items():
+        inner = dataclasses.is_dataclass(value)
+        values[name] = (
+            _changed(value, f"{prefix}{name}.", changes)
+            if inner
+            else changes.get(prefix + name, value)
+        )
+    return type(section)(**values)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,6 @@ tuned where `agent.self_tuned` names it; without, STAC and STACX tune it as well
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -45,20 +44,3 @@ TABLE = (
 RAW_LIMIT = 10.0
 
 METAPARAMETERS = tuple(row.name for row in TABLE if not row.extra)
-EXTRA_METAPARAMETERS = tuple(row.name for row in TABLE if row.extra)
-
-
-def logged(tuned: Collection[str]) -> tuple[str, ...]:
-    """The names whose values are logged when those of `tuned` are learned.
-
-    These are the paper's six and the extra ones that are tuned; where a part of one is
-    tuned, its parts stand in its place.
-    """
-    split = {row.part_of for row in TABLE if row.part_of and row.name in tuned}
-
-    def shown(row: Metaparameter) -> bool:
-        if row.part_of:
-            return row.part_of in split
-        return row.name in tuned if row.extra else row.name not in split
-
-    return tuple(row.name for row in TABLE if shown(row))

@@ -16,24 +16,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stac import distributions
+from stac import distributions, types
 from stac.learning import vtrace
 from stac.learning.vtrace import Hyperparameters
-from stac.types import Array, HeadOutput
+from stac.types import Array, HeadOutput, Trajectory
 
 # An infinite ratio would make (1 - alpha) IS + alpha min(1, IS) NaN. The cut changes
 # nothing for plain V-trace; to leaky V-trace, e^20 is as good as any larger weight.
 MAXIMUM_LOG_RATIO = 20.0
-
-
-class Transitions(NamedTuple):
-    """The columns of a batch that the losses read, as drawn in stac.types."""
-
-    action: Array  # [B, n-1] or [B, n-1, A]
-    behaviour_log_prob: Array  # [B, n-1], and so are the others
-    reward: Array  # clipped where the domain clips
-    discount: Array
-    valid: Array  # 0 on a boundary
 
 
 class Terms(NamedTuple):
@@ -44,33 +34,25 @@ class Terms(NamedTuple):
     regulariser: Array
 
 
-class Diagnostics(NamedTuple):
-    """Numbers for logs and tests; nothing here is differentiated."""
-
-    targets: vtrace.Targets
-    importance: Array  # [B, n-1]
-
-
 def head_loss(
     output: HeadOutput,
-    transitions: Transitions,
+    trajectory: Trajectory,  # rewards clipped where the domain clips
     hyper: Hyperparameters,
     distribution: distributions.Distribution,
-) -> tuple[Terms, Diagnostics]:
-    """Computes Algorithm 1 for one head: the terms of its loss, and diagnostics.
+) -> tuple[Terms, vtrace.Targets]:
+    """Computes Algorithm 1 for one head: the terms of its loss, and its targets.
 
     Boundary transitions have no weight. Sums, not means: RMSProp's epsilon of 0.1 sets
     a scale, so a mean would be another algorithm.
     """
-    policy = output.policy[:, :-1]
-    log_pi = distribution.log_prob(policy, transitions.action)
-    ratio = jnp.minimum(log_pi - transitions.behaviour_log_prob, MAXIMUM_LOG_RATIO)
-    importance = jax.lax.stop_gradient(jnp.exp(ratio))
+    policy, valid = output.policy[:, :-1], types.valid(trajectory)
+    log_pi = distribution.log_prob(policy, trajectory.action)
+    ratio = jnp.minimum(log_pi - trajectory.behaviour_log_prob, MAXIMUM_LOG_RATIO)
     targets = vtrace.targets(
-        importance,
-        transitions.reward,
-        transitions.discount,
-        transitions.valid,
+        jax.lax.stop_gradient(jnp.exp(ratio)),
+        trajectory.reward,
+        trajectory.discount,
+        valid,
         jax.lax.stop_gradient(output.value),
         hyper,
     )
@@ -78,12 +60,12 @@ def head_loss(
     gains = targets.rho * log_pi * targets.advantage
     regulariser = distribution.regulariser(policy)
     terms = Terms(
-        value=hyper["g_v"] * jnp.sum(transitions.valid * errors**2),
-        policy=-hyper["g_p"] * jnp.sum(transitions.valid * gains),
+        value=hyper["g_v"] * jnp.sum(valid * errors**2),
+        policy=-hyper["g_p"] * jnp.sum(valid * gains),
         # Line 18 with its sign mended: minimised, so entropy is rewarded.
-        regulariser=hyper["g_e"] * jnp.sum(transitions.valid * regulariser),
+        regulariser=hyper["g_e"] * jnp.sum(valid * regulariser),
     )
-    return terms, Diagnostics(targets=targets, importance=importance)
+    return terms, targets
 
 
 def policy_kl(

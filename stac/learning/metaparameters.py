@@ -66,6 +66,10 @@ def saturated(raw: Raw) -> dict[str, Array]:
 
 
 def logged(raw: Raw, config: AgentConfig) -> dict[str, Array]:
-    """Returns the part of zeta(eta) that is logged, [P] each."""
+    """Returns the paper's six of zeta(eta) and those that are tuned, [P] each."""
     zeta = squash(raw, config.outer, config.heads)
-    return {name: zeta[name] for name in metaparameter_table.logged(raw)}
+    return {
+        row.name: zeta[row.name]
+        for row in metaparameter_table.TABLE
+        if row.name in raw or not row.extra
+    }

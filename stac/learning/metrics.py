@@ -11,40 +11,37 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
+from stac import types
 from stac.distributions import Distribution
 from stac.learning import losses
-from stac.types import AllSum, Array, HeadOutput
+from stac.types import AllSum, Array, HeadOutput, Trajectory
 
 Metrics = dict[str, Array]
 
 
 def of_policy(
-    acting: HeadOutput,
-    transitions: losses.Transitions,
-    distribution: Distribution,
+    acting: HeadOutput, trajectory: Trajectory, distribution: Distribution
 ) -> Metrics:
     """Describes the policy that acts, before the update; of several, the first."""
     policy = acting.policy[:, :-1]
     columns = {
         "entropy": distribution.entropy(policy),
         "value": acting.value[:, :-1],
-        "reward": transitions.reward,
+        "reward": trajectory.reward,
         **distribution.describe(policy),
     }
     return {
-        f"mean/{name}": jnp.sum(transitions.valid * column)
+        f"mean/{name}": jnp.sum(types.valid(trajectory) * column)
         for name, column in columns.items()
     }
 
 
-def of_head(
-    terms: losses.Terms, diagnostics: losses.Diagnostics, valid: Array, head: int
-) -> Metrics:
+def of_head(terms: losses.Terms, importance: Array, valid: Array, head: int) -> Metrics:
     """Names one head's loss terms (sums with coefficients) and importance ratios."""
     suffix = f"head_{head + 1}"
     metrics = {f"loss/{name}/{suffix}": term for name, term in terms._asdict().items()}
-    metrics[f"mean/importance/{suffix}"] = jnp.sum(valid * diagnostics.importance)
-    metrics[f"importance/{suffix}_max"] = jnp.max(valid * diagnostics.importance)
+    metrics[f"mean/importance/{suffix}"] = jnp.sum(valid * importance)
+    metrics[f"importance/{suffix}_max"] = jnp.max(valid * importance)
     return metrics
 
 

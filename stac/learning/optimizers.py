@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from stac.config import OptimizerConfig
-from stac.types import Array, Params, Tree
+from stac.types import Array, Tree
 
 
 def rmsprop(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -32,14 +32,6 @@ def meta_adam(config: OptimizerConfig) -> optax.GradientTransformation:
         b2=config.meta_b2,
         eps=config.meta_epsilon,
     )
-
-
-def meta_step(
-    config: OptimizerConfig, raw: Tree, metagradient: Tree, state: Tree
-) -> tuple[Tree, Tree]:
-    """Returns new eta and the new Adam state (Algorithm 2, line 15)."""
-    direction, state = meta_adam(config).update(metagradient, state)
-    return optax.apply_updates(raw, direction), state
 
 
 def learning_rate(config: OptimizerConfig, frames: Array, total_frames: int) -> Array:
@@ -69,8 +61,3 @@ def global_norm(tree: Tree) -> Array:
     """
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
     return jnp.sqrt(jnp.maximum(squares, 1e-30))
-
-
-def apply(params: Params, direction: Tree, rate: Array) -> Params:
-    """One step: theta - rate * direction."""
-    return jax.tree.map(lambda p, d: p - rate * d, params, direction)

@@ -66,6 +66,7 @@ class Step(NamedTuple):
     loss: Array  # of all heads, of this device's share
     reference: Outputs  # acting outputs at theta: the KL compares with them
     gradient_norm: Array  # global, before clipping
+    learning_rate: Array
     metrics: metrics.Metrics  # local sums
 
 
@@ -88,22 +89,16 @@ def update(
 ) -> tuple[State, metrics.Metrics]:
     """Updates theta and eta on this device's share of a batch.
 
-    Args:
-      rule: constants.
-      state: replicated, the same on every device.
-      trajectory: [B/k, n, ...] on each of k devices.
-      all_sum: sums a tree over devices, and its transpose does too; identity for one.
-
-    Returns:
-      The new state, the same on every device, and metrics (`agents.base.Metrics`).
+    The trajectories are [B/k, n, ...] on each of k devices. The state is the same on
+    all of them, before and after, and so are the metrics (but see `agents.base`).
 
     Source: Zahavy et al. (2020), Algorithm 2; signs and sums as in docs/paper.md.
     """
-    transitions = transitions_of(rule.agent, trajectory)
+    trajectory = clipped(rule.agent, trajectory)
 
     def loss_after_step(raw: metaparameters.Raw) -> tuple[Array, tuple[Step, Tree]]:
-        step = inner_step(rule, state, raw, trajectory, transitions, all_sum)
-        loss, outer = outer_loss(rule, step, trajectory, transitions)
+        step = inner_step(rule, state, raw, trajectory, all_sum)
+        loss, outer = outer_loss(rule, step, trajectory)
         return loss, (step, outer)
 
     raw, meta_optimizer = state.metaparameters, state.meta_optimizer
@@ -111,12 +106,12 @@ def update(
     if raw:
         metagradient, (step, outer) = jax.grad(loss_after_step, has_aux=True)(raw)
         metagradient = all_sum(metagradient)
-        raw, meta_optimizer = optimizers.meta_step(
-            rule.optimizer, raw, metagradient, meta_optimizer
+        direction, meta_optimizer = optimizers.meta_adam(rule.optimizer).update(
+            metagradient, meta_optimizer
         )
-        raw = metaparameters.clamped(raw)
+        raw = metaparameters.clamped(jax.tree.map(jnp.add, raw, direction))
     else:  # nothing to tune: no outer loss is computed
-        step, outer = inner_step(rule, state, raw, trajectory, transitions, all_sum), {}
+        step, outer = inner_step(rule, state, raw, trajectory, all_sum), {}
     learned = state._replace(
         params=step.params,
         optimizer=step.optimizer,
@@ -130,28 +125,22 @@ def update(
     return new._replace(
         updates=state.updates + 1, frames=state.frames + rule.frames_per_update
     ), {
-        **metrics.reduced({**step.metrics, **outer}, transitions.valid, all_sum),
+        **metrics.reduced({**step.metrics, **outer}, types.valid(trajectory), all_sum),
         **metrics.by_head("hyperparameters", zeta),
         **metrics.by_head("saturated", saturated),
         **metrics.by_head("metagradient", metagradient),
         "gradient_norm": step.gradient_norm,
-        "learning_rate": _learning_rate(rule, state),
+        "learning_rate": step.learning_rate,
         "skipped": skipped.astype(float),
     }
 
 
-def transitions_of(config: AgentConfig, trajectory: Trajectory) -> losses.Transitions:
-    """Returns the columns that the losses read; rewards are clipped only here."""
-    reward = jnp.asarray(trajectory.reward)
-    if config.reward_clip:
-        reward = jnp.clip(reward, -config.reward_clip, config.reward_clip)
-    return losses.Transitions(
-        action=trajectory.action,
-        behaviour_log_prob=trajectory.behaviour_log_prob,
-        reward=reward,
-        discount=trajectory.discount,
-        valid=types.valid(trajectory),
-    )
+def clipped(config: AgentConfig, trajectory: Trajectory) -> Trajectory:
+    """Returns the trajectories as the losses read them: rewards are clipped."""
+    if not config.reward_clip:
+        return trajectory
+    reward = jnp.clip(trajectory.reward, -config.reward_clip, config.reward_clip)
+    return trajectory._replace(reward=reward)
 
 
 def inner_step(
@@ -159,60 +148,51 @@ def inner_step(
     state: State,
     raw: metaparameters.Raw,
     trajectory: Trajectory,
-    transitions: losses.Transitions,
     all_sum: AllSum,
 ) -> Step:
     """Computes theta' and its second moment as functions of eta (Alg. 2, 10-12)."""
     zeta = metaparameters.squash(raw, rule.agent.outer, rule.agent.heads)
-    inner_loss = _inner_loss(rule, zeta, trajectory, transitions)
-    (loss, (reference, inner)), gradient = jax.value_and_grad(inner_loss, has_aux=True)(
-        state.params
-    )
+    (loss, (reference, inner)), gradient = jax.value_and_grad(
+        lambda params: inner_loss(rule, params, zeta, trajectory), has_aux=True
+    )(state.params)
     gradient, norm = optimizers.clip_by_global_norm(
         all_sum(gradient), rule.optimizer.max_gradient_norm
     )
     direction, optimizer = optimizers.rmsprop(rule.optimizer).update(
         gradient, state.optimizer
     )
-    params = optimizers.apply(state.params, direction, _learning_rate(rule, state))
+    rate = optimizers.learning_rate(rule.optimizer, state.frames, rule.total_frames)
+    params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
     if rule.agent.gamma_embedding != "none":  # compare like with like: at gamma outer
         reference = _acting_at_outer_gamma(rule, state.params, trajectory)
-    return Step(params, optimizer, loss, reference, norm, inner)
+    return Step(params, optimizer, loss, reference, norm, rate, inner)
 
 
-def _inner_loss(
-    rule: Rule,
-    zeta: dict[str, Array],
-    trajectory: Trajectory,
-    transitions: losses.Transitions,
-) -> Callable[[Params], tuple[Array, tuple[Outputs, metrics.Metrics]]]:
-    """theta -> the mean of all heads' losses at zeta; acting outputs; local metrics."""
-
-    def inner_loss(params: Params) -> tuple[Array, tuple[Outputs, metrics.Metrics]]:
-        gamma = jax.lax.stop_gradient(zeta["gamma"])
-        outputs = rule.unroll(params, trajectory, gamma)
-        heads, acting = outputs[: rule.agent.heads], acting_outputs(rule, outputs)
-        inner = metrics.of_policy(acting[0], transitions, rule.distribution)
-        total = jnp.zeros(())
-        for head, output in enumerate(heads):
-            hyper = metaparameters.of_head(zeta, head)
-            terms, diagnostics = losses.head_loss(
-                output, transitions, hyper, rule.distribution
-            )
-            total += sum(terms) / len(heads)
-            inner |= metrics.of_head(terms, diagnostics, transitions.valid, head)
-        # An average ensemble (Sec. 9.3) has one output more; STAC and STACX have none.
-        for average in outputs[len(heads) :]:  # its policy is the heads', V is its own
-            hyper = metaparameters.outer_hyperparameters(rule.agent.outer)
-            terms, _ = losses.head_loss(average, transitions, hyper, rule.distribution)
-            total += terms.value / len(heads)
-        return total * _scale(rule), (acting, inner)
-
-    return inner_loss
+def inner_loss(
+    rule: Rule, params: Params, zeta: dict[str, Array], trajectory: Trajectory
+) -> tuple[Array, tuple[Outputs, metrics.Metrics]]:
+    """The mean of all heads' losses at zeta; acting outputs, and local metrics."""
+    gamma = jax.lax.stop_gradient(zeta["gamma"])
+    outputs = rule.unroll(params, trajectory, gamma)
+    heads, acting = outputs[: rule.agent.heads], acting_outputs(rule, outputs)
+    inner = metrics.of_policy(acting[0], trajectory, rule.distribution)
+    total = jnp.zeros(())
+    for head, output in enumerate(heads):
+        hyper = metaparameters.of_head(zeta, head)
+        terms, targets = losses.head_loss(output, trajectory, hyper, rule.distribution)
+        total += sum(terms) / len(heads)
+        valid = types.valid(trajectory)
+        inner |= metrics.of_head(terms, targets.importance, valid, head)
+    # An average ensemble (Sec. 9.3) has one output more; STAC and STACX have none.
+    for average in outputs[len(heads) :]:  # its policy is the heads', V is its own
+        hyper = metaparameters.outer_hyperparameters(rule.agent.outer)
+        terms, _ = losses.head_loss(average, trajectory, hyper, rule.distribution)
+        total += terms.value / len(heads)
+    return total * _scale(rule), (acting, inner)
 
 
 def outer_loss(
-    rule: Rule, step: Step, trajectory: Trajectory, transitions: losses.Transitions
+    rule: Rule, step: Step, trajectory: Trajectory
 ) -> tuple[Array, metrics.Metrics]:
     """Head 1's loss at theta', outer hyperparameters, same batch, plus KL (Eq. 3).
 
@@ -222,8 +202,9 @@ def outer_loss(
     acting = _acting_at_outer_gamma(rule, step.params, trajectory)
 
     def head(new: HeadOutput, old: HeadOutput) -> tuple[losses.Terms, Array]:
-        terms, _ = losses.head_loss(new, transitions, zeta, rule.distribution)
-        kl = losses.policy_kl(new, old, transitions.valid, rule.distribution)
+        terms, _ = losses.head_loss(new, trajectory, zeta, rule.distribution)
+        valid = types.valid(trajectory)
+        kl = losses.policy_kl(new, old, valid, rule.distribution)
         return terms, kl
 
     heads = [head(new, old) for new, old in zip(acting, step.reference, strict=True)]
@@ -266,7 +247,3 @@ def _not_finite(
 def _scale(rule: Rule) -> float:
     """1 for sums; one over the global number of transitions for means."""
     return 1.0 if rule.agent.reduction == "sum" else 1.0 / rule.transitions_per_update
-
-
-def _learning_rate(rule: Rule, state: State) -> Array:
-    return optimizers.learning_rate(rule.optimizer, state.frames, rule.total_frames)

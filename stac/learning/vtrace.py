@@ -30,6 +30,7 @@ class Targets(NamedTuple):
     advantage: Array  # r_{s+1} + gamma d v_{s+1} - V(x_s)
     rho: Array  # weight of the policy gradient
     c: Array  # trace coefficient, lambda included
+    importance: Array  # as it was given
 
 
 def leaky_weight(
@@ -65,7 +66,7 @@ def targets(
     v = values[:, :-1] + errors
     v_next = jnp.concatenate([v[:, 1:], values[:, -1:]], axis=1)
     advantage = reward + continuation * v_next - values[:, :-1]
-    return Targets(value=v, advantage=advantage, rho=rho, c=c)
+    return Targets(v, advantage, rho, c, importance)
 
 
 def _accumulate(delta: Array, decay: Array) -> Array:

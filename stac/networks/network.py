@@ -12,6 +12,7 @@ discount that this head learns with.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,19 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from stac.config import NetworkConfig
-from stac.networks import core, torsos
+from stac.config import AgentConfig, Config
+from stac.environments.base import EnvironmentSpec
+from stac.networks import lstm, torsos
 from stac.types import CoreState, HeadOutput, Params
-
-
-class HeadSettings(NamedTuple):
-    """The agent's part of the settings; the other part is Table 2."""
-
-    heads: int  # P
-    policy_bias: np.ndarray  # [num_outputs] of each policy, at the start
-    acting: int  # how many policies `step` computes: 1, or P for an ensemble
-    average: bool  # whether `unroll` ends with the average ensemble
-    gamma_embedding: str  # none, shared or per_head
 
 
 class Network(NamedTuple):
@@ -53,18 +45,19 @@ class Network(NamedTuple):
 class _Modules:
     """Torso, core and heads. No Haiku module, so that its name is in no parameter's."""
 
-    def __init__(self, config: NetworkConfig, settings: HeadSettings):
-        self._config = config
-        self._settings = settings
-        self._torso = torsos.TORSOS[config.torso](config)
-        self._core = core.Core(config.lstm_size)
+    def __init__(self, config: Config, policy_bias: np.ndarray):
+        self._config = config.network
+        self._agent = config.agent
+        self._policy_bias = policy_bias
+        self._torso = torsos.TORSOS[config.network.torso](config.network)
+        self._core = lstm.Core(config.network.lstm_size)
 
     def step(
         self, observation: Array, first: Array, state: CoreState, gamma: Array
     ) -> tuple[tuple[Array, ...], CoreState]:
         features = self._torso(observation)
         features, state = self._core.step(features, first, state)
-        inputs = self._inputs(features, gamma, self._settings.acting)
+        inputs = self._inputs(features, gamma, _acting_heads(self._agent))
         return tuple(self._policy(x, p + 1) for p, x in enumerate(inputs)), state
 
     def unroll(
@@ -74,16 +67,16 @@ class _Modules:
         features = self._core.unroll(features, first, state)
         heads = [
             HeadOutput(self._policy(x, p + 1), self._value(x, f"head_{p + 1}_value"))
-            for p, x in enumerate(self._inputs(features, gamma, self._settings.heads))
+            for p, x in enumerate(self._inputs(features, gamma, self._agent.heads))
         ]
-        if self._settings.average:
+        if self._agent.behaviour == "average":
             policy = jnp.stack([head.policy for head in heads]).mean(axis=0)
             heads.append(HeadOutput(policy, self._value(features, "average_value")))
         return tuple(heads)
 
     def _inputs(self, features: Array, gamma: Array, heads: int) -> list[Array]:
         """Returns each head's input: the core's features, and its embedded discount."""
-        kind = self._settings.gamma_embedding
+        kind = self._agent.gamma_embedding
         if kind == "none":
             return [features] * heads
         size = self._config.gamma_embedding_size
@@ -100,7 +93,7 @@ class _Modules:
 
     def _policy(self, features: Array, number: int) -> Array:
         """An MLP of two layers; `policy_scale` scales the second one's weights."""
-        hidden, bias = self._config.head_hidden, self._settings.policy_bias
+        hidden, bias = self._config.head_hidden, self._policy_bias
         name = f"head_{number}_policy"
         first = hk.nets.MLP((hidden,), activate_final=True, name=name)
         std = self._config.policy_scale / math.sqrt(hidden)  # Haiku's at scale 1
@@ -117,41 +110,46 @@ class _Modules:
         return hk.nets.MLP(sizes, name=name)(features)[..., 0]
 
 
-def make(
-    config: NetworkConfig,
-    settings: HeadSettings,
-    observation_shape: tuple[int, ...],
-    observation_dtype: np.dtype,
-) -> Network:
-    """Builds the network for one kind of observation."""
+def make(config: Config, policy_bias: np.ndarray, spec: EnvironmentSpec) -> Network:
+    """Builds the network for one kind of observation.
+
+    Args:
+      config: of the network, and of the agent for the number and use of its heads.
+      policy_bias: [num_outputs], of each policy at the start.
+      spec: of the environments.
+    """
+    initial_state = functools.partial(lstm.initial_state, config.network.lstm_size)
 
     def build() -> tuple[Callable, tuple[Callable, Callable]]:
-        network = _Modules(config, settings)
+        network = _Modules(config, policy_bias)
         return network.unroll, (network.step, network.unroll)
 
     transformed = hk.multi_transform(build)
     step, unroll = transformed.apply
 
     def init(key: Array) -> Params:
-        observation = jnp.zeros((1, 1, *observation_shape), observation_dtype)
-        state, gamma = core.initial_state(config.lstm_size, 1), jnp.ones(settings.heads)
-        return transformed.init(key, observation, jnp.ones((1, 1), bool), state, gamma)
+        observation = jnp.zeros((1, 1, *spec.observation_shape), spec.observation_dtype)
+        first, gamma = jnp.ones((1, 1), bool), jnp.ones(config.agent.heads)
+        return transformed.init(key, observation, first, initial_state(1), gamma)
 
     def acting(params: Params) -> Params:
-        needed = set(range(1, settings.acting + 1))
+        needed = set(range(1, _acting_heads(config.agent) + 1))
         return hk.data_structures.filter(
             lambda module, name, value: _acts(module, needed), params
         )
 
     return Network(
         init=init,
-        initial_state=lambda batch_size: core.initial_state(
-            config.lstm_size, batch_size
-        ),
+        initial_state=initial_state,
         step=lambda params, *inputs: step(params, None, *inputs),
         unroll=lambda params, *inputs: unroll(params, None, *inputs),
         acting=acting,
     )
+
+
+def _acting_heads(agent: AgentConfig) -> int:
+    """How many policies `step` computes: head 1's, or all of an ensemble."""
+    return 1 if agent.behaviour == "head_1" else agent.heads
 
 
 def _acts(module: str, heads: set[int]) -> bool:

@@ -7,6 +7,7 @@ applied to a whole batch of trajectories at once, never inside a loop over time.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import haiku as hk
@@ -32,6 +33,7 @@ class ResidualBlock(hk.Module):
         return x + out
 
 
+@dataclasses.dataclass
 class ResidualTorso(hk.Module):
     """The deep residual network of Espeholt et al. (2018), as Table 2 lists it.
 
@@ -41,16 +43,15 @@ class ResidualTorso(hk.Module):
     dense layer between the convolutions and the heads, and so has none here.
     """
 
-    def __init__(self, channels: tuple[int, ...], pool: bool, name: str = "torso"):
-        super().__init__(name=name)
-        self._channels = channels
-        self._pool = pool
+    channels: tuple[int, ...]
+    pool: bool
+    name: str = "torso"
 
     def __call__(self, observation: Array) -> Array:
         x = pixels(observation)
-        for channels in self._channels:
-            x = hk.Conv2D(channels, 3, stride=1 if self._pool else 2)(x)
-            if self._pool:
+        for channels in self.channels:
+            x = hk.Conv2D(channels, 3, stride=1 if self.pool else 2)(x)
+            if self.pool:
                 x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
             for _ in range(2):
                 x = ResidualBlock()(x)
@@ -67,16 +68,16 @@ class ShallowTorso(hk.Module):
         return jax.nn.relu(hk.Linear(256)(hk.Flatten()(x)))
 
 
+@dataclasses.dataclass
 class MlpTorso(hk.Module):
     """Dense layers over features (Table 2, control from features)."""
 
-    def __init__(self, hiddens: tuple[int, ...], name: str = "torso"):
-        super().__init__(name=name)
-        self._hiddens = hiddens
+    hiddens: tuple[int, ...]
+    name: str = "torso"
 
     def __call__(self, observation: Array) -> Array:
         x = hk.Flatten()(observation.astype(jnp.float32))
-        return hk.nets.MLP(self._hiddens, activate_final=True)(x)
+        return hk.nets.MLP(self.hiddens, activate_final=True)(x)
 
 
 Torso = Callable[[Array], Array]

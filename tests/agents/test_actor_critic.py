@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import flops
-from stac.agents import actor_critic, base, variants
+from stac.agents import actor_critic, base, make
 from stac.config import (
     BEHAVIOURS,
     AgentConfig,
@@ -26,7 +26,7 @@ SPEC = EnvironmentSpec((6,), np.dtype(np.float32), 3, False, 1)
 
 
 def config(name, **agent):
-    row = variants.VARIANTS[name]
+    row = make.VARIANTS[name]
     agent = {"heads": row.heads, "self_tuned": ",".join(row.self_tuned), **agent}
     return Config(
         agent=AgentConfig(name=name, **agent),
@@ -62,7 +62,7 @@ def after(agent, updates=3, raw=None):
 
 
 VARIATIONS = {
-    **{name: {} for name in variants.VARIANTS},
+    **{name: {} for name in make.VARIANTS},
     "two alphas": {"self_tuned": "gamma,alpha_rho,alpha_c"},
     "truncation": {"self_tuned": "alpha,truncation"},
     "five heads": {"heads": 5},
@@ -75,7 +75,7 @@ VARIATIONS = {
 
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_every_variant_updates_and_acts(name):
-    row = name if name in variants.VARIANTS else "stacx"
+    row = name if name in make.VARIANTS else "stacx"
     agent = actor_critic.build(config(row, **VARIATIONS[name]), SPEC)
     state, metrics = after(agent)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, metrics)))
@@ -120,7 +120,7 @@ def test_stac_with_all_squashes_at_one_steps_like_impala(plain, tuned):
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_selecting_what_actors_need_starts_no_computation(name):
     """It would queue behind the update in flight."""
-    row = name if name in variants.VARIANTS else "stacx"
+    row = name if name in make.VARIANTS else "stacx"
     agent = actor_critic.build(config(row, **VARIATIONS[name]), SPEC)
     state = jax.eval_shape(agent.init, jax.random.PRNGKey(0))
     assert not jax.make_jaxpr(agent.actor_params)(state).eqns
@@ -178,12 +178,3 @@ def test_a_first_policy_is_as_wide_as_asked_and_hardly_looks_at_the_state():
     mean, std = first_policy()
     assert std.mean() == pytest.approx(np.exp(-2), rel=0.1)
     assert np.abs(mean).mean() > 0.2
-
-
-def test_a_standard_deviation_of_discrete_actions_is_refused():
-    network = dataclasses.replace(config("impala").network, initial_std=0.5)
-    wrong = dataclasses.replace(config("impala"), network=network)
-    with pytest.raises(
-        ConfigError, match=r"network\.initial_std: discrete actions have"
-    ):
-        actor_critic.build(wrong, SPEC)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stac.agents import base, make, variants
+from stac.agents import base, make
 from stac.config import Config, ConfigError, frames_per_update
 from stac.configs import catch
 from stac.environments.base import EnvironmentSpec
@@ -30,7 +30,7 @@ def named(config: Config, name: str) -> Config:
     )
 
 
-@pytest.mark.parametrize("name", variants.VARIANTS)
+@pytest.mark.parametrize("name", make.VARIANTS)
 def test_every_variant_has_a_row_and_a_buffer_that_the_runtimes_know(name):
     agent = make.build(catch.config(agent=name), SPEC)
     assert agent.buffer in BUFFERS
@@ -82,8 +82,8 @@ def mean_reward(config: Config, spec: EnvironmentSpec) -> base.Agent:
 def test_a_second_family_is_a_row_and_no_change_of_the_runtimes(
     runtime, tmp_path: pathlib.Path, monkeypatch, capsys
 ):
-    monkeypatch.setitem(make.FAMILIES, "mean_reward", mean_reward)
-    monkeypatch.setitem(variants.VARIANTS, "mean_reward", variants.Variant(1, ()))
+    row = make.Variant(1, (), family=f"{__name__}:mean_reward")
+    monkeypatch.setitem(make.VARIANTS, "mean_reward", row)
     config = catch.config(agent="mean_reward")
     small = dataclasses.replace(
         config.runtime, name=runtime, learner_devices=1, log_every_seconds=1e-9

@@ -33,7 +33,7 @@ FEATURES = "control:cartpole.swingup:features"
         ),
         (
             [FEATURES, "--runtimes=thread"],
-            "unknown runtime 'thread': did you mean threads",
+            "unknown runtime.name 'thread': did you mean threads",
         ),
         (
             [FEATURES, "--runtimes=threads", "--sed=1"],

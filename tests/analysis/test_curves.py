@@ -342,10 +342,10 @@ def test_a_curve_of_one_point_is_seen() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nowhere"], "nowhere: is no folder, and no table (.csv)"),
-        (["runs/stac", "nowhere"], "nowhere: is no folder, and no table (.csv)"),
+        (["nowhere"], "nowhere: there is no such folder: name a run's workdir"),
+        (["runs/stac", "nowhere"], "nowhere: there is no such folder"),
         (["empty"], "stac_s1: its config.json is missing, damaged, or of another"),
-        (["none"], "none: is no run's workdir, and none is in it"),
+        (["none"], "none: no run has logged anything there: name a run"),
         (["no.csv"], "no.csv: No such file"),
         (["runs", "--output=no/x.png"], "there is no folder no"),
         (["runs", "--output=x.txt"], "x.txt: is no figure: end it with"),

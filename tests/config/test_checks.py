@@ -1,15 +1,15 @@
-"""The guess at what a user meant: near names, and none where nothing is near."""
+"""Near names as guesses, ranges, and configurations that are changed by names."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import types
+from typing import Annotated
 
 import pytest
 
 from stac.config import Config, ConfigError, changed, flat
-from stac.config.checks import check_ranges, choose, nearest
+from stac.config.checks import Checked, choose, nearest
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,8 @@ from stac.config.checks import check_ranges, choose, nearest
         ("agnet", ["agent", "game", "seed"], ["agent"]),
         ("hrad", ["none", "easy", "medium", "hard"], ["hard"]),
         ("STAX", ["impala", "stac", "stacx"], ["stacx", "stac"]),
-        ("walk", ["walker.run", "dog.walk"], ["dog.walk", "walker.run"]),
+        ("walk", ["walker.run", "dog.walk"], ["dog.walk"]),
+        ("walk", ["walker.run", "dog.run"], ["walker.run"]),
         ("cartpole", ["earthworld", "carnival", "pong"], []),
         ("game", ["gamma", "task"], []),
         ("e", ["seed", "agent"], []),
@@ -49,11 +50,16 @@ def test_where_nothing_is_near_the_choices_are_named_or_where_to_find_them() -> 
 def test_an_interval_is_read_as_it_is_written(
     interval: str, inside: tuple[float, ...], outside: tuple[float, ...]
 ) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Section(Checked, section="a."):
+        rate_: float
+
+    Section.__annotations__["rate_"] = Annotated[float, interval]
     for value in inside:
-        check_ranges("a.", types.SimpleNamespace(rate_=value), {interval: "rate_"})
+        Section(value)
     for value in outside:
         with pytest.raises(ConfigError, match=f"^a.rate={value}: must be in ") as error:
-            check_ranges("a.", types.SimpleNamespace(rate_=value), {interval: "rate_"})
+            Section(value)
         assert str(error.value).endswith(interval)
 
 
@@ -63,3 +69,20 @@ def test_every_number_of_a_configuration_has_a_range() -> None:
         if type(value) in (int, float):
             with pytest.raises(ConfigError, match=name.removesuffix("_")):
                 changed(Config(), {name: math.inf})
+
+
+def test_a_field_is_changed_by_its_name_and_the_others_stay() -> None:
+    config = changed(Config(), {"batch.batch_size": 8, "agent.outer.lambda_": 0.5})
+    assert config.batch == dataclasses.replace(Config().batch, batch_size=8)
+    assert config.agent.outer == dataclasses.replace(Config().agent.outer, lambda_=0.5)
+    assert config.optimizer == Config().optimizer
+
+
+def test_the_changed_configuration_is_checked_whole() -> None:
+    with pytest.raises(ConfigError, match=r"must be in \[1, inf\)"):
+        changed(Config(), {"batch.batch_size": 0})
+
+
+def test_a_name_that_is_not_there_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean batch\.batch_size"):
+        changed(Config(), {"batch.batch_sise": 8})

@@ -129,7 +129,8 @@ def test_flags_may_come_from_a_file(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_runtime_is_launchpad_where_there_is_one() -> None:
-    assert flags.default_runtime() == ("launchpad" if HAS_LAUNCHPAD else "threads")
+    config = flags.parse(["atari"], atari.DOMAIN).config
+    assert config.runtime.name == ("launchpad" if HAS_LAUNCHPAD else "threads")
 
 
 @pytest.mark.launchpad
@@ -167,7 +168,7 @@ BAD = {
     "--game=breakuot": "unknown game 'breakuot': did you mean breakout?",
     "--game=james": "unknown game 'james': did you mean jamesbond?",
     "--network=deeep": "unknown network 'deeep': did you mean deep?",
-    "--runtime=thread": "unknown runtime 'thread': did you mean threads",
+    "--runtime=thread": "unknown runtime.name 'thread': did you mean threads",
     "--lp_launch_type=local_mt": "Launchpad's flags need --runtime=launchpad",
     "--seed=one": "--seed=one: must be a whole number",
     "--seed=-1": "seed=-1: must be in [0, 2147483648)",
@@ -185,13 +186,13 @@ BAD = {
     "--workdir=~nobodyhere/x": "--workdir=~nobodyhere/x: Could not determine home",
     f"--workdir={'x' * 300}": "File name too long; name another --workdir",
     "--flagfile=/nowhere": "Unable to open flagfile",
-    "--config": "--config: write --config.<name>=<value>",
+    "--config": "unknown flag --config: see --help",
     "--config.seed": "Missing value for flag --config.seed",
-    "--config.sed=1": "unknown configuration key 'sed': did you mean seed",
-    "--config.batch=3": "unknown configuration key 'batch': did you mean batch.",
-    "--config.agent.outer.gama=1": "did you mean agent.outer.gamma?",
-    "--config.gamma=1": "did you mean agent.outer.gamma or agent.gamma_embedding or",
-    "--config.agent.outer.lamda=1": "did you mean agent.outer.lambda?",
+    "--config.sed=1": "unknown flag --config.sed: did you mean --seed or --config.seed",
+    "--config.batch=3": "did you mean --config.batch.batch_size?",
+    "--config.agent.outer.gama=1": "did you mean --config.agent.outer.gamma",
+    "--config.gamma=1": "did you mean --config.agent.outer.gamma?",
+    "--config.agent.outer.lamda=1": "did you mean --config.agent.outer.lambda",
     "--config.agent.outer.gamma=1.5": "agent.outer.gamma=1.5: must be in [0, 1]",
     "--config.agent.outer.gamma=nan": "agent.outer.gamma=nan: must be in [0, 1]",
     "--config.agent.outer.gamma=x": "--config.agent.outer.gamma=x: must be a number",
@@ -200,16 +201,16 @@ BAD = {
     "--config.optimizer.learning_rate=inf": "optimizer.learning_rate=inf: must be",
     "--config.agent.heads=2.5": "--config.agent.heads=2.5: must be a whole number",
     "--config.seed=0x10": "--config.seed=0x10: must be a whole number",
-    "--config.lr=1": "unknown configuration key 'lr': --help lists all",
+    "--config.lr=1": "unknown flag --config.lr: see --help",
     "--e=1": "unknown flag --e: see --help",
     "--config.agent.heads=inf": "--config.agent.heads=inf: must be a whole number",
-    "--config.agent.name=stac": "--config.agent.name=stac: use --agent",
+    "--config.agent.name=stac": "unknown flag --config.agent.name: use --agent",
     "--config.agent.self_tuned=lamda": "unknown metaparameter 'lamda': did you mean",
     "--config.network.mlp_hiddens=(1,2.5)": "mlp_hiddens=(1,2.5): must be whole numb",
     "--config.network.mlp_hiddens=x": "network.mlp_hiddens=x: must be whole numbers",
     "--config.runtime.queue_capacity=7": "queue_capacity=7 cannot hold one batch",
     "--config.environment.domain=chess": "use another command (launch.atari,",
-    "--config.environment.task=pong": "environment.task=pong: use --game (launch",
+    "--config.environment.task=pong": "environment.task: use --game (launch",
     "--config.environment.protocol=macado": "did you mean machado",
 }
 

@@ -10,8 +10,8 @@ import pytest
 from stac import types
 from stac.agents.base import no_devices
 from stac.config import (
-    EXTRA_METAPARAMETERS,
     METAPARAMETERS,
+    AgentConfig,
     OptimizerConfig,
     metaparameter_table,
 )
@@ -19,6 +19,8 @@ from stac.learning import losses, metaparameters, update
 from stac.types import Trajectory
 from tests.conftest import load_golden
 from tests.learning import golden_case
+
+EXTRA_METAPARAMETERS = tuple(row.name for row in metaparameter_table.TABLE if row.extra)
 
 
 def tiny(name="categorical_3_heads", **agent):
@@ -39,9 +41,9 @@ def updated(case):
     return run(case.state, case.trajectory)
 
 
-def metagradient(case):
+def metagradient(case, metrics=None):
     """{name: [P]} as the product computes it."""
-    _, metrics = updated(case)
+    metrics = updated(case)[1] if metrics is None else metrics
     names = METAPARAMETERS + EXTRA_METAPARAMETERS
     heads = range(1, case.rule.agent.heads + 1)
     return {
@@ -62,8 +64,8 @@ def test_every_metaparameter_of_every_head_has_a_metagradient(name):
 @pytest.mark.parametrize("name", METAPARAMETERS + EXTRA_METAPARAMETERS)
 def test_only_the_chosen_metaparameter_moves(name):
     case = tiny(self_tuned=name)
-    assert set(metagradient(case)) == {name}
     new, metrics = updated(case)
+    assert set(metagradient(case, metrics)) == {name}
     assert set(new.metaparameters) == {name}
     assert (new.metaparameters[name] != case.state.metaparameters[name]).all()
     for other in set(METAPARAMETERS) - {name, "alpha"}:
@@ -78,9 +80,9 @@ def test_a_metaparameter_is_a_row_its_outer_value_and_its_use_in_the_loss(monkey
     monkeypatch.setattr(metaparameter_table, "TABLE", table)
     head_loss = losses.head_loss
 
-    def weighted(output, transitions, hyper, distribution):
-        terms, diagnostics = head_loss(output, transitions, hyper, distribution)
-        return losses.Terms(*(hyper["weight"] * t for t in terms)), diagnostics
+    def weighted(output, trajectory, hyper, distribution):
+        terms, targets = head_loss(output, trajectory, hyper, distribution)
+        return losses.Terms(*(hyper["weight"] * t for t in terms)), targets
 
     monkeypatch.setattr(losses, "head_loss", weighted)
     golden = load_golden("categorical_3_heads")
@@ -98,10 +100,13 @@ def test_a_metaparameter_is_a_row_its_outer_value_and_its_use_in_the_loss(monkey
 
 
 def test_logs_name_the_papers_six_and_the_extra_ones_that_are_tuned():
-    six, logged = set(METAPARAMETERS), metaparameter_table.logged
-    assert set(logged(())) == set(logged(six)) == six
-    assert set(logged(["truncation"])) == six | {"truncation"}
-    assert set(logged(["alpha_c"])) == six - {"alpha"} | {"alpha_rho", "alpha_c"}
+    def logged(tuned):
+        agent = AgentConfig(self_tuned=tuned)
+        return set(metaparameters.logged(metaparameters.init(agent), agent))
+
+    six = set(METAPARAMETERS)
+    assert logged("") == logged("gamma") == six
+    assert logged("truncation,alpha_c") == six | {"truncation", "alpha_c"}
 
 
 def test_nothing_tuned_has_no_metagradient_and_an_empty_state():
@@ -113,10 +118,7 @@ def test_nothing_tuned_has_no_metagradient_and_an_empty_state():
 
 def step_along(case, direction, raw):
     """<direction, theta'(eta)>, theta' by the product's inner step."""
-    transitions = update.transitions_of(case.rule.agent, case.trajectory)
-    step = update.inner_step(
-        case.rule, case.state, raw, case.trajectory, transitions, no_devices
-    )
+    step = update.inner_step(case.rule, case.state, raw, case.trajectory, no_devices)
     pairs = zip(jax.tree.leaves(direction), jax.tree.leaves(step.params), strict=True)
     return sum(jnp.vdot(d, p) for d, p in pairs)
 
@@ -131,13 +133,10 @@ def test_metagradients_equal_central_differences_of_the_step(name, clip):
         **{**vars(case.rule.optimizer), "max_gradient_norm": clip}
     )
     case = case._replace(rule=case.rule._replace(optimizer=optimizer))
-    transitions = update.transitions_of(case.rule.agent, case.trajectory)
     raw = case.state.metaparameters
-    step = update.inner_step(
-        case.rule, case.state, raw, case.trajectory, transitions, no_devices
-    )
+    step = update.inner_step(case.rule, case.state, raw, case.trajectory, no_devices)
     outer = lambda params: update.outer_loss(  # noqa: E731
-        case.rule, step._replace(params=params), case.trajectory, transitions
+        case.rule, step._replace(params=params), case.trajectory
     )[0]
     direction = jax.jit(jax.grad(outer))(step.params)
     actual = metagradient(case)
@@ -191,13 +190,12 @@ def test_two_episodes_in_one_trajectory_are_the_two_apart(end_discount):
 
     def loss(params, raw, trajectory):
         zeta = metaparameters.squash(raw, case.rule.agent.outer, 3)
-        transitions = update.transitions_of(case.rule.agent, trajectory)
         outputs = case.rule.unroll(params, trajectory, zeta["gamma"])
         return sum(
             sum(
                 losses.head_loss(
                     outputs[head],
-                    transitions,
+                    trajectory,
                     metaparameters.of_head(zeta, head),
                     case.rule.distribution,
                 )[0]
@@ -229,10 +227,9 @@ def test_a_mean_is_the_sum_over_the_number_of_transitions():
 
 def test_a_mean_scales_the_outer_loss_too():
     case, mean = tiny(), tiny(reduction="mean")
-    transitions = update.transitions_of(case.rule.agent, case.trajectory)
-    step = update.inner_step(*case[:2], {}, case.trajectory, transitions, no_devices)
-    summed, _ = update.outer_loss(case.rule, step, case.trajectory, transitions)
-    averaged, _ = update.outer_loss(mean.rule, step, case.trajectory, transitions)
+    step = update.inner_step(*case[:2], {}, case.trajectory, no_devices)
+    summed, _ = update.outer_loss(case.rule, step, case.trajectory)
+    averaged, _ = update.outer_loss(mean.rule, step, case.trajectory)
     ratio = summed / averaged
     np.testing.assert_allclose(ratio, case.rule.transitions_per_update, rtol=1e-12)
 
@@ -280,6 +277,6 @@ def test_an_infinite_importance_ratio_leaves_the_update_finite():
 
 def test_rewards_are_clipped_for_the_loss_and_nowhere_else():
     case = tiny(reward_clip=0.1)
-    transitions = update.transitions_of(case.rule.agent, case.trajectory)
-    assert np.abs(transitions.reward).max() == 0.1
+    trajectory = update.clipped(case.rule.agent, case.trajectory)
+    assert np.abs(trajectory.reward).max() == 0.1
     assert np.abs(case.trajectory.reward).max() > 1.0

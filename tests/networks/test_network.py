@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stac.config import NetworkConfig
+from stac.config import AgentConfig, Config, NetworkConfig
+from stac.environments.base import EnvironmentSpec
 from stac.networks import network as networks
 
 FEATURES = ((7,), np.float32)
@@ -22,11 +23,13 @@ SEEN = {
 GAMMA = jnp.array([0.9, 0.95, 0.99])
 
 
-def make(torso, lstm_size=0, acting_heads=1, average_head=False, embedding="none"):
-    config = NetworkConfig(torso=torso, lstm_size=lstm_size, head_hidden=16)
-    bias = np.zeros(5, np.float32)
-    shape = networks.HeadSettings(3, bias, acting_heads, average_head, embedding)
-    network = networks.make(config, shape, *SEEN[torso])
+def make(torso, lstm_size=0, behaviour="head_1", embedding="none"):
+    config = Config(
+        agent=AgentConfig(behaviour=behaviour, gamma_embedding=embedding),
+        network=NetworkConfig(torso=torso, lstm_size=lstm_size, head_hidden=16),
+    )
+    spec = EnvironmentSpec(*SEEN[torso], 5, False, 1)
+    network = networks.make(config, np.zeros(5, np.float32), spec)
     return network, network.init(jax.random.PRNGKey(0))
 
 
@@ -139,7 +142,7 @@ def test_acting_needs_the_torso_and_head_1_policy_alone():
 
 
 def test_an_ensemble_acts_with_all_its_policies_and_an_average_has_its_own_value():
-    network, params = make("mlp", acting_heads=3, average_head=True)
+    network, params = make("mlp", behaviour="average")
     observation, first = rows("mlp")
     heads = network.unroll(params, observation, first, (), GAMMA)
     assert len(heads) == 4

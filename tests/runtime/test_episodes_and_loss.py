@@ -68,12 +68,7 @@ def test_the_loss_is_each_episodes_own_and_true_ends_bootstrap_nothing():
     spec = environment.spec
     agent = actor_critic.build(config, spec)
     bias = actor_critic.own_distribution(config, spec).bias
-    network = networks.make(
-        NETWORK,
-        networks.HeadSettings(1, bias, 1, False, "none"),
-        spec.observation_shape,
-        spec.observation_dtype,
-    )
+    network = networks.make(config, bias, spec)
     state = agent.init(jax.random.PRNGKey(3))
     acting = actor.Actor(agent, environment, config.batch, seed=1, index=0)
     for _ in range(3):  # of which the last begins within an episode

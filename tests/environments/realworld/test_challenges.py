@@ -11,7 +11,7 @@ from stac.config import Config, ConfigError
 from stac.config.challenges import OWN, Challenges
 from stac.configs import control
 from stac.configs import realworld as numbers
-from stac.launch import flags, overrides
+from stac.launch import flags
 from stac.launch import realworld as command
 from tests.environments.realworld.twin import FACTS
 
@@ -132,7 +132,7 @@ def test_one_number_of_a_combined_challenge_can_be_changed():
 
 
 def test_every_number_is_listed_by_help():
-    listed = overrides.values(numbers.config())
+    listed = flags.numbers(numbers.config())
     assert {PREFIX + field.name for field in FIELDS} <= set(listed)
 
 
@@ -142,50 +142,12 @@ def test_every_number_is_listed_by_help():
         ({"buffers": "rest"}, "buffers 'rest': did you mean reset?"),
         ({"perturbation_scheduler": "unifrom"}, "did you mean uniform?"),
         ({"action_delay": -1}, r"action_delay=-1: must be in \[0, 10000\]"),
-        ({"observation_delay": -1}, "observation_delay=-1: must be in"),
-        ({"reward_delay": 10_001}, "reward_delay=10001: must be in"),
         ({"dummy_dimensions": 10_001}, "dummy_dimensions=10001: must be in"),
-        ({"dummy_dimensions": -5}, "dummy_dimensions=-5: must be in"),
         ({"action_noise": -0.1}, r"action_noise=-0.1: must be in \[0, inf\)"),
-        (
-            {"observation_noise": float("nan")},
-            "observation_noise=nan: must be in",
-        ),
-        (
-            {"observation_noise": float("inf")},
-            "observation_noise=inf: must be in",
-        ),
-        (
-            {"observation_dropped": 1.1},
-            "observation_dropped=1.1: must be in",
-        ),
-        ({"observation_stuck": -0.1}, "observation_stuck=-0.1: must be in"),
-        ({"action_dropped": 2.0}, "action_dropped=2.0: must be in"),
-        ({"action_stuck": 2.0}, "action_stuck=2.0: must be in"),
-        ({"action_repetition": 2.0}, "action_repetition=2.0: must be in"),
-        ({"observation_dropped_steps": 0}, "dropped_steps=0: must be in"),
-        ({"observation_stuck_steps": 0}, "stuck_steps=0: must be in"),
-        ({"action_dropped_steps": 0}, "dropped_steps=0: must be in"),
-        ({"action_stuck_steps": 0}, "stuck_steps=0: must be in"),
-        ({"action_repetition_steps": 0}, "repetition_steps=0: must be in"),
-        ({"perturbation_period": 0}, "perturbation_period=0: must be in"),
-        (
-            {"observation_dropped_steps": 10**19},
-            r"dropped_steps=10000000000000000000: must be in \[1, 10000\]",
-        ),
+        ({"observation_dropped": 1.1}, r"dropped=1.1: must be in \[0, 1\]"),
+        ({"action_stuck_steps": 0}, r"steps=0: must be in \[1, 10000\]"),
         ({"perturbation_start": 0.0}, r"start=0.0: must be in \(0, inf\) or -1"),
-        ({"perturbation_minimum": -2.0}, "minimum=-2.0: must be in"),
-        ({"perturbation_maximum": float("inf")}, "maximum=inf: must be in"),
-        ({"perturbation_std": float("nan")}, "std=nan: must be in"),
-        ({"safety_coefficient": 1.5}, r"safety_coefficient=1.5: must be in \[0, 1\]"),
-        (
-            {"multi_objective_coefficient": -0.5},
-            r"multi_objective_coefficient=-0.5: must be in \[0, 1\]",
-        ),
-        (
-            {"multi_objective": True},
-            "weighs the constraints: set safety=true as well",
-        ),
+        ({"multi_objective": True}, "weighs the constraints: set safety=true as well"),
     ],
 )
 def test_a_challenge_that_cannot_be_is_refused_in_one_line(changes, message):
@@ -226,10 +188,10 @@ def test_every_range_is_checked():
     [
         (["--challenge=hrad"], "unknown challenge 'hrad': did you mean hard?"),
         (["--challenge=HARD"], "unknown challenge 'HARD': did you mean hard?"),
-        (["--challenge=safety"], f"--challenge=none --config.{PREFIX}safety=<value>"),
+        (["--challenge=safety"], "choose one of none, easy, medium, hard"),
         (["--task=walker.wolk"], "unknown realworld task 'walker.wolk': did you"),
         (["--agent=stax"], "unknown agent 'stax': did you mean"),
-        ([f"--config.{PREFIX}action_dely=3"], "action_dely': did you mean"),
+        ([f"--config.{PREFIX}action_dely=3"], "action_dely: did you mean"),
         ([f"--config.{PREFIX}action_delay=soon"], "must be a whole number"),
         (
             [
