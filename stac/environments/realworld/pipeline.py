@@ -11,24 +11,23 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
 from stac.config.challenges import Challenges
 
-T = TypeVar("T")
 Piece = Callable[[np.ndarray], np.ndarray]
 
 
-class Delay(Generic[T]):
+class Delay:
     """Delays by k calls: call t returns the item of call max(0, t - k)."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._waiting: collections.deque[T] = collections.deque()
+        self._waiting: collections.deque[Any] = collections.deque()
 
-    def __call__(self, item: T) -> T:
+    def __call__(self, item: Any) -> Any:
         if not self._waiting:
             self._waiting.extend([item] * self._steps)
         self._waiting.append(item)
@@ -50,8 +49,8 @@ class Noise:
 
 
 @dataclasses.dataclass
-class Hits:
-    """Draws the elements of a vector that fail now.
+class Failures:
+    """Failing elements read 0, or are stuck at the value that was returned before.
 
     An element that does not fail begins to with the probability, and then fails for
     `steps` calls. The next failure may follow at once.
@@ -59,38 +58,18 @@ class Hits:
 
     probability: float
     steps: int
+    stuck: bool
     random: np.random.Generator
     left: np.ndarray | int = 0  # calls for which each element fails still
-
-    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns a mask of the failing elements; the shape must not change."""
-        struck = self.random.random(shape) < self.probability
-        left = np.where(struck & (self.left == 0), self.steps, self.left)
-        failing = left > 0
-        self.left = left - failing
-        return failing
-
-
-@dataclasses.dataclass
-class Dropped:
-    """Failing elements are 0."""
-
-    hits: Hits
-
-    def __call__(self, vector: np.ndarray) -> np.ndarray:
-        return np.where(self.hits(vector.shape), 0.0, vector)
-
-
-@dataclasses.dataclass
-class Stuck:
-    """Failing elements keep the value that the call before returned."""
-
-    hits: Hits
     before: np.ndarray | None = None
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
+        begins = self.random.random(vector.shape) < self.probability
+        left = np.where(begins & (self.left == 0), self.steps, self.left)
+        failing = left > 0
+        self.left = left - failing
         before = vector if self.before is None else self.before
-        self.before = np.where(self.hits(vector.shape), before, vector)
+        self.before = np.where(failing, before if self.stuck else 0.0, vector)
         return self.before
 
 
@@ -124,9 +103,8 @@ def actions(
 
     Only here is anything clipped, to the bounds, and only where there is noise.
     """
-    delay = Delay[np.ndarray](challenges.action_delay)
     failures = _failures(challenges, "action", random, minimum, maximum)
-    pieces: list[Piece] = [delay, *failures]
+    pieces: list[Piece] = [Delay(challenges.action_delay), *failures]
     if challenges.action_repetition:
         held = (challenges.action_repetition, challenges.action_repetition_steps)
         pieces.append(Repetition(*held, random))
@@ -136,8 +114,7 @@ def actions(
 def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
     """The effects on observations: noise, dropped, stuck, delay."""
     failures = _failures(challenges, "observation", random, -np.inf, np.inf)
-    delay = Delay[np.ndarray](challenges.observation_delay)
-    return functools.partial(_chained, [*failures, delay])
+    return functools.partial(_chained, [*failures, Delay(challenges.observation_delay)])
 
 
 def _chained(pieces: Sequence[Piece], vector: np.ndarray) -> np.ndarray:
@@ -158,8 +135,8 @@ def _failures(
     pieces: list[Piece] = []
     if std := numbers[f"{kind}_noise"]:
         pieces.append(Noise(std, random, minimum, maximum))
-    for name, piece in (("dropped", Dropped), ("stuck", Stuck)):
+    for name in ("dropped", "stuck"):
         if probability := numbers[f"{kind}_{name}"]:
             steps = numbers[f"{kind}_{name}_steps"]
-            pieces.append(piece(Hits(probability, steps, random)))
+            pieces.append(Failures(probability, steps, name == "stuck", random))
     return pieces

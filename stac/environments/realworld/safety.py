@@ -8,7 +8,7 @@ kept: see `_walker_angles` and the humanoid's velocities.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,22 +16,17 @@ Physics = Any  # dm_control's, of the domain
 Constraint = Callable[[Physics, float], Any]  # (after a step, c) -> whether it holds
 
 
-class Safety:
+class Safety(NamedTuple):
     """The constraints of one domain."""
 
-    def __init__(self, domain: str, coefficient: float, action_change: bool) -> None:
-        """Chooses the constraints.
+    domain: str  # a row of `CONSTRAINTS`
+    coefficient: float  # c
+    action_change: bool  # whether `action_roc_constraint` is one of them
 
-        Args:
-          domain: a row of `CONSTRAINTS`.
-          coefficient: c.
-          action_change: whether to add `action_roc_constraint`, for the controls.
-        """
-        self._domain = domain
-        self._coefficient = coefficient
-        self._action_change = action_change
-        added = ["action_roc_constraint"] if action_change else []
-        self.names = [*CONSTRAINTS[domain], *added]
+    @property
+    def names(self) -> list[str]:
+        added = ["action_roc_constraint"] if self.action_change else []
+        return [*CONSTRAINTS[self.domain], *added]
 
     def satisfied(self, physics: Physics, before: np.ndarray | None) -> np.ndarray:
         """Returns which constraints hold, [C] bool in the order of `names`.
@@ -40,15 +35,12 @@ class Safety:
           physics: after a step, or at the start of an episode.
           before: [A] the controls before the step; None at the start.
         """
-        rules, c = CONSTRAINTS[self._domain].values(), self._coefficient
-        holds = [bool(rule(physics, c)) for rule in rules]
-        if self._action_change:
-            limit = c * ACTION_CHANGE[self._domain]
-            holds.append(
-                before is None
-                or bool((np.abs(before - physics.control()) < limit).all())
-            )
-        return np.array(holds)
+        c = self.coefficient
+        holds = [rule(physics, c) for rule in CONSTRAINTS[self.domain].values()]
+        if self.action_change:
+            change = 0.0 if before is None else np.abs(before - physics.control())
+            holds.append(np.all(change < c * ACTION_CHANGE[self.domain]))
+        return np.array(holds, bool)
 
 
 def _slider_position(physics: Physics, c: float) -> bool:

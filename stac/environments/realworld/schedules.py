@@ -35,21 +35,17 @@ class Schedule:
         self.value = within.start
         self.sign = 1.0  # of saw_wave
         self._scheduler = scheduler
-        self._random = random
+        self.random = random
 
     def next(self) -> float:
         """Draws a change, applies the rule and clips to the range.
 
         A start outside the range is clipped too, at the first call.
         """
-        change = float(self._random.normal(scale=self.within.std))
+        change = float(self.random.normal(scale=self.within.std))
         value = RULES[self._scheduler](self, change)
         self.value = min(max(value, self.within.minimum), self.within.maximum)
         return self.value
-
-    def uniform(self) -> float:
-        """A draw from the whole range."""
-        return float(self._random.uniform(self.within.minimum, self.within.maximum))
 
 
 def schedule(
@@ -61,12 +57,9 @@ def schedule(
       ConfigError: the domain has no such parameter, or its range is empty.
     """
     own = models.parameter(domain, challenges.perturbation)
-    within = Range(own.start, own.minimum, own.maximum, own.std)
-    numbers = {
-        name: getattr(challenges, f"perturbation_{name}") for name in within._fields
-    }
-    within = within._replace(
-        **{n: value for n, value in numbers.items() if value != OWN}
+    chosen = {n: getattr(challenges, f"perturbation_{n}") for n in Range._fields}
+    within = Range(
+        *(getattr(own, n) if value == OWN else value for n, value in chosen.items())
     )
     config.check(
         within.minimum <= within.maximum,
@@ -98,6 +91,8 @@ RULES: dict[str, Callable[[Schedule, float], float]] = {
     "drift_neg": lambda schedule, change: schedule.value - abs(change),
     "cyclic_pos": lambda schedule, change: _cyclic(schedule, abs(change)),
     "cyclic_neg": lambda schedule, change: _cyclic(schedule, -abs(change)),
-    "uniform": lambda schedule, change: schedule.uniform(),
+    "uniform": lambda schedule, change: schedule.random.uniform(
+        schedule.within.minimum, schedule.within.maximum
+    ),
     "saw_wave": _saw_wave,
 }

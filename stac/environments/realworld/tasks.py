@@ -6,7 +6,6 @@ warning about displays is printed. Models have no textures and cannot be rendere
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,8 +17,6 @@ from stac.environments.realworld import models
 from stac.environments.realworld.safety import Safety
 
 ASSETS = {name: models.text(models.parse(xml)) for name, xml in common.ASSETS.items()}
-LIFT = 0.01  # m, between two attempts to stand the quadruped clear of the floor
-LIFTS = 10_000
 
 
 class Watched(base.Task):
@@ -54,21 +51,16 @@ class Cartpole(Watched, cartpole.Balance):
 
 
 class Walker(Watched, walker.PlanarWalker):
-    """The suite's; its height is a vector of one."""
-
-    def get_observation(self, physics: Any) -> dict[str, Any]:
-        return _vector(super().get_observation(physics), "height")
+    """The suite's."""
 
 
 class Quadruped(Watched, quadruped.Move):
     """The suite's, but upright at the start, with any heading."""
 
-    def get_observation(self, physics: Any) -> dict[str, Any]:
-        return _vector(super().get_observation(physics), "torso_upright")
-
     def initialize_episode(self, physics: Any) -> None:
         yaw = self.random.uniform(0.0, 2.0 * np.pi)
-        _stand(physics, np.array([np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)]))
+        heading = np.array([np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)])
+        quadruped._find_non_contacting_height(physics, heading)
         base.Task.initialize_episode(self, physics)  # not the suite's own start
 
 
@@ -147,23 +139,3 @@ class Maker:
             time_limit=row.time_limit,
             control_timestep=row.control_timestep,
         )
-
-
-def _stand(physics: Any, orientation: np.ndarray) -> None:
-    """Raises the body from height 0 until it touches nothing."""
-    height = 0.0
-    for _ in range(LIFTS):
-        # The simulator raises where there are too many contacts, deep in the floor.
-        with contextlib.suppress(control.PhysicsError), physics.reset_context():
-            physics.named.data.qpos["root"][:3] = 0.0, 0.0, height
-            physics.named.data.qpos["root"][3:] = orientation
-        if physics.data.ncon == 0:
-            return
-        height += LIFT
-    raise RuntimeError(f"the quadruped touches something at every height to {height} m")
-
-
-def _vector(observation: dict[str, Any], name: str) -> dict[str, Any]:
-    """Replaces a scalar entry by a vector of length one."""
-    observation[name] = np.array([observation[name]])
-    return observation
