@@ -28,16 +28,17 @@ STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
 
 
 def _atari(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
-    from stac.environments import atari
+    from stac.environments import atari, atari_replay
 
     environment = config.environment
-    return atari.Atari(
+    saved = config.runtime.name == "lockstep"  # the one that saves episodes
+    game = atari_replay.RestorableAtari if saved else atari.Atari
+    return game(
         environment.task,
         seed,
         num_envs,
         protocol=environment.protocol,
         threads=environment.threads or share_of_cores(config.runtime.num_actors),
-        restorable=config.runtime.name == "lockstep",  # the one that saves episodes
     )
 
 

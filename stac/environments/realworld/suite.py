@@ -37,7 +37,7 @@ import dm_env
 import numpy as np
 
 from stac.config.challenges import Challenges
-from stac.environments import control, rendering
+from stac.environments import base, rendering
 from stac.environments.realworld import pipeline, schedules
 from stac.environments.realworld import safety as constraints
 from stac.environments.realworld.schedules import Schedule
@@ -55,7 +55,7 @@ def task(name: str) -> str:
     Raises:
       ConfigError: no such task; the message names the nearest ones.
     """
-    return control.named("realworld task", re.sub("(?i)realworld.", "", name), TASKS)
+    return base.named("realworld task", re.sub("(?i)realworld.", "", name), TASKS)
 
 
 def environment(name: str, challenges: Challenges, seed: int) -> dm_env.Environment:
@@ -166,7 +166,7 @@ class Challenged(dm_env.Environment):
             challenges, bounds.minimum, bounds.maximum, self._random
         )
         self._observations = pipeline.observations(challenges, self._random)
-        self._rewards: pipeline.Delay[float] = pipeline.Delay(challenges.reward_delay)
+        self._rewards = pipeline.Delay(challenges.reward_delay)
 
     def _perturb(self) -> None:
         """Builds another simulator if a change is due and the value has changed."""
