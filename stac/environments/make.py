@@ -38,7 +38,7 @@ def _atari(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
         seed,
         num_envs,
         protocol=environment.protocol,
-        threads=environment.threads or share_of_cores(config.runtime.num_actors),
+        threads=_cores(config),
     )
 
 
@@ -61,7 +61,7 @@ def _gymnasium(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironm
 
     chosen = config.environment
     environment = gymnasium.Gymnasium(
-        chosen.task, seed, num_envs, workers=chosen.workers
+        chosen.task, seed, num_envs, workers=chosen.workers, cores=_cores(config)
     )
     image = len(environment.spec.observation_shape) == 3
     torso = config.network.torso
@@ -99,7 +99,7 @@ def _batched(
         make,
         [int(word) for word in seeds.generate_state(num_envs)],
         workers=environment.workers,
-        cores=environment.threads or share_of_cores(config.runtime.num_actors),
+        cores=_cores(config),
         stagger_steps=STAGGER_STEPS if environment.stagger else 0,
         seed=int(cuts.generate_state(1)[0]),
     )
@@ -144,6 +144,11 @@ def spec(config: Config) -> base.EnvironmentSpec:
         return environment.spec
     finally:
         environment.close()
+
+
+def _cores(config: Config) -> int:
+    """Threads or processes for each actor."""
+    return config.environment.threads or share_of_cores(config.runtime.num_actors)
 
 
 def share_of_cores(actors: int) -> int:
