@@ -6,6 +6,7 @@ warning about displays is printed. Models have no textures and cannot be rendere
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from stac.environments.realworld import models
 from stac.environments.realworld.safety import Safety
 
 ASSETS = {name: models.text(models.parse(xml)) for name, xml in common.ASSETS.items()}
+STEPS = 1_000  # of an episode
 
 
 class Watched(base.Task):
@@ -71,41 +73,21 @@ class Humanoid(Watched, humanoid.Humanoid):
 class Row(NamedTuple):
     """One task, as the Real-World RL suite sets it up."""
 
-    xml: Callable[[], str | bytes]
-    physics: Any
-    task: Callable[[int], Watched]  # from the seed of initial states
-    time_limit: float  # seconds
-    control_timestep: float  # seconds; all four take 1,000 steps an episode
+    suite: Any  # dm_control's module of the domain
+    control_timestep: float  # seconds
+    task: Callable[..., Watched]  # takes `random`, a seed; speeds are in m/s
 
 
 ROWS = {
     "cartpole.swingup": Row(
-        xml=lambda: cartpole.get_model_and_assets()[0],
-        physics=cartpole.Physics,
-        task=lambda seed: Cartpole(swing_up=True, sparse=False, random=seed),
-        time_limit=10.0,
-        control_timestep=0.01,
+        cartpole, 0.01, functools.partial(Cartpole, swing_up=True, sparse=False)
     ),
-    "walker.walk": Row(
-        xml=lambda: walker.get_model_and_assets()[0],
-        physics=walker.Physics,
-        task=lambda seed: Walker(move_speed=1.0, random=seed),  # m/s
-        time_limit=25.0,
-        control_timestep=0.025,
-    ),
+    "walker.walk": Row(walker, 0.025, functools.partial(Walker, move_speed=1.0)),
     "quadruped.walk": Row(
-        xml=lambda: quadruped.make_model(floor_size=20.0 * 0.5),  # m: seconds * m/s
-        physics=quadruped.Physics,
-        task=lambda seed: Quadruped(desired_speed=0.5, random=seed),  # m/s
-        time_limit=20.0,
-        control_timestep=0.02,
+        quadruped, 0.02, functools.partial(Quadruped, desired_speed=0.5)
     ),
     "humanoid.walk": Row(
-        xml=lambda: humanoid.get_model_and_assets()[0],
-        physics=humanoid.Physics,
-        task=lambda seed: Humanoid(move_speed=1.0, pure_state=False, random=seed),
-        time_limit=25.0,
-        control_timestep=0.025,
+        humanoid, 0.025, functools.partial(Humanoid, move_speed=1.0, pure_state=False)
     ),
 }
 
@@ -123,10 +105,14 @@ class Maker:
         """Reads the model of a row of `ROWS`; the seed draws the initial states."""
         self._name = name
         self._parameter = parameter
-        self._task = ROWS[name].task(seed)
+        self._task = ROWS[name].task(random=seed)
         if safety is not None:
             self._task.watch(safety)
-        self._model = models.parse(ROWS[name].xml())
+        if name == "quadruped.walk":
+            xml = quadruped.make_model(floor_size=10.0)  # m: 20 s at 0.5 m/s
+        else:
+            xml, _ = ROWS[name].suite.get_model_and_assets()
+        self._model = models.parse(xml)
 
     def __call__(self, value: float | None) -> control.Environment:
         row = ROWS[self._name]
@@ -134,8 +120,8 @@ class Maker:
             domain = self._name.split(".")[0]
             models.parameter(domain, self._parameter).edit(self._model, value)
         return control.Environment(
-            row.physics.from_xml_string(models.text(self._model), ASSETS),
+            row.suite.Physics.from_xml_string(models.text(self._model), ASSETS),
             self._task,
-            time_limit=row.time_limit,
+            time_limit=STEPS * row.control_timestep,
             control_timestep=row.control_timestep,
         )
