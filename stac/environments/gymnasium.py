@@ -41,8 +41,10 @@ def task(name: str) -> str:
         message names the nearest ones.
     """
     module, _, wanted = name.strip().rpartition(":")
-    if module:
-        _import(module)
+    try:
+        importlib.import_module(module or "gymnasium")
+    except Exception as error:  # a user's module may raise anything
+        raise _refusal(f"{module} cannot be imported", error) from error
     newest = gymnasium.envs.registration.find_highest_version(None, wanted)
     if newest is not None and wanted not in gymnasium.registry:
         wanted = f"{wanted}-v{newest}"
@@ -176,13 +178,6 @@ def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
         f"{task}: its actions have no finite bounds to which ours could be scaled",
     )
     return base.EnvironmentSpec(shape, dtype, len(low), True, 1, low, high)
-
-
-def _import(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # a user's module may raise anything
-        raise _refusal(f"{module} cannot be imported", error) from error
 
 
 def _refusal(what: str, error: Exception) -> config.ConfigError:

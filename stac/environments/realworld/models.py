@@ -10,8 +10,6 @@ import xml.etree.ElementTree as etree
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stac import config
-
 Model = etree.Element  # the root of a parsed model; edits can be repeated on it
 
 
@@ -23,16 +21,6 @@ class Parameter(NamedTuple):
     maximum: float
     std: float  # of a change
     edit: Callable[[Model, float], None]
-
-
-def parameter(domain: str, name: str) -> Parameter:
-    """A row of `PARAMETERS`.
-
-    Raises:
-      ConfigError: the domain has no such parameter.
-    """
-    what = f"environment.challenges.perturbation of the {domain}"
-    return PARAMETERS[domain][config.choose(what, name, PARAMETERS[domain])]
 
 
 def parse(text: str | bytes) -> Model:

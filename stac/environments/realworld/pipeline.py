@@ -93,50 +93,42 @@ class Repetition:
         return vector
 
 
-def actions(
-    challenges: Challenges,
-    minimum: np.ndarray,
-    maximum: np.ndarray,
-    random: np.random.Generator,
-) -> Piece:
-    """The effects on actions: delay, noise, dropped, stuck, repetition.
-
-    Only here is anything clipped, to the bounds, and only where there is noise.
-    """
-    failures = _failures(challenges, "action", random, minimum, maximum)
-    pieces: list[Piece] = [Delay(challenges.action_delay), *failures]
-    if challenges.action_repetition:
-        held = (challenges.action_repetition, challenges.action_repetition_steps)
-        pieces.append(Repetition(*held, random))
-    return functools.partial(_chained, pieces)
-
-
-def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
-    """The effects on observations: noise, dropped, stuck, delay."""
-    failures = _failures(challenges, "observation", random, -np.inf, np.inf)
-    return functools.partial(_chained, [*failures, Delay(challenges.observation_delay)])
-
-
-def _chained(pieces: Sequence[Piece], vector: np.ndarray) -> np.ndarray:
-    for piece in pieces:
-        vector = piece(vector)
-    return vector
-
-
-def _failures(
-    challenges: Challenges,
+def effects(
     kind: str,
+    challenges: Challenges,
     random: np.random.Generator,
-    minimum: np.ndarray | float,
-    maximum: np.ndarray | float,
-) -> list[Piece]:
-    """Noise, dropped, stuck, each if its number is not 0."""
+    minimum: np.ndarray | float = -np.inf,
+    maximum: np.ndarray | float = np.inf,
+) -> Piece:
+    """The effects on one vector, each if its number is not 0.
+
+    Args:
+      kind: "action": delay, noise, dropped, stuck, repetition; or "observation": noise,
+        dropped, stuck, delay.
+      challenges: the numbers.
+      random: draws noise and failures.
+      minimum: noise is clipped to the bounds, and nothing else is.
+      maximum: the upper bounds.
+    """
     numbers = dataclasses.asdict(challenges)
-    pieces: list[Piece] = []
+    delay = Delay(numbers[f"{kind}_delay"])
+    pieces: list[Piece] = [delay] if kind == "action" else []
     if std := numbers[f"{kind}_noise"]:
         pieces.append(Noise(std, random, minimum, maximum))
     for name in ("dropped", "stuck"):
         if probability := numbers[f"{kind}_{name}"]:
             steps = numbers[f"{kind}_{name}_steps"]
             pieces.append(Failures(probability, steps, name == "stuck", random))
-    return pieces
+    if kind == "observation":
+        pieces.append(delay)
+    elif probability := challenges.action_repetition:
+        pieces.append(
+            Repetition(probability, challenges.action_repetition_steps, random)
+        )
+    return functools.partial(_chained, pieces)
+
+
+def _chained(pieces: Sequence[Piece], vector: np.ndarray) -> np.ndarray:
+    for piece in pieces:
+        vector = piece(vector)
+    return vector

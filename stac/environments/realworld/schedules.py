@@ -56,7 +56,9 @@ def schedule(
     Raises:
       ConfigError: the domain has no such parameter, or its range is empty.
     """
-    own = models.parameter(domain, challenges.perturbation)
+    what = f"environment.challenges.perturbation of the {domain}"
+    known = models.PARAMETERS[domain]
+    own = known[config.choose(what, challenges.perturbation, known)]
     chosen = {n: getattr(challenges, f"perturbation_{n}") for n in Range._fields}
     within = Range(
         *(getattr(own, n) if value == OWN else value for n, value in chosen.items())

@@ -163,10 +163,10 @@ class Challenged(dm_env.Environment):
 
     def _start_pipelines(self) -> None:
         challenges, bounds = self._challenges, self._simulator.action_spec()
-        self._actions = pipeline.actions(
-            challenges, bounds.minimum, bounds.maximum, self._random
+        self._actions = pipeline.effects(
+            "action", challenges, self._random, bounds.minimum, bounds.maximum
         )
-        self._observations = pipeline.observations(challenges, self._random)
+        self._observations = pipeline.effects("observation", challenges, self._random)
         self._rewards = pipeline.Delay(challenges.reward_delay)
 
     def _perturb(self) -> None:

@@ -118,7 +118,7 @@ class Maker:
         row = ROWS[self._name]
         if value is not None:
             domain = self._name.split(".")[0]
-            models.parameter(domain, self._parameter).edit(self._model, value)
+            models.PARAMETERS[domain][self._parameter].edit(self._model, value)
         return control.Environment(
             row.suite.Physics.from_xml_string(models.text(self._model), ASSETS),
             self._task,

@@ -104,22 +104,15 @@ def main() -> None:
     die_with_parent(int(sys.argv[2]))  # though a simulator may never return
     answer: Exception
     try:
-        _serve(line)
+        build, *arguments = line.recv()
+        with contextlib.closing(build(*arguments)) as share:
+            line.send(share.spec)
+            while True:
+                method, *arguments = line.recv()
+                line.send(getattr(share, method)(*arguments))
     except config.ConfigError as error:
         answer = error
     except BaseException:  # noqa: BLE001 - the other side raises it, or has hung up
         answer = WorkerError(traceback.format_exc())
     with contextlib.suppress(OSError):
         line.send(answer)
-
-
-def _serve(line: connection.Connection) -> None:
-    build, *arguments = line.recv()
-    share = build(*arguments)
-    try:
-        line.send(share.spec)
-        while True:
-            method, *arguments = line.recv()
-            line.send(getattr(share, method)(*arguments))
-    finally:
-        share.close()

@@ -24,12 +24,12 @@ class Loaded:
 
 def actions(seed: int = 0, **challenges: float) -> pipeline.Piece:
     random = np.random.default_rng(seed)
-    return pipeline.actions(Challenges(**challenges), LOW, HIGH, random)
+    return pipeline.effects("action", Challenges(**challenges), random, LOW, HIGH)
 
 
 def observations(seed: int = 0, **challenges: float) -> pipeline.Piece:
     random = np.random.default_rng(seed)
-    return pipeline.observations(Challenges(**challenges), random)
+    return pipeline.effects("observation", Challenges(**challenges), random)
 
 
 def applied(piece: pipeline.Piece, count: int) -> list[float]:
