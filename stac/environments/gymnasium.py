@@ -101,11 +101,7 @@ class Share:
             raise _refusal(f"{name} cannot be built", error) from error
         self._seeds: Sequence[int] | None = seeds
         self._last = np.zeros(len(seeds), bool)
-        try:
-            self.spec = _spec(name, self._vector)
-        except config.ConfigError:
-            self.close()
-            raise
+        self.spec = _spec(name, self._vector)
 
     def reset(self) -> Timestep:
         """Starts episodes. Only the first call seeds: the next gives new episodes."""

@@ -39,9 +39,8 @@ import numpy as np
 
 from stac.config.challenges import Challenges
 from stac.environments import base, rendering
-from stac.environments.realworld import pipeline, schedules
+from stac.environments.realworld import models, pipeline
 from stac.environments.realworld import safety as constraints
-from stac.environments.realworld.schedules import Schedule
 
 TASKS = ("cartpole.swingup", "walker.walk", "quadruped.walk", "humanoid.walk")
 # From the value of the perturbed parameter, None for unperturbed, to a simulator.
@@ -75,7 +74,7 @@ def environment(name: str, challenges: Challenges, seed: int) -> dm_env.Environm
     random = np.random.default_rng(seed)
     schedule = safety = None
     if challenges.perturbation:
-        schedule = schedules.schedule(domain, challenges, random)
+        schedule = models.schedule(domain, challenges, random)
     if challenges.safety:
         safety = constraints.Safety(
             domain, challenges.safety_coefficient, challenges.safety_action_change
@@ -95,7 +94,7 @@ class Challenged(dm_env.Environment):
         make: Make,
         challenges: Challenges,
         random: np.random.Generator,
-        schedule: Schedule | None = None,
+        schedule: models.Schedule | None = None,
     ) -> None:
         """Builds the unperturbed simulator.
 

@@ -8,7 +8,7 @@ import pytest
 
 from stac.config.challenges import Challenges
 from stac.environments.realworld import suite
-from stac.environments.realworld.schedules import Range, Schedule
+from stac.environments.realworld.models import Range, Schedule
 from tests.environments.realworld.twin import Counter, challenged, clocks, play
 
 
