@@ -8,39 +8,39 @@ kept: see `_walker_angles` and the humanoid's velocities.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+
+from stac.config.challenges import Challenges
 
 Physics = Any  # dm_control's, of the domain
 Constraint = Callable[[Physics, float], Any]  # (after a step, c) -> whether it holds
 
 
-class Safety(NamedTuple):
-    """The constraints of one domain."""
+def names(domain: str, challenges: Challenges) -> list[str]:
+    """The constraints of a domain, a row of `CONSTRAINTS`."""
+    added = ["action_roc_constraint"] if challenges.safety_action_change else []
+    return [*CONSTRAINTS[domain], *added]
 
-    domain: str  # a row of `CONSTRAINTS`
-    coefficient: float  # c
-    action_change: bool  # whether `action_roc_constraint` is one of them
 
-    @property
-    def names(self) -> list[str]:
-        added = ["action_roc_constraint"] if self.action_change else []
-        return [*CONSTRAINTS[self.domain], *added]
+def satisfied(
+    domain: str, challenges: Challenges, physics: Physics, before: np.ndarray | None
+) -> np.ndarray:
+    """Returns which constraints hold, [C] bool in the order of `names`.
 
-    def satisfied(self, physics: Physics, before: np.ndarray | None) -> np.ndarray:
-        """Returns which constraints hold, [C] bool in the order of `names`.
-
-        Args:
-          physics: after a step, or at the start of an episode.
-          before: [A] the controls before the step; None at the start.
-        """
-        c = self.coefficient
-        holds = [rule(physics, c) for rule in CONSTRAINTS[self.domain].values()]
-        if self.action_change:
-            change = 0.0 if before is None else np.abs(before - physics.control())
-            holds.append(np.all(change < c * ACTION_CHANGE[self.domain]))
-        return np.array(holds, bool)
+    Args:
+      domain: a row of `CONSTRAINTS`.
+      challenges: with the coefficient c.
+      physics: after a step, or at the start of an episode.
+      before: [A] the controls before the step; None at the start.
+    """
+    c = challenges.safety_coefficient
+    holds = [rule(physics, c) for rule in CONSTRAINTS[domain].values()]
+    if challenges.safety_action_change:
+        change = 0.0 if before is None else np.abs(before - physics.control())
+        holds.append(np.all(change < c * ACTION_CHANGE[domain]))
+    return np.array(holds, bool)
 
 
 def _slider_position(physics: Physics, c: float) -> bool:

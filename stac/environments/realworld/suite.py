@@ -40,7 +40,6 @@ import numpy as np
 from stac.config.challenges import Challenges
 from stac.environments import base, rendering
 from stac.environments.realworld import models, pipeline
-from stac.environments.realworld import safety as constraints
 
 TASKS = ("cartpole.swingup", "walker.walk", "quadruped.walk", "humanoid.walk")
 # From the value of the perturbed parameter, None for unperturbed, to a simulator.
@@ -70,19 +69,14 @@ def environment(name: str, challenges: Challenges, seed: int) -> dm_env.Environm
       ConfigError: an unknown task, an unknown parameter, or an empty range.
     """
     known = task(name)
-    domain = known.split(".")[0]
     random = np.random.default_rng(seed)
-    schedule = safety = None
+    schedule = None
     if challenges.perturbation:
-        schedule = models.schedule(domain, challenges, random)
-    if challenges.safety:
-        safety = constraints.Safety(
-            domain, challenges.safety_coefficient, challenges.safety_action_change
-        )
+        schedule = models.schedule(known.split(".")[0], challenges, random)
     rendering.suite(renders=False)  # imports dm_control, quietly
     from stac.environments.realworld import tasks
 
-    make = tasks.Maker(known, challenges.perturbation, safety, seed)
+    make = tasks.Maker(known, challenges, seed)
     return Challenged(make, challenges, random, schedule)
 
 

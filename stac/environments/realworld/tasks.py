@@ -14,8 +14,8 @@ import numpy as np
 from dm_control.rl import control
 from dm_control.suite import base, cartpole, common, humanoid, quadruped, walker
 
-from stac.environments.realworld import models
-from stac.environments.realworld.safety import Safety
+from stac.config.challenges import Challenges
+from stac.environments.realworld import models, safety
 
 ASSETS = {name: models.text(models.parse(xml)) for name, xml in common.ASSETS.items()}
 STEPS = 1_000  # of an episode
@@ -30,12 +30,12 @@ class Watched(base.Task):
     """
 
     satisfied: np.ndarray  # [C] bool, once `watch` was called
-    _safety: Safety | None = None
+    _watched: tuple[str, Challenges] | None = None
     _control: np.ndarray | None = None  # [A] before the step
 
-    def watch(self, safety: Safety) -> None:
-        self._safety = safety
-        self.satisfied = np.ones(len(safety.names), bool)
+    def watch(self, domain: str, challenges: Challenges) -> None:
+        self._watched = domain, challenges
+        self.satisfied = np.ones(len(safety.names(domain, challenges)), bool)
 
     def before_step(self, action: np.ndarray, physics: Any) -> None:
         self._control = np.array(physics.control())
@@ -43,8 +43,8 @@ class Watched(base.Task):
 
     def after_step(self, physics: Any) -> None:
         super().after_step(physics)
-        if self._safety is not None:
-            self.satisfied = self._safety.satisfied(physics, self._control)
+        if self._watched is not None:
+            self.satisfied = safety.satisfied(*self._watched, physics, self._control)
         self._control = None
 
 
@@ -99,15 +99,14 @@ class Maker:
     model as it is. All simulators have one task, and so one stream of initial states.
     """
 
-    def __init__(
-        self, name: str, parameter: str, safety: Safety | None, seed: int
-    ) -> None:
+    def __init__(self, name: str, challenges: Challenges, seed: int) -> None:
         """Reads the model of a row of `ROWS`; the seed draws the initial states."""
         self._name = name
-        self._parameter = parameter
+        self._domain = name.split(".")[0]
+        self._parameter = challenges.perturbation
         self._task = ROWS[name].task(random=seed)
-        if safety is not None:
-            self._task.watch(safety)
+        if challenges.safety:
+            self._task.watch(self._domain, challenges)
         if name == "quadruped.walk":
             xml = quadruped.make_model(floor_size=10.0)  # m: 20 s at 0.5 m/s
         else:
@@ -117,8 +116,8 @@ class Maker:
     def __call__(self, value: float | None) -> control.Environment:
         row = ROWS[self._name]
         if value is not None:
-            domain = self._name.split(".")[0]
-            models.PARAMETERS[domain][self._parameter].edit(self._model, value)
+            parameter = models.PARAMETERS[self._domain][self._parameter]
+            parameter.edit(self._model, value)
         return control.Environment(
             row.suite.Physics.from_xml_string(models.text(self._model), ASSETS),
             self._task,

@@ -34,7 +34,7 @@ def physics(domain: str, name: str = "", value: float | None = None) -> Any:
     rendering.suite(renders=False)
     from stac.environments.realworld import tasks
 
-    return tasks.Maker(TASK[domain], name, None, 0)(value).physics
+    return tasks.Maker(TASK[domain], Challenges(perturbation=name), 0)(value).physics
 
 
 def numbers_of(compiled: Any) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def test_an_edit_can_be_repeated_on_the_same_model():
     rendering.suite(renders=False)
     from stac.environments.realworld import tasks
 
-    make = tasks.Maker(TASK["walker"], "thigh_length", None, 0)
+    make = tasks.Maker(TASK["walker"], Challenges(perturbation="thigh_length"), 0)
     make(0.5)
     fresh = physics("walker", "thigh_length", 0.3)
     assert changed(make(0.3).physics, fresh) == set()
