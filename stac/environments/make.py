@@ -6,6 +6,7 @@ need ale-py.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -139,11 +140,8 @@ def spec(config: Config) -> base.EnvironmentSpec:
     Raises:
       ConfigError: an unknown domain, task or protocol.
     """
-    environment = factory(config)(0, 1)
-    try:
+    with contextlib.closing(factory(config)(0, 1)) as environment:
         return environment.spec
-    finally:
-        environment.close()
 
 
 def _cores(config: Config) -> int:
