@@ -15,13 +15,12 @@ Facts about ale-py 0.12.1 that matter here:
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import numpy as np
 
-from stac import config, snapshots
-from stac.environments import actions, atari_replay, base
+from stac import config
+from stac.environments import actions, base
 from stac.types import Timestep
 
 try:
@@ -36,6 +35,9 @@ STACKED_PLANES = 4
 SIZE = 84  # pixels, height and width
 MAX_NOOPS = 30
 MAX_FRAMES = 108_000  # emulated frames of an episode, no-ops not counted
+
+Info = dict[str, np.ndarray]
+Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Info]
 
 
 class Protocol(NamedTuple):
@@ -65,21 +67,12 @@ def rom_id(name: str) -> str:
     Raises:
       ConfigError: no such game; the message names the nearest ones.
     """
-    stem = re.sub(r"((-ram)?(NoFrameskip|Deterministic)?-v\d+)?$", "", name.strip())
-    stem = stem.rpartition("/")[2].lower()
-    known = {_letters(rom): rom for rom in games()}
-    if _letters(stem) in known:
-        return known[_letters(stem)]
-    return config.choose("game", stem, known.values(), "--game=list names all")
+    return base.named("game", name, games(), "--game=list names all")
 
 
 def games() -> list[str]:
     """Every game of ale-py, by its id."""
     return sorted(roms.get_all_rom_ids())
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name)
 
 
 class Atari:
@@ -99,7 +92,6 @@ class Atari:
         protocol: str = "impala",
         threads: int = 0,
         max_frames: int = MAX_FRAMES,
-        restorable: bool = False,
     ) -> None:
         """Loads the game; nothing is played before `reset`.
 
@@ -111,8 +103,6 @@ class Atari:
           protocol: a row of `PROTOCOLS`.
           threads: C++ threads, at most one per core; 0 for one per core.
           max_frames: emulated frames of an episode, at its end a time limit.
-          restorable: whether `snapshot` may be called. Rows are then those of other
-            seeds, and take a quarter longer (breakout, 32 copies).
 
         Raises:
           ConfigError: an unknown game or protocol.
@@ -150,32 +140,23 @@ class Atari:
             frames_per_step=ACTION_REPEAT,
         )
         self._title = f"{num_envs} copies of {rom_id(game)} ({protocol})"
-        self._player = atari_replay.Player(seed, num_envs) if restorable else None
         self._seeds: np.ndarray | None = base.seeds(seed, num_envs)
         self._lives = np.zeros(num_envs, np.int32)  # games without lives: always 0
         self._last = np.zeros(num_envs, bool)
 
     def reset(self) -> Timestep:
         """Starts E episodes. Only the first call seeds: the next gives new episodes."""
-        vector = self._open()
-        if self._player is None:
-            observation, info = vector.reset(seed=self._seeds)
-            self._seeds = None
-        else:
-            observation, info = self._player.reset(vector)
+        observation, info = self._reset()
         self._lives = info["lives"]
         self._last = np.zeros(self.num_envs, bool)
         return base.first_rows(observation)
 
     def step(self, action: np.ndarray) -> Timestep:
         """Plays one action for four frames in each copy, or starts its next episode."""
-        vector, first = self._open(), self._last
-        action = actions.checked(action, self)
-        if self._player is None:
-            played = vector.step(action)
-        else:
-            played = self._player.step(vector, action, first)
-        observation, reward, game_over, time_limit, info = played
+        first = self._last
+        observation, reward, game_over, time_limit, info = self._step(
+            actions.checked(action, self)
+        )
         ended = game_over
         if self._life_loss_ends_discount:
             ended = game_over | ((info["lives"] < self._lives) & ~first)
@@ -189,36 +170,19 @@ class Atari:
             last=self._last,
         )
 
-    def snapshot(self) -> bytes:
-        """The actions so far: `restore` plays them again (see `atari_replay`).
-
-        Raises:
-          RuntimeError: this was not built `restorable`.
-        """
-        state = (self._recorded().record(), self._lives, self._last)
-        return snapshots.pack(self._title, state)
-
-    def restore(self, snapshot: bytes) -> None:
-        """See stac.environments.base.
-
-        It takes as long as the steps since the oldest copy's last restart took, at most
-        `atari_replay.RESTART_STEPS` and an episode: 24 s for 500 steps of 32 copies of
-        breakout, on 2 cores that had other work too.
-        """
-        record, lives, last = snapshots.unpack(self._title, snapshot)
-        self._recorded().replay(self._open(), record)
-        self._lives, self._last = lives, last
-
     def close(self) -> None:
         """Ends the C++ threads; may be called twice."""
         self._vector = None
+
+    def _reset(self) -> tuple[np.ndarray, Info]:
+        observation, info = self._open().reset(seed=self._seeds)
+        self._seeds = None
+        return observation, info
+
+    def _step(self, action: np.ndarray) -> Step:
+        return self._open().step(action)
 
     def _open(self) -> vector_env.AtariVectorEnv:
         if self._vector is None:
             raise RuntimeError("this Atari environment is closed")
         return self._vector
-
-    def _recorded(self) -> atari_replay.Player:
-        if self._player is None:
-            raise RuntimeError("this Atari environment was not built restorable")
-        return self._player

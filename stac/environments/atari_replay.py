@@ -11,110 +11,99 @@ comes `RESTART_STEPS` after its last restart.
 from __future__ import annotations
 
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from stac import snapshots
+from stac.environments import atari
+
 RESTART_STEPS = 2_000
 
-Vector = Any  # an ale_py.vector_env.AtariVectorEnv, autoreset_mode "NextStep"
-Info = dict[str, np.ndarray]
-Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Info]
 
+class RestorableAtari(atari.Atari):
+    """Atari with snapshots.
 
-class Record(NamedTuple):
-    """The actions of E copies since the oldest of their last restarts."""
+    Rows are those of other seeds, and take a quarter longer (breakout, 32 copies).
+    """
 
-    seed: int  # of all restarts
-    restarts: np.ndarray  # [E] the number of restarts of each copy
-    since: np.ndarray  # [E] the row of `actions` before which the last one was
-    actions: np.ndarray  # [T, E] uint8
-    checksum: int  # of the observations after the last action
-
-
-class Player:
-    """Starts and steps a vector environment and records how."""
-
-    def __init__(self, seed: int, num_envs: int) -> None:
-        self._seed = seed
-        self._restarts = np.zeros(num_envs, int)
-        self._since = np.zeros(num_envs, int)
-        self._actions: list[np.ndarray] = []
+    def __init__(self, game: str, seed: int, num_envs: int, **named: Any) -> None:
+        super().__init__(game, seed, num_envs, **named)
+        self._seed = seed  # of all restarts
+        self._restarts = np.zeros(num_envs, int)  # how many each copy had
+        self._since = np.zeros(num_envs, int)  # the action before which the last was
+        self._actions: list[np.ndarray] = []  # since the oldest of the last restarts
         self._observation = np.zeros(0, np.uint8)
 
-    def reset(self, vector: Vector) -> tuple[np.ndarray, Info]:
-        """Restarts all copies."""
-        return self._restart(vector, np.ones(len(self._since), bool))
+    def snapshot(self) -> bytes:
+        """The actions so far: `restore` plays them again."""
+        actions = np.array(self._actions, np.uint8)
+        record = (self._seed, self._restarts, self._since, actions)
+        checksum = zlib.crc32(self._observation.data)
+        state = (record, checksum, self._lives, self._last)
+        return snapshots.pack(self._title, state)
 
-    def step(self, vector: Vector, action: np.ndarray, ended: np.ndarray) -> Step:
-        """Steps all copies, as `vector.step` does, or restarts some.
+    def restore(self, snapshot: bytes) -> None:
+        """See stac.environments.base.
 
-        Args:
-          vector: the environment that was reset.
-          action: [E].
-          ended: [E] which copies begin an episode with this step.
+        It takes as long as the steps since the oldest copy's last restart took, at most
+        `RESTART_STEPS` and an episode: 24 s for 500 steps of 32 copies of breakout, on
+        2 cores that had other work too.
         """
-        played = vector.step(action)
+        record, checksum, lives, last = snapshots.unpack(self._title, snapshot)
+        observation = self._replayed(*record)
+        if zlib.crc32(observation.data) != checksum:
+            raise ValueError("the same actions now lead elsewhere: another ale-py?")
+        self._seed, self._restarts, self._since, actions = record
+        self._actions, self._observation = list(actions), observation
+        self._lives, self._last = lives, last
+
+    def _reset(self) -> tuple[np.ndarray, atari.Info]:
+        return self._restart(np.ones(self.num_envs, bool))
+
+    def _step(self, action: np.ndarray) -> atari.Step:
+        """Steps all copies, and restarts those that are due."""
+        played = super()._step(action)
         self._actions.append(action.astype(np.uint8))
         self._observation = played[0]
-        due = ended & (len(self._actions) - self._since > RESTART_STEPS)
+        due = self._last & (len(self._actions) - self._since > RESTART_STEPS)
         if not due.any():
             return played
         # The vector environment has begun these episodes too: in vain, for 12 ms each.
-        observation, info = self._restart(vector, due)
+        observation, info = self._restart(due)
         return (observation, *played[1:4], info)
 
-    def record(self) -> Record:
-        """The record for `replay`; it is empty before `reset`."""
-        actions = np.reshape(self._actions, (-1, len(self._since))).astype(np.uint8)
-        checksum = zlib.crc32(self._observation.data)
-        return Record(self._seed, self._restarts, self._since, actions, checksum)
-
-    def replay(self, vector: Vector, record: Record) -> None:
-        """Plays the actions of a record in a new vector environment.
-
-        Raises:
-          ValueError: they lead to other observations; this player is unchanged.
-        """
-        observation = self._observation
-        if record.restarts.any():  # else there was no reset yet
-            observation = _replayed(vector, record)
-        if zlib.crc32(observation.data) != record.checksum:
-            raise ValueError("the same actions now lead elsewhere: another ale-py?")
-        self._observation = observation
-        self._seed, self._restarts, self._since, actions, _ = record
-        self._actions = list(actions)
-
-    def _restart(self, vector: Vector, due: np.ndarray) -> tuple[np.ndarray, Info]:
+    def _restart(self, due: np.ndarray) -> tuple[np.ndarray, atari.Info]:
         """Restarts the copies in a [E] mask; their earlier actions are dropped."""
         self._restarts[due] += 1
         self._since[due] = len(self._actions)
         oldest = self._since.min()
         del self._actions[:oldest]
         self._since -= oldest
-        observation, info = _restart(vector, due, self._seed, self._restarts)
-        self._observation = observation
-        return observation, info
+        self._observation, info = self._seeded(due, self._seed, self._restarts)
+        return self._observation, info
 
+    def _replayed(
+        self, seed: int, restarts: np.ndarray, since: np.ndarray, actions: np.ndarray
+    ) -> np.ndarray:
+        """Plays the actions of a record and returns the observations after the last."""
+        if not restarts.any():  # there was no reset yet
+            return self._observation
+        observation, _ = self._open().reset()  # every copy is restarted later
+        for row in range(len(actions) + 1):
+            due = since == row
+            if due.any():
+                observation, _ = self._seeded(due, seed, restarts)
+            if row < len(actions):
+                observation = super()._step(actions[row].astype(np.int32))[0]
+        return observation
 
-def _replayed(vector: Vector, record: Record) -> np.ndarray:
-    """The observations after the last action of a record."""
-    observation, _ = vector.reset()  # every copy is restarted later
-    for row in range(len(record.actions) + 1):
-        due = record.since == row
-        if due.any():
-            observation, _ = _restart(vector, due, record.seed, record.restarts)
-        if row < len(record.actions):
-            observation = vector.step(record.actions[row].astype(np.int32))[0]
-    return observation
-
-
-def _restart(
-    vector: Vector, due: np.ndarray, seed: int, restarts: np.ndarray
-) -> tuple[np.ndarray, Info]:
-    """Restarts some copies; the result also holds the others, which do not change."""
-    seeds = [_seed(seed, int(copy), int(restarts[copy])) for copy in np.where(due)[0]]
-    return vector.reset(seed=np.array(seeds), options={"reset_mask": due})
+    def _seeded(
+        self, due: np.ndarray, seed: int, restarts: np.ndarray
+    ) -> tuple[np.ndarray, atari.Info]:
+        """Restarts some copies; the result also holds the others, unchanged."""
+        seeds = [_seed(seed, int(i), int(restarts[i])) for i in np.flatnonzero(due)]
+        return self._open().reset(seed=np.array(seeds), options={"reset_mask": due})
 
 
 def _seed(seed: int, copy: int, restart: int) -> int:

@@ -8,11 +8,13 @@ next episode with `first` True, reward 0 and discount 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from stac import config
 from stac.types import Timestep
 
 
@@ -106,6 +108,27 @@ def seeds(seed: int, num_envs: int) -> np.ndarray:
     words = np.random.SeedSequence(seed).generate_state(num_envs)
     return (words >> 1).astype(np.int64)
 
+
+def named(kind: str, name: str, known: Iterable[str], hint: str = "") -> str:
+    """The one of the known names that has the same letters.
+
+    Raises:
+      ConfigError: there is none; the message names the nearest ones, or gives the hint.
+    """
+    spelled = {letters(task): task for task in known}
+    return spelled.get(letters(name)) or config.choose(
+        kind, _AFFIXES.sub("", name.strip()), spelled.values(), hint
+    )
+
+
+def letters(name: str) -> str:
+    """A name in lower case, without signs, library and version."""
+    return re.sub(r"[^a-z0-9]", "", _AFFIXES.sub("", name.strip()).lower())
+
+
+_AFFIXES = re.compile(
+    r"^(ale|dm_control)/|(-ram)?(noframeskip|deterministic)?-v\d+$", re.IGNORECASE
+)
 
 # (seed, num_envs) -> environment; must pickle: it goes to other processes.
 EnvironmentFactory = Callable[[int, int], BatchedEnvironment]

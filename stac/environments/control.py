@@ -7,15 +7,13 @@ et al. 2018).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import dm_env
 import numpy as np
 
 from stac import config
-from stac.environments import rendering
+from stac.environments import base, rendering
 
 SIZE = 84  # pixels, height and width (Tassa et al. 2018)
 # Camera 0 is the paper's (Tassa et al. 2018). The quadruped's is so far above that the
@@ -36,11 +34,11 @@ def task(name: str) -> str:
         its actions have no bounds.
     """
     config.check(
-        not letters(name).startswith("lqr"),
+        not base.letters(name).startswith("lqr"),
         f"control task {name}: its actions have no bounds to which ours could be"
         " scaled; --task=list names the others",
     )
-    return named("control task", name, tasks(), "--task=list names all")
+    return base.named("control task", name, tasks(), "--task=list names all")
 
 
 def tasks() -> list[str]:
@@ -97,19 +95,3 @@ class CameraView(dm_env.Environment):
     def _with_picture(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
         picture = self._environment.physics.render(SIZE, SIZE, camera_id=self._camera)
         return timestep._replace(observation={"pixels": picture})
-
-
-def named(kind: str, name: str, known: Sequence[str], hint: str = "") -> str:
-    """The one of the known names that has the same letters.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    spelled = {letters(task): task for task in known}
-    return spelled.get(letters(name)) or config.choose(kind, name, known, hint)
-
-
-def letters(name: str) -> str:
-    """A task's name in lower case, without signs, library and version."""
-    bare = re.sub(r"^dm_control/|-v\d+$", "", name.strip().lower())
-    return re.sub(r"[^a-z0-9]", "", bare)

@@ -13,23 +13,20 @@ from __future__ import annotations
 import functools
 import importlib
 import math
-import os
-import signal
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces, vector
 
-from stac import children, config
-from stac.environments import actions, base
+from stac import config
+from stac.environments import base
+from stac.environments.vector import batched
 from stac.types import Timestep
 
 # Its warnings, of old versions or of an environment's style, are for its author.
 gymnasium.logger.min_level = gymnasium.logger.ERROR
-
-# Raised where the process at the other end of a pipe is gone.
-_GONE = (BrokenPipeError, ConnectionResetError, EOFError)
 
 
 def task(name: str) -> str:
@@ -44,8 +41,10 @@ def task(name: str) -> str:
         message names the nearest ones.
     """
     module, _, wanted = name.strip().rpartition(":")
-    if module:
-        _import(module)
+    try:
+        importlib.import_module(module or "gymnasium")
+    except Exception as error:  # a user's module may raise anything
+        raise _refusal(f"{module} cannot be imported", error) from error
     newest = gymnasium.envs.registration.find_highest_version(None, wanted)
     if newest is not None and wanted not in gymnasium.registry:
         wanted = f"{wanted}-v{newest}"
@@ -58,11 +57,17 @@ def tasks() -> list[str]:
     return [name for name, spec in gymnasium.registry.items() if spec.entry_point]
 
 
-class Gymnasium:
+class Gymnasium(batched.Shares):
     """E copies of one environment; the rows mean what stac.environments.base says."""
 
     def __init__(
-        self, name: str, seed: int, num_envs: int, *, workers: str = "auto"
+        self,
+        name: str,
+        seed: int,
+        num_envs: int,
+        *,
+        workers: str = "auto",
+        cores: int = 1,
     ) -> None:
         """Builds the environments; nothing is played before `reset`.
 
@@ -71,47 +76,48 @@ class Gymnasium:
           seed: not negative; equal seeds and actions give equal rows, if those of the
             environment itself do.
           num_envs: E.
-          workers: "processes" starts one process per environment, which pays where a
-            step takes milliseconds. "serial" and "auto" step them in this thread.
+          workers: "processes" steps them in as many processes as there are cores, which
+            pays where a step takes milliseconds. "serial" and "auto" step them in this
+            thread.
+          cores: how many processes.
 
         Raises:
           ConfigError: an unknown environment, one that cannot be built here, or one
             whose observations or actions have another form.
         """
-        build = functools.partial(_build, task(name), os.getpid())
-        builds = [build] * num_envs
+        build = functools.partial(Share, task(name))
+        workers = "serial" if workers == "auto" else workers
+        super().__init__(build, [base.seeds(seed, num_envs).tolist()], workers, cores)
+
+
+class Share:
+    """Some of the environments, vectorised by gymnasium."""
+
+    def __init__(self, name: str, seeds: Sequence[int]) -> None:
+        make = functools.partial(gymnasium.make, name, disable_env_checker=True)
         try:
-            self._vector: Any = (
-                vector.AsyncVectorEnv(builds, context="spawn")
-                if workers == "processes" and num_envs > 1
-                else vector.SyncVectorEnv(builds)
-            )
+            self._vector: Any = vector.SyncVectorEnv([make] * len(seeds))
         except Exception as error:  # a user's environment may raise anything
             raise _refusal(f"{name} cannot be built", error) from error
-        self.num_envs = num_envs
-        apart = isinstance(self._vector, vector.AsyncVectorEnv)
-        self._gone = _GONE if apart else ()
-        try:
-            self.spec = _spec(name, self._vector)
-        except config.ConfigError:
-            self.close()
-            raise
-        self._seeds: list[int] | None = base.seeds(seed, num_envs).tolist()
-        self._last = np.zeros(num_envs, bool)
+        self._seeds: Sequence[int] | None = seeds
+        self._last = np.zeros(len(seeds), bool)
+        self.spec = _spec(name, self._vector)
 
     def reset(self) -> Timestep:
-        """Starts E episodes. Only the first call seeds: the next gives new episodes."""
-        observation, _ = self._call("reset", seed=self._seeds)
+        """Starts episodes. Only the first call seeds: the next gives new episodes."""
+        observation, _ = self._vector.reset(seed=self._seeds)
         self._seeds = None
-        self._last = np.zeros(self.num_envs, bool)
+        self._last = np.zeros(len(self._last), bool)
         return base.first_rows(self._shaped(observation))
 
     def step(self, action: np.ndarray) -> Timestep:
-        """Steps each environment, or starts its next episode after a `last` row."""
-        first = self._last
-        observation, reward, terminated, truncated, _ = self._call(
-            "step", self._own(action)
-        )
+        """Takes choices from 0 [E], or numbers within the bounds [E, A]."""
+        space, first = self._vector.single_action_space, self._last
+        if isinstance(space, spaces.Discrete):
+            own = action + space.start
+        else:
+            own = action.reshape(len(action), *space.shape).astype(space.dtype)
+        observation, reward, terminated, truncated, _ = self._vector.step(own)
         self._last = terminated | truncated
         return Timestep(
             observation=self._shaped(observation),
@@ -122,50 +128,14 @@ class Gymnasium:
         )
 
     def close(self) -> None:
-        """Ends processes and environments; may be called twice."""
-        try:
-            self._vector.close()
-        except self._gone:
-            self._kill()
-
-    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Calls a method of gymnasium's.
-
-        Raises:
-          RuntimeError: a process died; the environments are closed.
-        """
-        try:
-            return getattr(self._open(), method)(*arguments, **named)
-        except self._gone as error:
-            self._kill()
-            raise RuntimeError("a process that steps an environment died") from error
-
-    def _kill(self) -> None:
-        """Ends the processes of which one is gone."""
-        for process in self._vector.processes:
-            process.kill()
-        # Otherwise it would first wait for the step that failed.
-        self._vector._state = vector.async_vector_env.AsyncState.DEFAULT
-        self._vector.close(terminate=True)
-
-    def _open(self) -> Any:
-        if self._vector.closed:
-            raise RuntimeError("these environments are closed")
-        return self._vector
+        """Closes the environments."""
+        self._vector.close()
 
     def _shaped(self, observation: np.ndarray) -> np.ndarray:
         """[E, F] float32, or [E, C, H, W] uint8."""
         if len(self.spec.observation_shape) == 3:
             return np.ascontiguousarray(np.moveaxis(observation, -1, 1))
-        return observation.reshape(self.num_envs, -1).astype(np.float32)
-
-    def _own(self, action: np.ndarray) -> np.ndarray:
-        """The actions as the environments' own space has them."""
-        space = self._open().single_action_space
-        if isinstance(space, spaces.Discrete):
-            return actions.checked(action, self) + space.start
-        scaled = actions.scaled(action, self)
-        return scaled.reshape(self.num_envs, *space.shape).astype(space.dtype)
+        return observation.reshape(len(observation), -1).astype(np.float32)
 
 
 def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
@@ -204,21 +174,6 @@ def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
         f"{task}: its actions have no finite bounds to which ours could be scaled",
     )
     return base.EnvironmentSpec(shape, dtype, len(low), True, 1, low, high)
-
-
-def _build(task: str, owner: int) -> gymnasium.Env:
-    """One environment, in the process `owner` or in a worker of it."""
-    if os.getpid() != owner:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner
-        children.die_with_parent(owner)
-    return gymnasium.make(task, disable_env_checker=True)  # which prints warnings
-
-
-def _import(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # a user's module may raise anything
-        raise _refusal(f"{module} cannot be imported", error) from error
 
 
 def _refusal(what: str, error: Exception) -> config.ConfigError:

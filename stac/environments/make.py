@@ -6,6 +6,7 @@ need ale-py.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -28,16 +29,17 @@ STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
 
 
 def _atari(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
-    from stac.environments import atari
+    from stac.environments import atari, atari_replay
 
     environment = config.environment
-    return atari.Atari(
+    saved = config.runtime.name == "lockstep"  # the one that saves episodes
+    game = atari_replay.RestorableAtari if saved else atari.Atari
+    return game(
         environment.task,
         seed,
         num_envs,
         protocol=environment.protocol,
-        threads=environment.threads or share_of_cores(config.runtime.num_actors),
-        restorable=config.runtime.name == "lockstep",  # the one that saves episodes
+        threads=_cores(config),
     )
 
 
@@ -60,7 +62,7 @@ def _gymnasium(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironm
 
     chosen = config.environment
     environment = gymnasium.Gymnasium(
-        chosen.task, seed, num_envs, workers=chosen.workers
+        chosen.task, seed, num_envs, workers=chosen.workers, cores=_cores(config)
     )
     image = len(environment.spec.observation_shape) == 3
     torso = config.network.torso
@@ -98,7 +100,7 @@ def _batched(
         make,
         [int(word) for word in seeds.generate_state(num_envs)],
         workers=environment.workers,
-        cores=environment.threads or share_of_cores(config.runtime.num_actors),
+        cores=_cores(config),
         stagger_steps=STAGGER_STEPS if environment.stagger else 0,
         seed=int(cuts.generate_state(1)[0]),
     )
@@ -138,11 +140,13 @@ def spec(config: Config) -> base.EnvironmentSpec:
     Raises:
       ConfigError: an unknown domain, task or protocol.
     """
-    environment = factory(config)(0, 1)
-    try:
+    with contextlib.closing(factory(config)(0, 1)) as environment:
         return environment.spec
-    finally:
-        environment.close()
+
+
+def _cores(config: Config) -> int:
+    """Threads or processes for each actor."""
+    return config.environment.threads or share_of_cores(config.runtime.num_actors)
 
 
 def share_of_cores(actors: int) -> int:

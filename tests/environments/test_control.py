@@ -127,7 +127,7 @@ def test_names_are_understood_in_any_usual_spelling(spelling, name):
 
 def test_no_two_tasks_have_the_same_letters():
     names = control.tasks()
-    assert len({control.letters(name) for name in names}) == len(names) == 49
+    assert len({base.letters(name) for name in names}) == len(names) == 49
 
 
 def test_a_word_names_the_tasks_that_have_it():

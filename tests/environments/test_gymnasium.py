@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from tests.environments import own_environments
 OWN = "tests.environments.own_environments"
 
 
-def built(name: str, num_envs: int = 2, seed: int = 1, **named: str):
+def built(name: str, num_envs: int = 2, seed: int = 1, **named: Any):
     return gymnasium.Gymnasium(f"{OWN}:{name}-v3", seed, num_envs, **named)
 
 
@@ -93,48 +92,15 @@ def test_equal_seeds_give_equal_rows_and_each_environment_its_own():
     assert not set(noise.ravel()) & set(others.ravel())
 
 
-def test_a_later_step_does_not_write_into_an_earlier_row():
-    environment = built("Counting")
-    kept = [environment.reset()]
-    kept += [environment.step(np.zeros(2, int)) for _ in range(4)]
-    before = [tuple(np.array(field) for field in row) for row in kept]
-    environment.step(np.ones(2, int))
-    environment.close()
-    for row, copy in zip(kept, before, strict=True):
-        for field, old in zip(row, copy, strict=True):
-            np.testing.assert_array_equal(field, old)
-
-
-@pytest.mark.slow
 def test_processes_give_the_same_rows():
     here = played(built("Counting", seed=3), 10)
-    there = played(built("Counting", seed=3, workers="processes"), 10)
+    there = played(built("Counting", seed=3, workers="processes", cores=2), 10)
     process = there.observation[..., 4]
     assert os.getpid() not in process
     assert len(np.unique(process)) == 2
     here.observation[..., 4] = process
     for field, same in zip(here, there, strict=True):
         np.testing.assert_array_equal(field, same)
-
-
-@pytest.mark.parametrize("method", ["step", "step halfway", "close"])
-def test_after_the_death_of_a_process_all_end_and_one_error_says_so(method):
-    environment = built("Counting", workers="processes")
-    processes = environment._vector.processes
-    environment.reset()
-    if method == "step halfway":  # it dies after it was sent an action
-        os.kill(processes[1].pid, signal.SIGSTOP)
-        threading.Timer(0.5, processes[1].kill).start()
-    else:
-        processes[0].kill()
-        processes[0].join()
-    if method != "close":
-        with pytest.raises(RuntimeError, match="a process that steps an environ"):
-            environment.step(np.ones(2, np.int32))
-    environment.close()
-    assert not any(process.is_alive() for process in processes)
-    with pytest.raises(RuntimeError, match="closed"):
-        environment.reset()
 
 
 @pytest.mark.parametrize(

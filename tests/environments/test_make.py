@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stac import config
-from stac.environments import atari, make
+from stac.environments import atari, base, make
 
 
 def configured(**environment: object) -> config.Config:
@@ -63,14 +63,15 @@ def test_the_protocol_and_the_threads_are_the_configured_ones(
     chosen = configured(task="pong", protocol="machado", threads=threads)
     positional, named = make.factory(chosen)(7, 4)
     assert positional == ("pong", 7, 4)
-    assert named == {"protocol": "machado", "threads": used, "restorable": False}
+    assert named == {"protocol": "machado", "threads": used}
 
 
 @pytest.mark.parametrize("runtime", config.RUNTIMES)
 def test_games_can_be_restored_where_runs_resume_exactly(monkeypatch, runtime):
-    monkeypatch.setattr(atari, "Atari", lambda *args, **named: named["restorable"])
     chosen = config.Config(runtime=config.RuntimeConfig(name=runtime))
-    assert make.factory(chosen)(0, 1) == (runtime == "lockstep")
+    environment = make.factory(chosen)(0, 1)
+    assert isinstance(environment, base.Restorable) == (runtime == "lockstep")
+    environment.close()
 
 
 def test_actors_share_the_cores(monkeypatch):

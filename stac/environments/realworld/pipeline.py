@@ -11,24 +11,23 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
 from stac.config.challenges import Challenges
 
-T = TypeVar("T")
 Piece = Callable[[np.ndarray], np.ndarray]
 
 
-class Delay(Generic[T]):
+class Delay:
     """Delays by k calls: call t returns the item of call max(0, t - k)."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._waiting: collections.deque[T] = collections.deque()
+        self._waiting: collections.deque[Any] = collections.deque()
 
-    def __call__(self, item: T) -> T:
+    def __call__(self, item: Any) -> Any:
         if not self._waiting:
             self._waiting.extend([item] * self._steps)
         self._waiting.append(item)
@@ -50,8 +49,8 @@ class Noise:
 
 
 @dataclasses.dataclass
-class Hits:
-    """Draws the elements of a vector that fail now.
+class Failures:
+    """Failing elements read 0, or are stuck at the value that was returned before.
 
     An element that does not fail begins to with the probability, and then fails for
     `steps` calls. The next failure may follow at once.
@@ -59,38 +58,18 @@ class Hits:
 
     probability: float
     steps: int
+    stuck: bool
     random: np.random.Generator
     left: np.ndarray | int = 0  # calls for which each element fails still
-
-    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns a mask of the failing elements; the shape must not change."""
-        struck = self.random.random(shape) < self.probability
-        left = np.where(struck & (self.left == 0), self.steps, self.left)
-        failing = left > 0
-        self.left = left - failing
-        return failing
-
-
-@dataclasses.dataclass
-class Dropped:
-    """Failing elements are 0."""
-
-    hits: Hits
-
-    def __call__(self, vector: np.ndarray) -> np.ndarray:
-        return np.where(self.hits(vector.shape), 0.0, vector)
-
-
-@dataclasses.dataclass
-class Stuck:
-    """Failing elements keep the value that the call before returned."""
-
-    hits: Hits
     before: np.ndarray | None = None
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
+        begins = self.random.random(vector.shape) < self.probability
+        left = np.where(begins & (self.left == 0), self.steps, self.left)
+        failing = left > 0
+        self.left = left - failing
         before = vector if self.before is None else self.before
-        self.before = np.where(self.hits(vector.shape), before, vector)
+        self.before = np.where(failing, before if self.stuck else 0.0, vector)
         return self.before
 
 
@@ -114,52 +93,42 @@ class Repetition:
         return vector
 
 
-def actions(
+def effects(
+    kind: str,
     challenges: Challenges,
-    minimum: np.ndarray,
-    maximum: np.ndarray,
     random: np.random.Generator,
+    minimum: np.ndarray | float = -np.inf,
+    maximum: np.ndarray | float = np.inf,
 ) -> Piece:
-    """The effects on actions: delay, noise, dropped, stuck, repetition.
+    """The effects on one vector, each if its number is not 0.
 
-    Only here is anything clipped, to the bounds, and only where there is noise.
+    Args:
+      kind: "action": delay, noise, dropped, stuck, repetition; or "observation": noise,
+        dropped, stuck, delay.
+      challenges: the numbers.
+      random: draws noise and failures.
+      minimum: noise is clipped to the bounds, and nothing else is.
+      maximum: the upper bounds.
     """
-    delay = Delay[np.ndarray](challenges.action_delay)
-    failures = _failures(challenges, "action", random, minimum, maximum)
-    pieces: list[Piece] = [delay, *failures]
-    if challenges.action_repetition:
-        held = (challenges.action_repetition, challenges.action_repetition_steps)
-        pieces.append(Repetition(*held, random))
+    numbers = dataclasses.asdict(challenges)
+    delay = Delay(numbers[f"{kind}_delay"])
+    pieces: list[Piece] = [delay] if kind == "action" else []
+    if std := numbers[f"{kind}_noise"]:
+        pieces.append(Noise(std, random, minimum, maximum))
+    for name in ("dropped", "stuck"):
+        if probability := numbers[f"{kind}_{name}"]:
+            steps = numbers[f"{kind}_{name}_steps"]
+            pieces.append(Failures(probability, steps, name == "stuck", random))
+    if kind == "observation":
+        pieces.append(delay)
+    elif probability := challenges.action_repetition:
+        pieces.append(
+            Repetition(probability, challenges.action_repetition_steps, random)
+        )
     return functools.partial(_chained, pieces)
-
-
-def observations(challenges: Challenges, random: np.random.Generator) -> Piece:
-    """The effects on observations: noise, dropped, stuck, delay."""
-    failures = _failures(challenges, "observation", random, -np.inf, np.inf)
-    delay = Delay[np.ndarray](challenges.observation_delay)
-    return functools.partial(_chained, [*failures, delay])
 
 
 def _chained(pieces: Sequence[Piece], vector: np.ndarray) -> np.ndarray:
     for piece in pieces:
         vector = piece(vector)
     return vector
-
-
-def _failures(
-    challenges: Challenges,
-    kind: str,
-    random: np.random.Generator,
-    minimum: np.ndarray | float,
-    maximum: np.ndarray | float,
-) -> list[Piece]:
-    """Noise, dropped, stuck, each if its number is not 0."""
-    numbers = dataclasses.asdict(challenges)
-    pieces: list[Piece] = []
-    if std := numbers[f"{kind}_noise"]:
-        pieces.append(Noise(std, random, minimum, maximum))
-    for name, piece in (("dropped", Dropped), ("stuck", Stuck)):
-        if probability := numbers[f"{kind}_{name}"]:
-            steps = numbers[f"{kind}_{name}_steps"]
-            pieces.append(piece(Hits(probability, steps, random)))
-    return pieces

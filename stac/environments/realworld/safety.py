@@ -12,43 +12,35 @@ from typing import Any
 
 import numpy as np
 
+from stac.config.challenges import Challenges
+
 Physics = Any  # dm_control's, of the domain
 Constraint = Callable[[Physics, float], Any]  # (after a step, c) -> whether it holds
 
 
-class Safety:
-    """The constraints of one domain."""
+def names(domain: str, challenges: Challenges) -> list[str]:
+    """The constraints of a domain, a row of `CONSTRAINTS`."""
+    added = ["action_roc_constraint"] if challenges.safety_action_change else []
+    return [*CONSTRAINTS[domain], *added]
 
-    def __init__(self, domain: str, coefficient: float, action_change: bool) -> None:
-        """Chooses the constraints.
 
-        Args:
-          domain: a row of `CONSTRAINTS`.
-          coefficient: c.
-          action_change: whether to add `action_roc_constraint`, for the controls.
-        """
-        self._domain = domain
-        self._coefficient = coefficient
-        self._action_change = action_change
-        added = ["action_roc_constraint"] if action_change else []
-        self.names = [*CONSTRAINTS[domain], *added]
+def satisfied(
+    domain: str, challenges: Challenges, physics: Physics, before: np.ndarray | None
+) -> np.ndarray:
+    """Returns which constraints hold, [C] bool in the order of `names`.
 
-    def satisfied(self, physics: Physics, before: np.ndarray | None) -> np.ndarray:
-        """Returns which constraints hold, [C] bool in the order of `names`.
-
-        Args:
-          physics: after a step, or at the start of an episode.
-          before: [A] the controls before the step; None at the start.
-        """
-        rules, c = CONSTRAINTS[self._domain].values(), self._coefficient
-        holds = [bool(rule(physics, c)) for rule in rules]
-        if self._action_change:
-            limit = c * ACTION_CHANGE[self._domain]
-            holds.append(
-                before is None
-                or bool((np.abs(before - physics.control()) < limit).all())
-            )
-        return np.array(holds)
+    Args:
+      domain: a row of `CONSTRAINTS`.
+      challenges: with the coefficient c.
+      physics: after a step, or at the start of an episode.
+      before: [A] the controls before the step; None at the start.
+    """
+    c = challenges.safety_coefficient
+    holds = [rule(physics, c) for rule in CONSTRAINTS[domain].values()]
+    if challenges.safety_action_change:
+        change = 0.0 if before is None else np.abs(before - physics.control())
+        holds.append(np.all(change < c * ACTION_CHANGE[domain]))
+    return np.array(holds, bool)
 
 
 def _slider_position(physics: Physics, c: float) -> bool:

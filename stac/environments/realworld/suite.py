@@ -8,8 +8,8 @@ on one step, in their order:
     constraints   each is checked in the new state
     reward        the task's, of the true state and the applied action; mixed with the
                   share of constraints that hold; delay
-    observation   the task's entries: noise, dropped, stuck, delay; then the entries
-                  `constraints`, `dummy-0` …, `multiobj`, which are not delayed
+    observation   the task's numbers: noise, dropped, stuck, delay; then the entries
+                  `constraints`, `dummies` and `multiobj`, which are not delayed
 
 A reset applies the effects on observations in the same way, and no reward is delayed.
 Perturbations rebuild the model with another parameter before an episode. Every episode
@@ -29,6 +29,7 @@ delays.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -37,10 +38,8 @@ import dm_env
 import numpy as np
 
 from stac.config.challenges import Challenges
-from stac.environments import control, rendering
-from stac.environments.realworld import pipeline, schedules
-from stac.environments.realworld import safety as constraints
-from stac.environments.realworld.schedules import Schedule
+from stac.environments import base, rendering
+from stac.environments.realworld import models, pipeline
 
 TASKS = ("cartpole.swingup", "walker.walk", "quadruped.walk", "humanoid.walk")
 # From the value of the perturbed parameter, None for unperturbed, to a simulator.
@@ -55,7 +54,7 @@ def task(name: str) -> str:
     Raises:
       ConfigError: no such task; the message names the nearest ones.
     """
-    return control.named("realworld task", re.sub("(?i)realworld.", "", name), TASKS)
+    return base.named("realworld task", re.sub("(?i)realworld.", "", name), TASKS)
 
 
 def environment(name: str, challenges: Challenges, seed: int) -> dm_env.Environment:
@@ -70,19 +69,14 @@ def environment(name: str, challenges: Challenges, seed: int) -> dm_env.Environm
       ConfigError: an unknown task, an unknown parameter, or an empty range.
     """
     known = task(name)
-    domain = known.split(".")[0]
     random = np.random.default_rng(seed)
-    schedule = safety = None
+    schedule = None
     if challenges.perturbation:
-        schedule = schedules.schedule(domain, challenges, random)
-    if challenges.safety:
-        safety = constraints.Safety(
-            domain, challenges.safety_coefficient, challenges.safety_action_change
-        )
+        schedule = models.schedule(known.split(".")[0], challenges, random)
     rendering.suite(renders=False)  # imports dm_control, quietly
     from stac.environments.realworld import tasks
 
-    make = tasks.Maker(known, challenges.perturbation, safety, seed)
+    make = tasks.Maker(known, challenges, seed)
     return Challenged(make, challenges, random, schedule)
 
 
@@ -94,7 +88,7 @@ class Challenged(dm_env.Environment):
         make: Make,
         challenges: Challenges,
         random: np.random.Generator,
-        schedule: Schedule | None = None,
+        schedule: models.Schedule | None = None,
     ) -> None:
         """Builds the unperturbed simulator.
 
@@ -114,8 +108,6 @@ class Challenged(dm_env.Environment):
         self._value: float | None = None  # of the parameter in the simulator
         self._episodes = 0
         self._over = True
-        self._layout = dict(self._simulator.observation_spec())
-        self._dummies = [f"dummy-{i}" for i in range(challenges.dummy_dimensions)]
         self._start_pipelines()
 
     def reset(self) -> dm_env.TimeStep:
@@ -145,14 +137,16 @@ class Challenged(dm_env.Environment):
         return self._simulator.action_spec()
 
     def observation_spec(self) -> dict[str, dm_env.specs.Array]:
-        """The task's entries, then those of the challenges; delays do not advance."""
+        """The task's numbers, then those of the challenges; delays do not advance."""
         challenges, array = self._challenges, dm_env.specs.Array
-        spec = dict(self._layout)
+        entries = self._simulator.observation_spec().values()
+        size = sum(math.prod(entry.shape) for entry in entries)
+        spec = {"observations": array((size,), float, "observations")}
         if challenges.safety and challenges.safety_observed:
             shape = self._simulator.task.satisfied.shape
             spec["constraints"] = array(shape, bool, "constraints")
-        for name in self._dummies:
-            spec[name] = array((), float, name)
+        if dummies := challenges.dummy_dimensions:
+            spec["dummies"] = array((dummies,), float, "dummies")
         if challenges.multi_objective and challenges.multi_objective_observed:
             spec["multiobj"] = array((2,), float, "multiobj")
         return spec
@@ -162,11 +156,11 @@ class Challenged(dm_env.Environment):
 
     def _start_pipelines(self) -> None:
         challenges, bounds = self._challenges, self._simulator.action_spec()
-        self._actions = pipeline.actions(
-            challenges, bounds.minimum, bounds.maximum, self._random
+        self._actions = pipeline.effects(
+            "action", challenges, self._random, bounds.minimum, bounds.maximum
         )
-        self._observations = pipeline.observations(challenges, self._random)
-        self._rewards: pipeline.Delay[float] = pipeline.Delay(challenges.reward_delay)
+        self._observations = pipeline.effects("observation", challenges, self._random)
+        self._rewards = pipeline.Delay(challenges.reward_delay)
 
     def _perturb(self) -> None:
         """Builds another simulator if a change is due and the value has changed."""
@@ -180,25 +174,16 @@ class Challenged(dm_env.Environment):
     def _observe(self, timestep: dm_env.TimeStep) -> dict[str, np.ndarray]:
         challenges, seen = self._challenges, timestep.observation.values()
         flat = np.concatenate([np.ravel(entry) for entry in seen])
-        entries = self._entries(self._observations(flat))
+        # A copy, because delays hold it too.
+        entries = {"observations": self._observations(flat).copy()}
         if challenges.safety and challenges.safety_observed:
             entries["constraints"] = self._simulator.task.satisfied.copy()
-        noise = self._random.standard_normal(len(self._dummies))
-        entries.update(zip(self._dummies, noise, strict=True))
+        if dummies := challenges.dummy_dimensions:
+            entries["dummies"] = self._random.standard_normal(dummies)
         if challenges.multi_objective and challenges.multi_objective_observed:
             simulator = self._simulator
             reward = simulator.task.get_reward(simulator.physics)
             entries["multiobj"] = np.array([reward, self._share()])
-        return entries
-
-    def _entries(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Cuts a vector into the task's entries; copies it, for delays hold it too."""
-        flat = flat.copy()
-        entries, start = {}, 0
-        for name, spec in self._layout.items():
-            size = int(np.prod(spec.shape))
-            entries[name] = flat[start : start + size].reshape(spec.shape)
-            start += size
         return entries
 
     def _share(self) -> float:

@@ -6,7 +6,7 @@ warning about displays is printed. Models have no textures and cannot be rendere
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,12 +14,11 @@ import numpy as np
 from dm_control.rl import control
 from dm_control.suite import base, cartpole, common, humanoid, quadruped, walker
 
-from stac.environments.realworld import models
-from stac.environments.realworld.safety import Safety
+from stac.config.challenges import Challenges
+from stac.environments.realworld import models, safety
 
 ASSETS = {name: models.text(models.parse(xml)) for name, xml in common.ASSETS.items()}
-LIFT = 0.01  # m, between two attempts to stand the quadruped clear of the floor
-LIFTS = 10_000
+STEPS = 1_000  # of an episode
 
 
 class Watched(base.Task):
@@ -31,12 +30,12 @@ class Watched(base.Task):
     """
 
     satisfied: np.ndarray  # [C] bool, once `watch` was called
-    _safety: Safety | None = None
+    _watched: tuple[str, Challenges] | None = None
     _control: np.ndarray | None = None  # [A] before the step
 
-    def watch(self, safety: Safety) -> None:
-        self._safety = safety
-        self.satisfied = np.ones(len(safety.names), bool)
+    def watch(self, domain: str, challenges: Challenges) -> None:
+        self._watched = domain, challenges
+        self.satisfied = np.ones(len(safety.names(domain, challenges)), bool)
 
     def before_step(self, action: np.ndarray, physics: Any) -> None:
         self._control = np.array(physics.control())
@@ -44,8 +43,8 @@ class Watched(base.Task):
 
     def after_step(self, physics: Any) -> None:
         super().after_step(physics)
-        if self._safety is not None:
-            self.satisfied = self._safety.satisfied(physics, self._control)
+        if self._watched is not None:
+            self.satisfied = safety.satisfied(*self._watched, physics, self._control)
         self._control = None
 
 
@@ -54,21 +53,16 @@ class Cartpole(Watched, cartpole.Balance):
 
 
 class Walker(Watched, walker.PlanarWalker):
-    """The suite's; its height is a vector of one."""
-
-    def get_observation(self, physics: Any) -> dict[str, Any]:
-        return _vector(super().get_observation(physics), "height")
+    """The suite's."""
 
 
 class Quadruped(Watched, quadruped.Move):
     """The suite's, but upright at the start, with any heading."""
 
-    def get_observation(self, physics: Any) -> dict[str, Any]:
-        return _vector(super().get_observation(physics), "torso_upright")
-
     def initialize_episode(self, physics: Any) -> None:
         yaw = self.random.uniform(0.0, 2.0 * np.pi)
-        _stand(physics, np.array([np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)]))
+        heading = np.array([np.cos(yaw / 2.0), 0.0, 0.0, np.sin(yaw / 2.0)])
+        quadruped._find_non_contacting_height(physics, heading)
         base.Task.initialize_episode(self, physics)  # not the suite's own start
 
 
@@ -79,41 +73,21 @@ class Humanoid(Watched, humanoid.Humanoid):
 class Row(NamedTuple):
     """One task, as the Real-World RL suite sets it up."""
 
-    xml: Callable[[], str | bytes]
-    physics: Any
-    task: Callable[[int], Watched]  # from the seed of initial states
-    time_limit: float  # seconds
-    control_timestep: float  # seconds; all four take 1,000 steps an episode
+    suite: Any  # dm_control's module of the domain
+    control_timestep: float  # seconds
+    task: Callable[..., Watched]  # takes `random`, a seed; speeds are in m/s
 
 
 ROWS = {
     "cartpole.swingup": Row(
-        xml=lambda: cartpole.get_model_and_assets()[0],
-        physics=cartpole.Physics,
-        task=lambda seed: Cartpole(swing_up=True, sparse=False, random=seed),
-        time_limit=10.0,
-        control_timestep=0.01,
+        cartpole, 0.01, functools.partial(Cartpole, swing_up=True, sparse=False)
     ),
-    "walker.walk": Row(
-        xml=lambda: walker.get_model_and_assets()[0],
-        physics=walker.Physics,
-        task=lambda seed: Walker(move_speed=1.0, random=seed),  # m/s
-        time_limit=25.0,
-        control_timestep=0.025,
-    ),
+    "walker.walk": Row(walker, 0.025, functools.partial(Walker, move_speed=1.0)),
     "quadruped.walk": Row(
-        xml=lambda: quadruped.make_model(floor_size=20.0 * 0.5),  # m: seconds * m/s
-        physics=quadruped.Physics,
-        task=lambda seed: Quadruped(desired_speed=0.5, random=seed),  # m/s
-        time_limit=20.0,
-        control_timestep=0.02,
+        quadruped, 0.02, functools.partial(Quadruped, desired_speed=0.5)
     ),
     "humanoid.walk": Row(
-        xml=lambda: humanoid.get_model_and_assets()[0],
-        physics=humanoid.Physics,
-        task=lambda seed: Humanoid(move_speed=1.0, pure_state=False, random=seed),
-        time_limit=25.0,
-        control_timestep=0.025,
+        humanoid, 0.025, functools.partial(Humanoid, move_speed=1.0, pure_state=False)
     ),
 }
 
@@ -125,45 +99,28 @@ class Maker:
     model as it is. All simulators have one task, and so one stream of initial states.
     """
 
-    def __init__(
-        self, name: str, parameter: str, safety: Safety | None, seed: int
-    ) -> None:
+    def __init__(self, name: str, challenges: Challenges, seed: int) -> None:
         """Reads the model of a row of `ROWS`; the seed draws the initial states."""
         self._name = name
-        self._parameter = parameter
-        self._task = ROWS[name].task(seed)
-        if safety is not None:
-            self._task.watch(safety)
-        self._model = models.parse(ROWS[name].xml())
+        self._domain = name.split(".")[0]
+        self._parameter = challenges.perturbation
+        self._task = ROWS[name].task(random=seed)
+        if challenges.safety:
+            self._task.watch(self._domain, challenges)
+        if name == "quadruped.walk":
+            xml = quadruped.make_model(floor_size=10.0)  # m: 20 s at 0.5 m/s
+        else:
+            xml, _ = ROWS[name].suite.get_model_and_assets()
+        self._model = models.parse(xml)
 
     def __call__(self, value: float | None) -> control.Environment:
         row = ROWS[self._name]
         if value is not None:
-            domain = self._name.split(".")[0]
-            models.parameter(domain, self._parameter).edit(self._model, value)
+            parameter = models.PARAMETERS[self._domain][self._parameter]
+            parameter.edit(self._model, value)
         return control.Environment(
-            row.physics.from_xml_string(models.text(self._model), ASSETS),
+            row.suite.Physics.from_xml_string(models.text(self._model), ASSETS),
             self._task,
-            time_limit=row.time_limit,
+            time_limit=STEPS * row.control_timestep,
             control_timestep=row.control_timestep,
         )
-
-
-def _stand(physics: Any, orientation: np.ndarray) -> None:
-    """Raises the body from height 0 until it touches nothing."""
-    height = 0.0
-    for _ in range(LIFTS):
-        # The simulator raises where there are too many contacts, deep in the floor.
-        with contextlib.suppress(control.PhysicsError), physics.reset_context():
-            physics.named.data.qpos["root"][:3] = 0.0, 0.0, height
-            physics.named.data.qpos["root"][3:] = orientation
-        if physics.data.ncon == 0:
-            return
-        height += LIFT
-    raise RuntimeError(f"the quadruped touches something at every height to {height} m")
-
-
-def _vector(observation: dict[str, Any], name: str) -> dict[str, Any]:
-    """Replaces a scalar entry by a vector of length one."""
-    observation[name] = np.array([observation[name]])
-    return observation

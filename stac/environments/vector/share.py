@@ -6,12 +6,11 @@ used. It does not import JAX, so that a worker process starts quickly.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import pickle
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import dm_env
 import numpy as np
@@ -111,7 +110,9 @@ class Share:
         for played in closing:
             played.environment.close()
 
-    def _play(self, index: int, action: np.ndarray) -> dm_env.TimeStep:
+    def _play(
+        self, index: int, action: np.ndarray, resets: int = _RESETS
+    ) -> dm_env.TimeStep:
         """Steps an environment, or starts its next episode.
 
         A simulation that diverges ends its episode with reward 0 and discount 0: that
@@ -123,25 +124,18 @@ class Share:
         played = self._played[index]
         if not played.begun:
             raise RuntimeError("step before reset")
-        if played.over:
-            for _ in range(_RESETS):
-                with self._counting_divergence(index):
-                    return played.environment.reset()
-            return played.environment.reset()
-        with self._counting_divergence(index):
+        try:
+            if played.over:
+                return played.environment.reset()
             # A copy: an environment may keep it.
             return played.environment.step(action.astype(self._action_dtype))
-        return dm_env.termination(0.0, None)
-
-    @contextlib.contextmanager
-    def _counting_divergence(self, index: int) -> Iterator[None]:
-        """Counts and suppresses dm_control's error about a simulation that diverged."""
-        try:
-            yield
         except Exception as error:
-            if not rendering.is_divergence(error):
+            if not rendering.is_divergence(error) or (played.over and not resets):
                 raise
-            self._diverged[index] += 1
+        self._diverged[index] += 1
+        if played.over:
+            return self._play(index, action, resets - 1)
+        return dm_env.termination(0.0, None)
 
     def _write(self, index: int, timestep: dm_env.TimeStep) -> None:
         first, rows = timestep.first(), self._rows

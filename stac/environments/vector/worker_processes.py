@@ -23,7 +23,6 @@ from typing import Any
 
 from stac import config
 from stac.children import die_with_parent
-from stac.environments.vector import share
 
 BUILD_SECONDS = 300.0  # for starting a worker and building its environments
 STEP_SECONDS = 120.0  # for one reset, step or snapshot of a worker's environments
@@ -39,7 +38,7 @@ class Process:
     """One worker, seen from outside."""
 
     def __init__(self) -> None:
-        """Starts it; it then waits for the arguments of its `share.Share`."""
+        """Starts it; it then waits for a function and arguments, which give a share."""
         ours, theirs = socket.socketpair()
         # A stopped worker does not read: a snapshot must not wait for it for ever.
         bound = struct.pack("ll", *divmod(int(1e6 * STEP_SECONDS), 1_000_000))
@@ -59,7 +58,7 @@ class Process:
         self._line = connection.Connection(ours.detach())
 
     def send(self, message: Any) -> None:
-        """Sends the arguments of its share; later (method, *arguments)."""
+        """Sends (function, *arguments) for its share; later (method, *arguments)."""
         with contextlib.suppress(OSError):  # it is gone; `answer` says why
             self._line.send(message)
 
@@ -105,21 +104,15 @@ def main() -> None:
     die_with_parent(int(sys.argv[2]))  # though a simulator may never return
     answer: Exception
     try:
-        _serve(line)
+        build, *arguments = line.recv()
+        with contextlib.closing(build(*arguments)) as share:
+            line.send(share.spec)
+            while True:
+                method, *arguments = line.recv()
+                line.send(getattr(share, method)(*arguments))
     except config.ConfigError as error:
         answer = error
     except BaseException:  # noqa: BLE001 - the other side raises it, or has hung up
         answer = WorkerError(traceback.format_exc())
     with contextlib.suppress(OSError):
         line.send(answer)
-
-
-def _serve(line: connection.Connection) -> None:
-    built = share.Share(*line.recv())
-    try:
-        line.send(built.spec)
-        while True:
-            method, *arguments = line.recv()
-            line.send(getattr(built, method)(*arguments))
-    finally:
-        built.close()

@@ -8,7 +8,7 @@ import pytest
 
 from stac.config.challenges import Challenges
 from stac.environments.realworld import suite
-from stac.environments.realworld.schedules import Range, Schedule
+from stac.environments.realworld.models import Range, Schedule
 from tests.environments.realworld.twin import Counter, challenged, clocks, play
 
 
@@ -61,7 +61,7 @@ def test_dropped_elements_stay_dropped_over_an_episodes_end_or_not():
             observation_dropped_steps=1000,
         )
         rows = [row for _ in range(60) for row in play(environment, 3)]
-        return np.array([row.observation["a"] == 0.0 for row in rows])
+        return np.array([row.observation["observations"] == 0.0 for row in rows])
 
     assert zeros("faithful")[-40:].all()
     anew = zeros("reset")

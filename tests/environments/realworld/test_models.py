@@ -13,7 +13,6 @@ from stac.config.challenges import SCHEDULERS, Challenges
 from stac.configs import realworld as numbers
 from stac.environments import rendering
 from stac.environments.realworld import models
-from stac.environments.realworld import schedules as schedules
 from stac.environments.realworld import suite as realworld
 from stac.environments.realworld.models import PARAMETERS
 from tests.environments.realworld.twin import FACTS
@@ -35,7 +34,7 @@ def physics(domain: str, name: str = "", value: float | None = None) -> Any:
     rendering.suite(renders=False)
     from stac.environments.realworld import tasks
 
-    return tasks.Maker(TASK[domain], name, None, 0)(value).physics
+    return tasks.Maker(TASK[domain], Challenges(perturbation=name), 0)(value).physics
 
 
 def numbers_of(compiled: Any) -> dict[str, Any]:
@@ -204,7 +203,7 @@ def test_an_edit_can_be_repeated_on_the_same_model():
     rendering.suite(renders=False)
     from stac.environments.realworld import tasks
 
-    make = tasks.Maker(TASK["walker"], "thigh_length", None, 0)
+    make = tasks.Maker(TASK["walker"], Challenges(perturbation="thigh_length"), 0)
     make(0.5)
     fresh = physics("walker", "thigh_length", 0.3)
     assert changed(make(0.3).physics, fresh) == set()
@@ -223,7 +222,7 @@ class Scripted:
         return (low + high) / 2
 
 
-WITHIN = schedules.Range(start=1.0, minimum=0.5, maximum=2.0, std=0.1)
+WITHIN = models.Range(start=1.0, minimum=0.5, maximum=2.0, std=0.1)
 
 
 @pytest.mark.parametrize(
@@ -242,15 +241,15 @@ WITHIN = schedules.Range(start=1.0, minimum=0.5, maximum=2.0, std=0.1)
     ],
 )
 def test_each_scheduler_moves_by_its_rule(scheduler, changes, values):
-    schedule = schedules.Schedule(scheduler, WITHIN, Scripted(changes))
+    schedule = models.Schedule(scheduler, WITHIN, Scripted(changes))
     assert [schedule.next() for _ in changes] == pytest.approx(values)
 
 
 def test_every_scheduler_has_its_rule_and_stays_in_the_range():
-    assert set(schedules.RULES) == set(SCHEDULERS)
+    assert set(models.RULES) == set(SCHEDULERS)
     for scheduler in SCHEDULERS:
         random = np.random.default_rng(0)
-        schedule = schedules.Schedule(scheduler, WITHIN._replace(std=0.6), random)
+        schedule = models.Schedule(scheduler, WITHIN._replace(std=0.6), random)
         values = [schedule.next() for _ in range(500)]
         assert min(values) >= WITHIN.minimum
         assert max(values) <= WITHIN.maximum
@@ -261,7 +260,7 @@ def test_every_scheduler_has_its_rule_and_stays_in_the_range():
 @pytest.mark.parametrize("domain", PARAMETERS)
 def test_combined_challenges_draw_from_all_of_their_range(domain, level):
     chosen = numbers.challenges(domain, level)
-    schedule = schedules.schedule(domain, chosen, np.random.default_rng(0))
+    schedule = models.schedule(domain, chosen, np.random.default_rng(0))
     values = [schedule.next() for _ in range(400)]
     known = FACTS["combined_perturbation_per_domain"][domain][level]
     width = known["max"] - known["min"]
@@ -273,19 +272,19 @@ def test_combined_challenges_draw_from_all_of_their_range(domain, level):
 def test_numbers_that_are_not_given_are_the_parameters_own():
     asked = functools.partial(Challenges, perturbation="pole_mass")
     random = np.random.default_rng(0)
-    own = schedules.schedule("cartpole", asked(), random).within
+    own = models.schedule("cartpole", asked(), random).within
     assert own == (0.1, 0.1, 10.0, 0.5)
-    some = schedules.schedule("cartpole", asked(perturbation_maximum=2.0), random)
+    some = models.schedule("cartpole", asked(perturbation_maximum=2.0), random)
     assert some.within == (0.1, 0.1, 2.0, 0.5)
 
 
 def test_a_parameter_of_another_domain_or_an_empty_range_is_refused():
     random = np.random.default_rng(0)
     with pytest.raises(config.ConfigError, match="walker 'pole_length': choose one of"):
-        schedules.schedule("walker", Challenges(perturbation="pole_length"), random)
+        models.schedule("walker", Challenges(perturbation="pole_length"), random)
     empty = Challenges(perturbation="pole_length", perturbation_minimum=3.5)
     with pytest.raises(config.ConfigError, match=r"3\.5 is above the maximum 3\.0"):
-        schedules.schedule("cartpole", empty, random)
+        models.schedule("cartpole", empty, random)
 
 
 def test_an_edit_that_finds_nothing_says_so():

@@ -24,12 +24,12 @@ class Loaded:
 
 def actions(seed: int = 0, **challenges: float) -> pipeline.Piece:
     random = np.random.default_rng(seed)
-    return pipeline.actions(Challenges(**challenges), LOW, HIGH, random)
+    return pipeline.effects("action", Challenges(**challenges), random, LOW, HIGH)
 
 
 def observations(seed: int = 0, **challenges: float) -> pipeline.Piece:
     random = np.random.default_rng(seed)
-    return pipeline.observations(Challenges(**challenges), random)
+    return pipeline.effects("observation", Challenges(**challenges), random)
 
 
 def applied(piece: pipeline.Piece, count: int) -> list[float]:
@@ -68,44 +68,38 @@ def test_only_a_free_repetition_draws_whether_to_hold():
     assert draws.rows == []
 
 
-def test_each_element_is_hit_on_its_own_and_counts_its_own_steps():
+def test_each_element_fails_on_its_own_and_counts_its_own_steps():
     draws = Loaded([0.0, 0.9], [0.0, 0.0], [0.9, 0.9], [0.0, 0.9], [0.9, 0.9])
-    hits = pipeline.Hits(0.5, 2, draws)
-    affected = [hits((2,)).tolist() for _ in range(5)]
-    assert affected == [
-        [True, False],  # the first is hit
-        [True, True],  # still counting: a second hit does nothing; the other is hit
-        [False, True],  # both steps are over
-        [True, False],
-        [True, False],
+    piece = pipeline.Failures(0.5, 2, False, draws)
+    assert [piece(np.array([5.0, 6.0])).tolist() for _ in range(5)] == [
+        [0.0, 6.0],  # the first begins to fail
+        [0.0, 0.0],  # a second hit does nothing while it fails; the other begins
+        [5.0, 0.0],  # both steps of the first are over
+        [0.0, 6.0],
+        [0.0, 6.0],
     ]
 
 
-def test_a_hit_may_follow_at_once():
-    hits = pipeline.Hits(1.0, 3, np.random.default_rng(0))
-    assert all(hits((4,)).all() for _ in range(10))
+def test_the_next_failure_may_follow_at_once():
+    piece = pipeline.Failures(1.0, 3, False, np.random.default_rng(0))
+    assert not any(piece(np.ones(4)).any() for _ in range(10))
 
 
 @pytest.mark.parametrize(("probability", "steps"), [(0.01, 1), (0.05, 5), (0.1, 10)])
-def test_elements_are_affected_as_often_as_free_times_and_steps_say(probability, steps):
-    hits = pipeline.Hits(probability, steps, np.random.default_rng(0))
-    for _ in range(300):  # from a start at which none is affected
-        hits((2000,))
-    seen = np.mean([hits((2000,)).mean() for _ in range(300)])
-    # A free element waits (1-p)/p calls on average, and is then affected for `steps`.
+def test_elements_fail_as_often_as_free_times_and_steps_say(probability, steps):
+    random = np.random.default_rng(0)
+    piece = pipeline.Failures(probability, steps, False, random)
+    for _ in range(300):  # from a start at which none fails
+        piece(np.ones(2000))
+    share = 1 - np.mean([piece(np.ones(2000)) for _ in range(300)])
+    # A free element waits (1-p)/p calls on average, and then fails for `steps`.
     expected = steps / (steps + (1 - probability) / probability)
-    assert seen == pytest.approx(expected, rel=0.03)
-
-
-def test_a_dropped_element_reads_zero():
-    piece = pipeline.Dropped(pipeline.Hits(0.5, 1, Loaded([0.0, 0.9], [0.9, 0.0])))
-    assert piece(np.array([5.0, 6.0])).tolist() == [0.0, 6.0]
-    assert piece(np.array([7.0, 8.0])).tolist() == [7.0, 0.0]
+    assert share == pytest.approx(expected, rel=0.03)
 
 
 def test_a_stuck_element_reads_what_came_out_before():
     draws = Loaded([0.0, 0.0], [0.9, 0.0], [0.9, 0.9], [0.9, 0.9])
-    piece = pipeline.Stuck(pipeline.Hits(0.5, 2, draws))
+    piece = pipeline.Failures(0.5, 2, True, draws)
     read = [piece(np.array([t, 10.0 * t])).tolist() for t in (1.0, 2.0, 3.0, 4.0)]
     # At the first call there is nothing before: both read themselves, and are stuck
     # for one call more.
@@ -129,7 +123,8 @@ def test_stuck_elements_keep_their_noise_and_their_zeros():
 @pytest.mark.parametrize("level", [0.0, 1000.0])
 def test_noise_has_its_moments_in_absolute_units(level):
     piece = observations(observation_noise=0.3)
-    noise = np.array([piece(np.full(4, level)) for _ in range(50_000)]) - level
+    rows = [piece(np.full((1000, 4), level)) for _ in range(50)]
+    noise = np.concatenate(rows) - level
     np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=5 * 0.3 / 50_000**0.5)
     np.testing.assert_allclose(
         np.cov(noise.T), 0.3**2 * np.eye(4), atol=5 * 0.09 * (2 / 50_000) ** 0.5

@@ -11,7 +11,7 @@ import pytest
 
 from stac.config.challenges import Challenges
 from stac.environments.realworld import suite
-from stac.environments.realworld.safety import CONSTRAINTS, Safety
+from stac.environments.realworld.safety import CONSTRAINTS, names
 from tests.environments.realworld.twin import FACTS
 
 TASK = {task.split(".")[0]: task for task in suite.TASKS}
@@ -57,15 +57,10 @@ def holds(physics: Any, domain: str, name: str, c: float) -> bool:
 
 @pytest.mark.parametrize("domain", CONSTRAINTS)
 def test_constraints_come_in_the_suites_order(domain):
-    assert (
-        Safety(domain, 1.0, False).names
-        == FACTS["safety"][domain]["default_constraints"]
-    )
-    with_change = Safety(domain, 1.0, True).names
-    assert with_change == [
-        *FACTS["safety"][domain]["default_constraints"],
-        "action_roc_constraint",
-    ]
+    known = FACTS["safety"][domain]["default_constraints"]
+    assert names(domain, Challenges()) == known
+    with_change = Challenges(safety_action_change=True)
+    assert names(domain, with_change) == [*known, "action_roc_constraint"]
 
 
 @pytest.mark.parametrize("c", [1.0, 0.5])

@@ -24,18 +24,19 @@ def test_without_challenges_the_simulator_is_as_it_is():
     for _ in range(3):
         for row, own in zip(play(environment, 3), play(alone, 3), strict=True):
             assert (row.step_type, row.reward, row.discount) == own[:3]
-            assert list(row.observation) == ["a", "b"]
-            assert row.observation["a"].tolist() == own.observation["a"].tolist()
-            assert row.observation["b"] == own.observation["b"]
+            assert list(row.observation) == ["observations"]
+            flat = [*own.observation["a"], own.observation["b"]]
+            assert row.observation["observations"].tolist() == flat
     assert simulator.applied == alone.applied
     assert environment.action_spec() == alone.action_spec()
-    assert environment.observation_spec() == alone.observation_spec()
+    assert environment.observation_spec()["observations"].shape == (3,)
 
 
 def test_observations_are_late_from_the_reset_on():
     rows = play(challenged(Counter(), observation_delay=3), 9)
     assert clocks(rows) == [1, 1, 1, 1, 2, 3, 4, 5, 6, 7]
-    assert [row.observation["b"] for row in rows] == [100 + c for c in clocks(rows)]
+    others = [row.observation["observations"][2] for row in rows]
+    assert others == [100 + c for c in clocks(rows)]
 
 
 def test_rewards_are_late_and_a_reset_gives_none():
@@ -56,7 +57,7 @@ def test_entries_come_in_the_suites_order_and_the_added_ones_are_not_late():
         multi_objective_observed=True,
     )
     rows = play(environment, 6)
-    names = ["a", "b", "constraints", "dummy-0", "dummy-1", "dummy-2", "multiobj"]
+    names = ["observations", "constraints", "dummies", "multiobj"]
     assert all(list(row.observation) == names for row in rows)
     for t, row in enumerate(rows):
         clock = t + 1
@@ -65,16 +66,14 @@ def test_entries_come_in_the_suites_order_and_the_added_ones_are_not_late():
         share = sum(holds) / 2
         assert row.observation["multiobj"].tolist() == [clock / 10.0, share]
     assert clocks(rows) == late([1, 2, 3, 4, 5, 6, 7], 4)
-    dummies = [float(row.observation[f"dummy-{i}"]) for row in rows for i in range(3)]
-    assert len(set(dummies)) == 7 * 3
+    dummies = np.array([row.observation["dummies"] for row in rows])
+    assert len(set(dummies.ravel())) == 7 * 3
 
 
 def test_dummies_are_standard_normal_and_nothing_else_changes():
     environment = challenged(Counter(), dummy_dimensions=50)
     rows = play(environment, 999)
-    dummies = np.array(
-        [[row.observation[f"dummy-{i}"] for i in range(50)] for row in rows]
-    )
+    dummies = np.array([row.observation["dummies"] for row in rows])
     assert dummies.mean() == pytest.approx(0.0, abs=0.02)
     assert dummies.std() == pytest.approx(1.0, abs=0.02)
     assert abs(np.corrcoef(dummies[:-1].ravel(), dummies[1:].ravel())[0, 1]) < 0.02
@@ -95,7 +94,7 @@ def test_an_observation_handed_out_is_never_written_again():
 @pytest.mark.parametrize("kind", ["observation_delay", "observation_stuck"])
 def test_a_reader_who_writes_into_an_observation_changes_no_other(kind):
     environment = challenged(Counter(), **{kind: 1})
-    environment.reset().observation["a"][:] = 99.0
+    environment.reset().observation["observations"][:] = 99.0
     assert clocks(play(environment, 1, first=False)) == [1.0]
 
 
@@ -119,8 +118,8 @@ def test_the_reward_is_mixed_with_the_share_of_constraints_and_then_delayed():
 
 def test_unobserved_constraints_are_not_shown():
     environment = challenged(Counter(), safety=True, safety_observed=False)
-    assert list(environment.observation_spec()) == ["a", "b"]
-    assert list(environment.reset().observation) == ["a", "b"]
+    assert list(environment.observation_spec()) == ["observations"]
+    assert list(environment.reset().observation) == ["observations"]
 
 
 def test_the_spec_says_what_comes_and_advances_nothing():
@@ -176,8 +175,7 @@ def test_everything_together_is_the_slow_twins():
         history.append(sees(flat))
         expected = history[max(0, len(history) - 4)]
         dummies = [random.standard_normal() for _ in range(2)]
-        got = [*row.observation["a"], row.observation["b"]]
-        got += [row.observation["dummy-0"], row.observation["dummy-1"]]
+        got = [*row.observation["observations"], *row.observation["dummies"]]
         assert got == [*expected, *dummies]
         over = row.last()
     assert simulator.applied == applied

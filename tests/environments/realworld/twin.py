@@ -133,4 +133,4 @@ def play(
 
 
 def clocks(rows: list[dm_env.TimeStep]) -> list[float]:
-    return [float(row.observation["a"][0]) for row in rows]
+    return [float(row.observation["observations"][0]) for row in rows]

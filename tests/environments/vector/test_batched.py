@@ -270,18 +270,6 @@ def test_without_staggering_no_episode_is_cut():
 # Who steps them.
 
 
-def test_environments_are_split_evenly():
-    def sizes(num_envs: int, cores: int) -> list[int]:
-        parts = batched.split(num_envs, cores)
-        assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
-        assert (parts[0].start, parts[-1].stop) == (0, num_envs)
-        return [part.stop - part.start for part in parts]
-
-    assert sizes(24, 2) == [12, 12]
-    assert sizes(7, 3) == [2, 2, 3]
-    assert sizes(2, 2) == [1, 1]
-
-
 @pytest.mark.parametrize("cores", [1, 3, 9])
 def test_processes_give_the_same_bits(cores):
     named = {"lengths": (6, 4), "stagger_steps": 5, "seed": 3}
