@@ -1,4 +1,4 @@
-"""The shape of a trajectory and its report: what actors fill in and queues carry."""
+"""The shape of a trajectory and its report, for queues between processes."""
 
 from __future__ import annotations
 
@@ -70,10 +70,3 @@ def spec(
         diverged=array((), np.int32),
     )
     return Spec(Experience(trajectory, report), batch.overlap)
-
-
-def empty(spec: Spec, count: int) -> Experience:
-    """Arrays [count, ...] to be filled in."""
-    return jax.tree.map(
-        lambda leaf: np.empty((count, *leaf.shape), leaf.dtype), spec.experience
-    )

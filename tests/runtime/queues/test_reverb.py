@@ -193,8 +193,3 @@ def test_a_side_that_waits_for_a_server_can_be_closed(waiter):
     queue.close()
     with pytest.raises(Closed):
         waiting.result()
-
-
-def test_a_trajectory_of_another_shape_is_refused(address):
-    with pytest.raises(ValueError, match="signature"):
-        side(address).put(experiences.numbered(range(1), rows=4))

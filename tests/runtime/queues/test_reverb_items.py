@@ -98,20 +98,3 @@ def test_an_actors_trajectories_overlap_as_the_writer_relies_on(overlap):
                 shared = rows[:, batch.period :]
                 kept = getattr(after, name)[:, : shared.shape[1]]
                 assert experiences.bits(kept) == experiences.bits(shared), name
-
-
-def test_a_leaf_of_another_type_is_refused_by_name():
-    put = experiences.overlapping(1, 5, 3)[0]
-    packing = reverb_items.Items(experiences.like(put, 3))
-    wrong = put.trajectory._replace(reward=put.trajectory.reward.astype(np.float64))
-    with pytest.raises(ValueError, match=r"reward is float64 .* must be float32"):
-        list(packing.steps(put._replace(trajectory=wrong)))
-
-
-def test_another_number_of_overlapping_trajectories_is_refused():
-    put, after = experiences.overlapping(2, 5, 3)
-    packing = reverb_items.Items(experiences.like(put, 3))
-    list(packing.steps(put))
-    fewer = jax.tree.map(lambda leaf: leaf[:2], after)
-    with pytest.raises(ValueError, match="2 trajectories came after 3"):
-        list(packing.steps(fewer))

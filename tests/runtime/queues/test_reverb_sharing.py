@@ -143,13 +143,3 @@ def test_close_wakes_a_writer_that_waits():
         writer.close()
         with pytest.raises(Closed):
             putting.result()
-
-
-def test_a_trajectory_of_another_shape_is_refused():
-    puts = experiences.overlapping(1, ROWS, OVERLAP)
-    wrong = experiences.overlapping(1, ROWS + 1, OVERLAP)[0]
-    with (
-        sides(puts, OVERLAP, capacity=9) as (_, writer),
-        pytest.raises(ValueError, match="signature"),
-    ):
-        writer.put(wrong)
