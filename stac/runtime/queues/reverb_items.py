@@ -27,16 +27,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from stac.runtime.experience import ROWS, TRANSITIONS, Spec
-from stac.types import Experience, Trajectory
+from stac.config import BatchConfig
+from stac.environments.base import EnvironmentSpec
+from stac.types import CoreState, Experience, Report, Trajectory
+
+# Fields of a trajectory: n of each, one for every row,
+ROWS = ("observation", "first")
+# and n - 1 of each: column t is the transition from row t to row t + 1 (stac.types).
+TRANSITIONS = ("action", "behaviour_log_prob", "reward", "discount")
 
 Leaf = Any  # np.ndarray or jax.ShapeDtypeStruct
-_SHARED = (*ROWS, *TRANSITIONS)
+
+
+class Spec(NamedTuple):
+    """The shape of one trajectory and its report."""
+
+    experience: Experience  # jax.ShapeDtypeStructs without the batch axis
+    overlap: int = 0  # rows shared with the trajectory before
+
+    @property
+    def rows(self) -> int:
+        """n, the observations of a trajectory."""
+        return self.experience.trajectory.first.shape[0]
+
+    @property
+    def period(self) -> int:
+        """Rows between the starts of two trajectories."""
+        return self.rows - self.overlap
+
+
+def spec(
+    environment: EnvironmentSpec, batch: BatchConfig, core_state: CoreState
+) -> Spec:
+    """The shape of the trajectories that an actor makes.
+
+    Args:
+      environment: shapes of observations and actions.
+      batch: for n and the overlap.
+      core_state: of the agent for any number of environments: leaves [E, ...].
+    """
+    rows, columns = batch.unroll_length, batch.unroll_length - 1
+    array: Any = jax.ShapeDtypeStruct
+    number, column = array((), np.int32), array((columns,), np.float32)
+    action = array((columns,), np.int32)
+    if environment.continuous:
+        action = array((columns, environment.num_actions), np.float32)
+    trajectory = Trajectory(
+        observation=array(
+            (rows, *environment.observation_shape), environment.observation_dtype
+        ),
+        first=array((rows,), np.bool_),
+        action=action,
+        behaviour_log_prob=column,
+        reward=column,
+        discount=column,
+        core_state=jax.tree.map(
+            lambda leaf: array(leaf.shape[1:], leaf.dtype), core_state
+        ),
+    )
+    report = Report(
+        episode_return=array((rows,), np.float32),
+        episode_length=array((rows,), np.int32),
+        parameter_version=number,
+        actor=number,
+        diverged=number,
+    )
+    return Spec(Experience(trajectory, report), batch.overlap)
 
 
 class Items:
@@ -58,12 +119,6 @@ class Items:
         own, self._own_structure = jax.tree.flatten(_own(spec.experience))
         self._own = _record(own)
         self._begun = False  # with the first trajectories
-
-    def signature(self) -> list[tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of an item's two columns: blocks, and the item's own."""
-        byte = np.dtype(np.uint8)
-        blocks = (self._blocks, self._block.itemsize)
-        return [(blocks, byte), ((self._own.itemsize,), byte)]
 
     def places(self, envs: int) -> list[int]:
         """Places of an item's blocks in the writer's history when the item ends."""
@@ -103,7 +158,9 @@ class Items:
         blocks, own = zip(*items, strict=True)
         leaves = {
             name: leaf.reshape(len(items), self._spec.rows, *leaf.shape[4:])
-            for name, leaf in zip(_SHARED, _unpacked(self._block, blocks), strict=True)
+            for name, leaf in zip(
+                (*ROWS, *TRANSITIONS), _unpacked(self._block, blocks), strict=True
+            )
         }
         for name in TRANSITIONS:
             leaves[name] = leaves[name][:, 1:].copy()
@@ -116,7 +173,7 @@ class Items:
 
 def _shared(experience: Experience) -> list[Leaf]:
     """The leaves whose rows overlapping trajectories share."""
-    return [getattr(experience.trajectory, name) for name in _SHARED]
+    return [getattr(experience.trajectory, name) for name in (*ROWS, *TRANSITIONS)]
 
 
 def _own(experience: Experience) -> tuple[Any, Any]:
