@@ -27,9 +27,8 @@ from stac.runtime import actor, assembly, devices
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
-from stac.runtime.learner import Learner
+from stac.runtime.learner import Feeder, Learner
 from stac.runtime.queues.base import Closed
-from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.make import BUFFERS
 from stac.runtime.queues.reverb_items import Spec
 from stac.types import Params
