@@ -27,8 +27,7 @@ from stac.launch import lockstep
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults import lines, restarts, shutdown
 from stac.runtime.faults.heartbeat import Heartbeat
-from stac.runtime.learner import Learner
-from stac.runtime.queues.feeder import Feeder
+from stac.runtime.learner import Feeder, Learner
 from stac.runtime.queues.local import LocalQueue, ParameterStore
 from stac.runtime.queues.make import BUFFERS, Buffer
 

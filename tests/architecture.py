@@ -65,7 +65,6 @@ DOORS: dict[str, tuple[str, ...]] = {
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),
     "tensorboardX": ("stac.runtime.logs.loggers",),
-    "tensorflow": ("stac.runtime.queues.reverb",),  # Reverb's tensors
     # Parts of what is allowed everywhere or of the standard library.
     "jax.distributed": ("stac.runtime.devices",),
     "jax.pmap": ("stac.runtime.devices",),

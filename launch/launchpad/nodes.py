@@ -24,14 +24,13 @@ from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch.launchpad.hosts import Host
 from stac.runtime import actor, assembly, devices
-from stac.runtime.experience import Spec
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Stop
-from stac.runtime.learner import Learner
+from stac.runtime.learner import Feeder, Learner
 from stac.runtime.queues.base import Closed
-from stac.runtime.queues.feeder import Feeder
 from stac.runtime.queues.make import BUFFERS
+from stac.runtime.queues.reverb_items import Spec
 from stac.types import Params
 
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # labels
@@ -52,19 +51,18 @@ class QueueNode:
         self,
         host: Host,
         buffer: str,
-        item: Spec,
         capacity: int,
         address: lp.Address,
     ) -> None:
-        self._host, self._item, self._capacity = host, item, capacity
-        self._buffer, self._address = buffer, address
+        self._host, self._buffer = host, buffer
+        self._capacity, self._address = capacity, address
 
     def run(self) -> None:
         self._host.run(self._serve, _ACTOR_GRACE_SECONDS)
 
     def _serve(self, stop: Stop) -> None:
         port = lp.get_port_from_address(self._address.resolve())
-        with BUFFERS[self._buffer].serve(self._item, self._capacity, port):
+        with BUFFERS[self._buffer].serve(self._capacity, port):
             stop.wait(threading.TIMEOUT_MAX)
 
 

@@ -37,8 +37,8 @@ from stac.config import Config
 from stac.environments import make
 from stac.launch import flags as command_line
 from stac.launch.launchpad import hosts, nodes, processes, supervisor
-from stac.runtime import experience
 from stac.runtime.faults import lines, shutdown
+from stac.runtime.queues import reverb_items
 from stac.runtime.storage import workdir as workdir_
 
 # The learner's grace and its last save, which mostly takes less than a second; then the
@@ -96,7 +96,7 @@ def build(
     spec = make.spec(config)
     agent = agents.build(config, spec)
     core_state = jax.eval_shape(lambda: agent.initial_core_state(1))
-    item = experience.spec(spec, config.batch, core_state)
+    item = reverb_items.spec(spec, config.batch, core_state)
     program = lp.Program("stac")
     address = lp.Address("reverb")
     # Not lp.ReverbNode: it loads TensorFlow into the parent and never stops its server.
@@ -104,7 +104,6 @@ def build(
         nodes.QueueNode,
         queue_host,
         agent.buffer,
-        item,
         configuration.queue_capacity(config),
         address,
     )

@@ -14,10 +14,11 @@ the report, and so the `lag` in the logs, is about the columns that are not shar
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,7 +27,6 @@ from stac import snapshots
 from stac.agents import base
 from stac.config import BatchConfig
 from stac.environments.base import BatchedEnvironment
-from stac.runtime import experience
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.logs import episodes
 from stac.runtime.queues.base import Closed, ParameterSource, TrajectoryQueue
@@ -44,7 +44,17 @@ from stac.types import (
 _COMPILING = threading.Lock()
 
 # Attributes that hold all that changes from one unroll to the next.
-_STATE = "_key _steps _core_state _timestep _cores _previous _episodes".split()
+_STATE = "_key _steps _newest _shared _episodes".split()
+
+
+class _Row(NamedTuple):
+    """One row of E trajectories and of their report."""
+
+    timestep: Timestep
+    output: ActorOutput | None  # the action before this row; None after a reset
+    core_state: CoreState  # before acting on this row
+    episode_return: np.ndarray
+    episode_length: np.ndarray
 
 
 class Actor:
@@ -63,6 +73,7 @@ class Actor:
         device: jax.Device | None = None,  # None: `acting_device()`
     ) -> None:
         self._environment = environment
+        self._envs = environment.num_envs
         self._batch = batch
         self._index = index
         self._device = device or acting_device()
@@ -72,16 +83,17 @@ class Actor:
             key = jax.random.fold_in(jax.random.PRNGKey(seed), index)
         self._key = np.asarray(key)
         self._steps = 0
-        self._episodes = episodes.Episodes(
-            environment.num_envs, environment.spec.staggered
-        )
-        core_state = _to_numpy(agent.initial_core_state(environment.num_envs))
-        self._core_state = jax.device_put(core_state, self._device)
-        self._spec = experience.spec(environment.spec, batch, core_state)
-        self._timestep: Timestep | None = None
-        self._cores: list[CoreState] = []  # of the rows kept, each before acting
-        self._previous: Trajectory | None = None
+        self._episodes = episodes.Episodes(self._envs, environment.spec.staggered)
+        core_state = _to_numpy(agent.initial_core_state(self._envs))
+        self._first_core_state = jax.device_put(core_state, self._device)
+        self._newest: _Row | None = None
+        self._shared: list[_Row] = []  # with the next trajectory
         self._diverged: np.ndarray | int = 0  # simulations reported so far
+        self._title = (
+            f"an actor of {self._envs} environments, {batch.unroll_length} rows an"
+            f" unroll, {batch.overlap} of them shared,"
+            f" core state {jax.tree.map(np.shape, core_state)}"
+        )
 
     def run(
         self,
@@ -91,15 +103,13 @@ class Actor:
     ) -> None:
         """Unrolls with the newest parameters until the run, or its heartbeat, ends."""
         self.heartbeat = heartbeat or self.heartbeat
-        try:
+        with contextlib.suppress(Closed):
             while True:
                 with self.heartbeat.waiting():
                     version, params = parameters.latest()
                 unrolled = self.unroll(version, params)
                 with self.heartbeat.waiting():
                     queue.put(unrolled)
-        except Closed:
-            return
 
     def unroll(self, version: int, params: Params) -> Experience:
         """Steps `period` times (n - 1 at first) and returns E trajectories of n rows.
@@ -114,15 +124,15 @@ class Actor:
         """
         self.heartbeat.resume()
         params = jax.device_put(params, self._device)
-        trajectory, report = self._blank(version)
-        kept = self._keep(trajectory, report)
-        for row in range(kept, self._batch.unroll_length):
-            output, timestep = self._step(params)
-            if row > 0:
-                _write_transition(trajectory, row - 1, output, timestep)
-            self._write_row(trajectory, report, row, timestep)
+        rows = list(self._shared)
+        if self._newest is None:
+            rows.append(self._row(self._environment.reset(), self._first_core_state))
+        while len(rows) < self._batch.unroll_length:
+            rows.append(self._step(params))
+        report = self._report(rows, version)
+        self._shared = rows[self._batch.period :]
         self.heartbeat.starting = False
-        return self._finish(trajectory, report)
+        return Experience(_trajectory(rows), report)
 
     def snapshot(self) -> bytes | None:
         """Everything that decides the unrolls to come, the environment included.
@@ -133,8 +143,8 @@ class Actor:
         if not hasattr(self._environment, "snapshot"):
             return None
         state = {name: getattr(self, name) for name in _STATE}
-        state |= {name: _to_numpy(state[name]) for name in ("_core_state", "_cores")}
-        return snapshots.pack(self._title(), (state, self._environment.snapshot()))
+        state |= {name: _to_numpy(state[name]) for name in ("_newest", "_shared")}
+        return snapshots.pack(self._title, (state, self._environment.snapshot()))
 
     def restore(self, snapshot: bytes) -> None:
         """Continues from a snapshot: the same unrolls, bit for bit, whatever the seed.
@@ -146,93 +156,69 @@ class Actor:
           ValueError: this is no snapshot of such an actor, in one line; the actor and
             its environment are still as they were built.
         """
-        state, environment = snapshots.unpack(self._title(), snapshot)
+        state, environment = snapshots.unpack(self._title, snapshot)
         if not hasattr(self._environment, "restore"):
             raise ValueError("the environment takes no snapshots")
         self._environment.restore(environment)
         vars(self).update(state)
 
-    def _title(self) -> str:
-        envs, rows = self._environment.num_envs, self._batch.unroll_length
-        core = jax.tree.map(np.shape, self._core_state)
-        return (
-            f"an actor of {envs} environments, {rows} rows an unroll,"
-            f" {self._batch.overlap} of them shared, core state {core}"
-        )
-
-    def _step(self, params: Params) -> tuple[ActorOutput, Timestep]:
+    def _step(self, params: Params) -> _Row:
         """Acts on the newest row and steps to the next."""
-        assert self._timestep is not None
-        observation, first = self._timestep.observation, self._timestep.first
-        arguments = (observation, first, self._core_state)
+        assert self._newest is not None
+        newest, core_state = self._newest.timestep, self._newest.core_state
+        arguments = (newest.observation, newest.first, core_state)
         step = np.uint32(self._steps % 2**32)
-        with self.heartbeat.waiting():
-            if self._steps == 0:
-                with _COMPILING:
-                    output, core = self._act(params, self._key, step, *arguments)
-            else:
-                output, core = self._act(params, self._key, step, *arguments)
+        compiling = _COMPILING if self._steps == 0 else contextlib.nullcontext()
+        with self.heartbeat.waiting(), compiling:
+            output, core_state = self._act(params, self._key, step, *arguments)
             action = np.asarray(output.action)
-        self._core_state = core
-        self._timestep = self._environment.step(action)
         self._steps += 1
-        return ActorOutput(action, output.log_prob), self._timestep
+        output = ActorOutput(action, np.asarray(output.log_prob))
+        return self._row(self._environment.step(action), core_state, output)
 
-    def _keep(self, trajectory: Trajectory, report: Report) -> int:
-        """Fills in the rows known before the first step; returns how many."""
-        if self._timestep is None:
-            self._timestep = self._environment.reset()
-            self._write_row(trajectory, report, 0, self._timestep)
-            return 1
-        if self._previous is None:
-            return 0
-        overlap, period = self._spec.overlap, self._spec.period
-        for name in experience.ROWS:
-            rows = getattr(self._previous, name)
-            getattr(trajectory, name)[:, :overlap] = rows[:, period:]
-        for name in experience.TRANSITIONS:
-            columns = getattr(self._previous, name)
-            getattr(trajectory, name)[:, : overlap - 1] = columns[:, period:]
-        return overlap
+    def _row(
+        self,
+        timestep: Timestep,
+        core_state: CoreState,
+        output: ActorOutput | None = None,
+    ) -> _Row:
+        ended = self._episodes.add(timestep)
+        self._newest = _Row(timestep, output, core_state, *ended)
+        return self._newest
 
-    def _write_row(
-        self, trajectory: Trajectory, report: Report, row: int, timestep: Timestep
-    ) -> None:
-        trajectory.observation[:, row] = timestep.observation
-        trajectory.first[:, row] = timestep.first
-        returns, lengths = self._episodes.add(timestep)
-        report.episode_return[:, row] = returns
-        report.episode_length[:, row] = lengths
-        self._cores.append(self._core_state)
-
-    def _finish(self, trajectory: Trajectory, report: Report) -> Experience:
-        """Adds row 0's core state and keeps the rows that the next one shares."""
-        trajectory = trajectory._replace(core_state=_to_numpy(self._cores[0]))
-        self._cores = self._cores[self._batch.period :]
-        self._previous = trajectory if self._batch.overlap else None
-        diverged = getattr(self._environment, "diverged", 0)
-        report.diverged[:] = diverged - self._diverged
-        self._diverged = np.array(diverged)
-        return Experience(trajectory, report)
-
-    def _blank(self, version: int) -> Experience:
-        """Arrays to fill in, and a report without episodes."""
-        blank = experience.empty(self._spec, self._environment.num_envs)
-        blank.report.episode_return[:] = np.nan
-        blank.report.episode_length[:] = 0
-        blank.report.parameter_version[:] = version
-        blank.report.actor[:] = self._index
-        return blank
+    def _report(self, rows: Sequence[_Row], version: int) -> Report:
+        returns = np.stack([row.episode_return for row in rows], 1, dtype=np.float32)
+        lengths = np.stack([row.episode_length for row in rows], 1)
+        shared = len(self._shared)
+        returns[:, :shared], lengths[:, :shared] = np.nan, 0
+        zeros = np.zeros(self._envs, np.int32)
+        diverged = zeros + getattr(self._environment, "diverged", 0)
+        report = Report(
+            episode_return=returns,
+            episode_length=lengths,
+            parameter_version=zeros + np.int32(version),
+            actor=zeros + np.int32(self._index),
+            diverged=diverged - self._diverged,
+        )
+        self._diverged = diverged
+        return report
 
 
-def _write_transition(
-    trajectory: Trajectory, column: int, output: ActorOutput, timestep: Timestep
-) -> None:
-    """The transition into `timestep`."""
-    trajectory.action[:, column] = output.action
-    trajectory.behaviour_log_prob[:, column] = output.log_prob
-    trajectory.reward[:, column] = timestep.reward
-    trajectory.discount[:, column] = timestep.discount
+def _trajectory(rows: Sequence[_Row]) -> Trajectory:
+    """Stacks the rows; the first one's transition lies before the trajectory."""
+    timesteps, outputs = (
+        jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *each)
+        for each in ([row.timestep for row in rows], [row.output for row in rows[1:]])
+    )
+    return Trajectory(
+        observation=timesteps.observation,
+        first=timesteps.first,
+        action=outputs.action,
+        behaviour_log_prob=outputs.log_prob,
+        reward=timesteps.reward[:, 1:],
+        discount=timesteps.discount[:, 1:],
+        core_state=_to_numpy(rows[0].core_state),
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -65,7 +65,15 @@ def open_learner(
         elif (path / workdir.METRICS).exists():
             progress.status("no checkpoint is there: starting from the beginning")
         begun = latest or checkpoints.Checkpoint(0, first, counters={}, acting={})
-        logger = _loggers(path, int(begun.state.frames), progress)
+        frames = int(begun.state.frames)
+        logger = loggers.Loggers(
+            {
+                workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
+                "events.out.tfevents": loggers.TensorBoard(path, frames),
+                "the terminal": progress,
+            },
+            progress.note,
+        )
         stack.callback(logger.close)
 
         def save(updates: int, state: LearnerState, counters: Counters) -> None:
@@ -85,8 +93,6 @@ def open_learner(
         )
         stop.saves(lambda: Saved(built.save(), _last_words(built, path)))
         progress.waiting_seconds = built.waiting_seconds
-        if built.done:
-            progress.status(f"nothing left to do: {_frames(built)} are done")
         yield built
         progress.close(_last_words(built, path))
 
@@ -108,25 +114,7 @@ def finished(
     ]
 
 
-def _loggers(
-    path: pathlib.Path, frames: int, progress: terminal.Terminal
-) -> loggers.Loggers:
-    return loggers.Loggers(
-        {
-            workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
-            "events.out.tfevents": loggers.TensorBoard(path, frames),
-            "the terminal": progress,
-        },
-        progress.note,
-    )
-
-
 def _last_words(built: learner.Learner, path: pathlib.Path) -> str:
-    done = f"done: {_frames(built)}; " if built.done else ""
-    if built.saved is None:
-        return f"{done}nothing is saved in {path}"
-    return f"{done}update {built.saved:,} is saved in {path}"
-
-
-def _frames(built: learner.Learner) -> str:
-    return f"{terminal.amount(built.frames)} frames"
+    done = f"done: {terminal.amount(built.frames)} frames; " if built.done else ""
+    saved = "nothing" if built.saved is None else f"update {built.saved:,}"
+    return f"{done}{saved} is saved in {path}"

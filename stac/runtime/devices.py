@@ -31,15 +31,10 @@ def all_sum(tree: Tree) -> Tree:
     return jax.lax.psum(tree, AXIS)
 
 
-def _forward(tree: Tree) -> tuple[Tree, None]:
-    return all_sum(tree), None
-
-
-def _backward(_: None, cotangents: Tree) -> tuple[Tree]:
-    return (all_sum(cotangents),)
-
-
-all_sum.defvjp(_forward, _backward)
+all_sum.defvjp(
+    lambda tree: (all_sum(tree), None),
+    lambda _, cotangents: (all_sum(cotangents),),
+)
 
 
 class LearnerDevices:
@@ -67,7 +62,14 @@ class LearnerDevices:
         )
         self.devices = devices[: count or len(devices)]
         self.count = len(self.devices)
-        _check_divides(batch_size, self.count)
+        below = batch_size - batch_size % self.count
+        sizes = [str(size) for size in (below, below + self.count) if size]
+        config.check(
+            below == batch_size,
+            f"a batch of {batch_size} trajectories does not divide over {self.count}"
+            f" learner devices: use --config.batch.batch_size={' or '.join(sizes)}, or"
+            " another --config.runtime.learner_devices",
+        )
         self.agent = agent
         self._place = jax.pmap(lambda tree: tree, AXIS, devices=self.devices)
         self._update = jax.pmap(
@@ -88,73 +90,42 @@ class LearnerDevices:
 
     def replicate(self, state: LearnerState) -> LearnerState:
         """Puts one state on every device; the way back from `fetch`."""
-        shape = (self.count,)
         # Through numpy, which has no weak types: a weakly typed leaf compiles twice.
         return self._place(
-            jax.tree.map(
-                lambda leaf: np.broadcast_to(leaf, shape + np.shape(leaf)), state
-            )
+            jax.tree.map(lambda leaf: np.stack([leaf] * self.count), state)
         )
 
     def update(
         self, states: LearnerState, trajectory: Trajectory
     ) -> tuple[LearnerState, base.Metrics]:
         """Starts one update on numpy leaves [B, ...]; does not wait for its end."""
-        share = (self.count, -1)
-        trajectory = jax.tree.map(
-            lambda leaf: leaf.reshape(share + leaf.shape[1:]), trajectory
+        shares = jax.tree.map(
+            lambda leaf: leaf.reshape(self.count, -1, *leaf.shape[1:]), trajectory
         )
-        return self._update(states, trajectory)
+        return self._update(states, shares)
 
     def fetch(self, states: Tree) -> Tree:
         """The first replica of any tree of replicas, in numpy; waits for it."""
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[0, ...], _first(states))
+        return jax.tree.map(
+            lambda leaf: np.asarray(leaf.addressable_data(0))[0, ...], states
+        )
 
     def fetch_metrics(self, metrics: base.Metrics) -> dict[str, float]:
         """The metrics of `update` as floats; waits for them."""
-        first = self.fetch(metrics)
-        return {
-            name: float(
-                np.asarray(leaf).max() if name.endswith("_max") else first[name]
-            )
-            for name, leaf in metrics.items()
-        }
+        # The maximum is that of any replica, but for the metrics named `_max`.
+        return {name: float(np.asarray(leaf).max()) for name, leaf in metrics.items()}
 
     def actor_params(self, states: LearnerState) -> Params:
         """The part of the first replica that actors need, in numpy; waits for it."""
-        return self.fetch(jax.vmap(self.agent.actor_params)(_first(states)))
+        return self.fetch(self.agent.actor_params(states))
 
 
 def _local_devices() -> list[jax.Device]:
-    """The devices of JAX's default platform.
-
-    Raises:
-      ConfigError: JAX finds no device of the platforms that it may use.
-    """
+    """The devices of JAX's default platform."""
     try:
         return jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # JAX's own, by its version
-        platforms = os.environ.get("JAX_PLATFORMS")
-        config.check(
-            not platforms,
-            f"JAX_PLATFORMS={platforms}: JAX finds no such device here; leave it out,"
-            " or set JAX_PLATFORMS=cpu",
-        )
-        raise config.ConfigError(f"JAX finds no device here: {error}") from error
-
-
-def _check_divides(batch_size: int, devices: int) -> None:
-    """Refuses a batch that has no equal shares, and names the sizes that have."""
-    below = batch_size - batch_size % devices
-    sizes = [str(size) for size in (below, below + devices) if size]
-    config.check(
-        below == batch_size,
-        f"a batch of {batch_size} trajectories does not divide over {devices} learner"
-        f" devices: use --config.batch.batch_size={' or '.join(sizes)}, or another"
-        " --config.runtime.learner_devices",
-    )
-
-
-def _first(tree: Tree) -> Tree:
-    """Leaves [k, ...] -> [1, ...], the first device's part, without a copy."""
-    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+        raise config.ConfigError(
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}: JAX finds no such device"
+            " here; leave it out, or set JAX_PLATFORMS=cpu"
+        ) from error

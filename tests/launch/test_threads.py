@@ -21,7 +21,7 @@ from stac import config as configuration
 from stac.agents import actor_critic
 from stac.configs import catch as numbers
 from stac.environments import catch, make
-from stac.launch import threads
+from stac.launch import start, threads
 from stac.runtime import devices
 from stac.runtime.storage import checkpoints
 from tests.runtime.experiences import digest
@@ -171,7 +171,7 @@ def test_a_finished_run_says_so_and_where_it_is_and_stays_as_it_is(tmp_path, cap
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"done: {frames}; update {FIRST} is saved in {tmp_path}"
     before = rows(tmp_path)
-    threads.run(config, tmp_path)
+    start.run(config, str(tmp_path))
     lines = capsys.readouterr().out.splitlines()
     assert f"nothing left to do: {frames} are done" in lines
     assert (rows(tmp_path), saved(tmp_path, config).step) == (before, FIRST)

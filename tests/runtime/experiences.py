@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stac.runtime.experience import Spec
+from stac.runtime.queues.reverb_items import Spec
 from stac.runtime.storage import leaves
 from stac.types import Experience, Report, Trajectory
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from stac.config import BatchConfig
-from stac.runtime import actor, experience
+from stac.runtime import actor
 from stac.runtime.faults import heartbeat
-from stac.runtime.queues import local
+from stac.runtime.queues import local, reverb_items
 from tests.runtime import experiences, fakes
 from tests.runtime.experiences import Doing
 
@@ -50,7 +50,7 @@ def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
     environment, agent = fakes.Counting(ENVS), fakes.following_agent()
     batch = BATCH[overlap]
     unrolled = actor.Actor(agent, environment, batch, 1, 0).unroll(0, offset(0))
-    spec = experience.spec(environment.spec, batch, agent.initial_core_state(7))
+    spec = reverb_items.spec(environment.spec, batch, agent.initial_core_state(7))
     assert spec == experiences.like(unrolled, overlap)
     shapes = {
         name: np.shape(leaf)[:2] for name, leaf in unrolled.trajectory._asdict().items()
@@ -58,8 +58,8 @@ def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
     assert shapes.pop("core_state") == ()  # a dictionary of leaves
     rows, columns = (ENVS, batch.unroll_length), (ENVS, batch.unroll_length - 1)
     assert shapes == {
-        **dict.fromkeys(experience.ROWS, rows),
-        **dict.fromkeys(experience.TRANSITIONS, columns),
+        **dict.fromkeys(reverb_items.ROWS, rows),
+        **dict.fromkeys(reverb_items.TRANSITIONS, columns),
     }
     assert (spec.rows, spec.period) == (batch.unroll_length, batch.period)
 

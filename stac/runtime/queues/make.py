@@ -18,9 +18,9 @@ class Buffer(NamedTuple):
 
     local: Callable[[int], local.LocalQueue]  # from its capacity, in trajectories
     serve: Callable[..., Any]  # see queues.reverb.serve
-    connect: Callable[..., Any]  # see queues.reverb.connect
+    connect: Callable[..., Any]  # see queues.reverb.ReverbQueue
 
 
 BUFFERS: dict[str, Buffer] = {
-    base.FIRST_IN_FIRST_OUT: Buffer(local.LocalQueue, reverb.serve, reverb.connect),
+    base.FIRST_IN_FIRST_OUT: Buffer(local.LocalQueue, reverb.serve, reverb.ReverbQueue),
 }

@@ -19,11 +19,10 @@ import contextlib
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stac.runtime.experience import Spec
 from stac.runtime.queues import reverb_items
 from stac.runtime.queues.base import Closed
 from stac.types import Experience
@@ -39,27 +38,21 @@ _LOOK_SECONDS = 0.005  # between looks into an empty table
 
 
 @contextlib.contextmanager
-def serve(spec: Spec, capacity: int, port: int | None = None) -> Iterator[str]:
+def serve(capacity: int, port: int | None = None) -> Iterator[str]:
     """Runs a server with the table for as long as the block lasts.
 
     It listens on every network interface, without asking callers who they are.
 
     Args:
-      spec: the shape of a trajectory; the table refuses others.
       capacity: in trajectories.
       port: None picks a free one.
 
     Yields:
-      The address for `connect`.
+      The address for a `ReverbQueue`.
     """
     import reverb
-    import tensorflow
 
-    signature = [
-        tensorflow.TensorSpec(shape, dtype)
-        for shape, dtype in reverb_items.Items(spec).signature()
-    ]
-    table = reverb.Table.queue(TABLE, capacity, signature=signature)
+    table = reverb.Table.queue(TABLE, capacity)
     with tempfile.TemporaryDirectory() as unused:  # else it leaves one behind
         checkpointer = reverb.checkpointers.DefaultCheckpointer(unused)
         server = reverb.Server([table], port, checkpointer)
@@ -70,22 +63,17 @@ def serve(spec: Spec, capacity: int, port: int | None = None) -> Iterator[str]:
             del server  # the interpreter would complain if it went first
 
 
-def connect(address: str, spec: Spec) -> ReverbQueue:
-    """One side of the queue that `serve` holds; the server may come up later."""
-    import reverb
-
-    return ReverbQueue(reverb.Client(address), spec)
-
-
 class ReverbQueue:
     """One side's view of the table: any number of writers, and one reader.
 
     An object belongs to one side: either its `put` is used or its `get`.
     """
 
-    def __init__(self, client: reverb.Client, spec: Spec) -> None:
-        """See `connect`."""
-        self._client = client
+    def __init__(self, address: str, spec: reverb_items.Spec) -> None:
+        """Connects to what `serve` holds; the server may come up later."""
+        import reverb
+
+        self._client = reverb.Client(address)
         self._items = reverb_items.Items(spec)
         self._writer: reverb.TrajectoryWriter | None = None
         self._taken: list[list[np.ndarray]] = []  # items of a batch that is not full
@@ -99,8 +87,6 @@ class ReverbQueue:
 
         Raises:
           Closed: this side was closed.
-          ValueError: a leaf does not look like the table's items; or trajectories
-            overlap, and E has changed.
         """
         envs = len(experience.report.actor)
         places = self._items.places(envs)
@@ -125,7 +111,7 @@ class ReverbQueue:
 
     def size(self) -> int:
         """Trajectories in the table, and those taken for a batch that is not full."""
-        return self._in_table() + len(self._taken)
+        return (self._in_table() or 0) + len(self._taken)
 
     def close(self) -> None:
         """Closes this side; the other side and the table do not notice."""
@@ -137,12 +123,12 @@ class ReverbQueue:
         """Returns the writer; waits for the server, which must answer to open one."""
         while self._writer is None:
             self._check()
-            if self._table():
-                kept = (self._items.history(envs), 1)
-                self._writer = self._client.trajectory_writer(max(kept))
-                for column, steps in enumerate(kept):
+            if self._in_table() is not None:
+                kept = self._items.history(envs)
+                self._writer = self._client.trajectory_writer(kept)
+                for column in (0, 1):
                     self._writer.configure(
-                        (column,), num_keep_alive_refs=steps, max_chunk_length=1
+                        (column,), num_keep_alive_refs=kept, max_chunk_length=1
                     )
         return self._writer
 
@@ -159,25 +145,21 @@ class ReverbQueue:
 
     def _wait_for_items(self) -> int:
         """Waits for an item; returns the number in the table."""
-        while not (size := self._in_table()):
+        while not (size := self._in_table() or 0):
             if self._closed.wait(_LOOK_SECONDS):
                 break
         self._check()
         return size
 
-    def _in_table(self) -> int:
-        """The number of items in the table; 0 where the server does not answer."""
-        table = self._table()
-        return table.current_size if table else 0
-
-    def _table(self) -> Any | None:
-        """The server's description of the table; None where it does not answer."""
+    def _in_table(self) -> int | None:
+        """The number of items in the table; None where the server does not answer."""
         from reverb import errors
 
         try:
-            return self._client.server_info(timeout=_ANSWER_SECONDS)[TABLE]
+            tables = self._client.server_info(timeout=_ANSWER_SECONDS)
         except errors.DeadlineExceededError:
             return None
+        return int(tables[TABLE].current_size)
 
     def _check(self) -> None:
         if self._closed.is_set():

@@ -17,26 +17,87 @@ Without overlap an item is one block of n rows.
   of one `put` together and in order. An item's blocks are E steps apart in its history.
 - The core state and the report are not shared (an episode is reported once). They
   travel in a second column, beside the item's last block.
-- All fields of a block are joined to one array of bytes: Reverb's time for an item
-  depends on the number of columns and chunks more than on the number of bytes.
+- All fields of a block are one record of bytes: Reverb's time for an item depends on
+  the number of columns and chunks more than on the number of bytes.
 - Each block is a chunk of its own. Reverb reads whole chunks, so in a longer chunk an
   item would also carry the rows of its neighbours.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from stac.runtime.experience import ROWS, TRANSITIONS, Spec
+from stac.config import BatchConfig
+from stac.environments.base import EnvironmentSpec
 from stac.types import CoreState, Experience, Report, Trajectory
 
+# Fields of a trajectory: n of each, one for every row,
+ROWS = ("observation", "first")
+# and n - 1 of each: column t is the transition from row t to row t + 1 (stac.types).
+TRANSITIONS = ("action", "behaviour_log_prob", "reward", "discount")
+
 Leaf = Any  # np.ndarray or jax.ShapeDtypeStruct
+
+
+class Spec(NamedTuple):
+    """The shape of one trajectory and its report."""
+
+    experience: Experience  # jax.ShapeDtypeStructs without the batch axis
+    overlap: int = 0  # rows shared with the trajectory before
+
+    @property
+    def rows(self) -> int:
+        """n, the observations of a trajectory."""
+        return self.experience.trajectory.first.shape[0]
+
+    @property
+    def period(self) -> int:
+        """Rows between the starts of two trajectories."""
+        return self.rows - self.overlap
+
+
+def spec(
+    environment: EnvironmentSpec, batch: BatchConfig, core_state: CoreState
+) -> Spec:
+    """The shape of the trajectories that an actor makes.
+
+    Args:
+      environment: shapes of observations and actions.
+      batch: for n and the overlap.
+      core_state: of the agent for any number of environments: leaves [E, ...].
+    """
+    rows, columns = batch.unroll_length, batch.unroll_length - 1
+    array: Any = jax.ShapeDtypeStruct
+    number, column = array((), np.int32), array((columns,), np.float32)
+    action = array((columns,), np.int32)
+    if environment.continuous:
+        action = array((columns, environment.num_actions), np.float32)
+    trajectory = Trajectory(
+        observation=array(
+            (rows, *environment.observation_shape), environment.observation_dtype
+        ),
+        first=array((rows,), np.bool_),
+        action=action,
+        behaviour_log_prob=column,
+        reward=column,
+        discount=column,
+        core_state=jax.tree.map(
+            lambda leaf: array(leaf.shape[1:], leaf.dtype), core_state
+        ),
+    )
+    report = Report(
+        episode_return=array((rows,), np.float32),
+        episode_length=array((rows,), np.int32),
+        parameter_version=number,
+        actor=number,
+        diverged=number,
+    )
+    return Spec(Experience(trajectory, report), batch.overlap)
 
 
 class Items:
@@ -49,17 +110,15 @@ class Items:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._block = math.gcd(spec.rows, spec.period)  # rows
-        self._blocks = spec.rows // self._block  # in an item
-        self._shared = [_of_rows(leaf, spec.rows) for leaf in _shared(spec.experience)]
-        self._own, self._own_structure = jax.tree.flatten(_own(spec.experience))
-        self._envs: int | None = None  # E; None before the first trajectories
-
-    def signature(self) -> list[tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of an item's two columns: blocks, and the item's own."""
-        shared, own = (sum(map(_size, leaves)) for leaves in (self._shared, self._own))
-        byte = np.dtype(np.uint8)
-        return [((self._blocks, shared // self._blocks), byte), ((own,), byte)]
+        self._rows = math.gcd(spec.rows, spec.period)  # in a block
+        self._blocks = spec.rows // self._rows  # in an item
+        self._block = _record(
+            jax.ShapeDtypeStruct((self._rows, *leaf.shape[1:]), leaf.dtype)
+            for leaf in _shared(spec.experience)
+        )
+        own, self._own_structure = jax.tree.flatten(_own(spec.experience))
+        self._own = _record(own)
+        self._begun = False  # with the first trajectories
 
     def places(self, envs: int) -> list[int]:
         """Places of an item's blocks in the writer's history when the item ends."""
@@ -81,54 +140,35 @@ class Items:
 
         Yields:
           (a block, None), or (the last block of an item, the item's own): uint8.
-
-        Raises:
-          ValueError: a leaf does not look like the spec's; or trajectories overlap, and
-            E has changed.
         """
-        envs = self._checked(experience)
-        new = self._spec.period if self._envs else self._spec.rows
-        self._envs = envs
-        rows = [_last_rows(leaf, new) for leaf in _shared(experience)]
-        count = new // self._block
-        blocks = _bytes(rows, count)
-        own = _bytes(jax.tree.leaves(_own(experience)), 1)
-        for number in range(count):
-            for env in range(envs):
-                block = _joined(blocks, env, number)
-                yield block, _joined(own, env, 0) if number == count - 1 else None
+        new = self._spec.period if self._begun else self._spec.rows
+        self._begun = True
+        leaves = [_last_rows(leaf, new) for leaf in _shared(experience)]
+        own = jax.tree.leaves(_own(experience))
+        for end in range(self._rows, new + 1, self._rows):
+            for env in range(len(experience.report.actor)):
+                block = _packed(
+                    self._block, [leaf[env, end - self._rows : end] for leaf in leaves]
+                )
+                last = _packed(self._own, [leaf[env] for leaf in own])
+                yield block, last if end == new else None
 
     def join(self, items: Sequence[Sequence[np.ndarray]]) -> Experience:
         """Returns the trajectories in `count` items, as fresh arrays [count, ...]."""
         blocks, own = zip(*items, strict=True)
-        names = (*ROWS, *TRANSITIONS)
-        leaves = dict(zip(names, _leaves(blocks, self._shared), strict=True))
+        leaves = {
+            name: leaf.reshape(len(items), self._spec.rows, *leaf.shape[4:])
+            for name, leaf in zip(
+                (*ROWS, *TRANSITIONS), _unpacked(self._block, blocks), strict=True
+            )
+        }
         for name in TRANSITIONS:
             leaves[name] = leaves[name][:, 1:].copy()
         core_state, report = jax.tree.unflatten(
-            self._own_structure, _leaves(own, self._own)
+            self._own_structure,
+            [leaf[:, 0] for leaf in _unpacked(self._own, own)],
         )
         return Experience(Trajectory(**leaves, core_state=core_state), report)
-
-    def _checked(self, experience: Experience) -> int:
-        """Returns E, if the experience looks as it should."""
-        envs = len(experience.report.actor)
-        if self._spec.overlap and self._envs not in (None, envs):
-            raise ValueError(f"{envs} trajectories came after {self._envs} at a time")
-        jax.tree_util.tree_map_with_path(
-            functools.partial(_check_leaf, envs), self._spec.experience, experience
-        )
-        return envs
-
-
-def _check_leaf(envs: int, path: Any, like: Leaf, leaf: np.ndarray) -> None:
-    shape = (envs, *like.shape)
-    if (leaf.shape, leaf.dtype) != (shape, like.dtype):
-        name = jax.tree_util.keystr(path)
-        raise ValueError(
-            f"{name} is {leaf.dtype} {leaf.shape}, but by the table's signature it must"
-            f" be {like.dtype} {shape}"
-        )
 
 
 def _shared(experience: Experience) -> list[Leaf]:
@@ -136,13 +176,9 @@ def _shared(experience: Experience) -> list[Leaf]:
     return [getattr(experience.trajectory, name) for name in (*ROWS, *TRANSITIONS)]
 
 
-def _own(experience: Experience) -> tuple[CoreState, Report]:
-    """The leaves that belong to one trajectory alone."""
+def _own(experience: Experience) -> tuple[Any, Any]:
+    """The core state and the report, which belong to one trajectory alone."""
     return experience.trajectory.core_state, experience.report
-
-
-def _of_rows(leaf: Leaf, rows: int) -> Leaf:
-    return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
 
 
 def _last_rows(leaf: np.ndarray, rows: int) -> np.ndarray:
@@ -152,30 +188,20 @@ def _last_rows(leaf: np.ndarray, rows: int) -> np.ndarray:
     return leaf[:, -rows:]
 
 
-def _bytes(leaves: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
-    """Leaves [E, ...] -> uint8 [E, count, bytes] of each."""
-    return [
-        np.ascontiguousarray(leaf).reshape(len(leaf), count, -1).view(np.uint8)
-        for leaf in leaves
-    ]
+def _record(leaves: Iterable[Leaf]) -> np.dtype:
+    """The layout of some leaves in bytes, one after the other."""
+    return np.dtype([(f"{i}", leaf.dtype, leaf.shape) for i, leaf in enumerate(leaves)])
 
 
-def _joined(leaves: Sequence[np.ndarray], env: int, number: int) -> np.ndarray:
-    """The bytes of all leaves, one block at a time: 18 MB at once are slower."""
-    return np.concatenate([leaf[env, number] for leaf in leaves])
+def _packed(record: np.dtype, leaves: Iterable[np.ndarray]) -> np.ndarray:
+    """Leaves -> uint8 [bytes]."""
+    packed = np.empty(1, record)
+    for name, leaf in zip(record.names or (), leaves, strict=True):
+        packed[name] = leaf
+    return packed.view(np.uint8)
 
 
-def _leaves(items: Sequence[np.ndarray], like: Sequence[Leaf]) -> Iterator[np.ndarray]:
-    """The inverse: uint8 [count, bytes], or [bytes], of each item -> [items, ...]."""
-    count = items[0].size // items[0].shape[-1]
-    stop = 0
-    for leaf in like:
-        start, stop = stop, stop + _size(leaf) // count
-        data = np.stack([item[..., start:stop] for item in items])
-        flat = data.reshape(len(items), -1).view(leaf.dtype)
-        yield flat.reshape(len(items), *leaf.shape)
-
-
-def _size(leaf: Leaf) -> int:
-    """In bytes."""
-    return math.prod(leaf.shape) * leaf.dtype.itemsize
+def _unpacked(record: np.dtype, items: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """The inverse: uint8 [..., bytes] of each item -> leaves [items, ..., 1, ...]."""
+    records = [item.view(record) for item in items]
+    return [np.stack([each[name] for each in records]) for name in record.names or ()]

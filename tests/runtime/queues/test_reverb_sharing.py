@@ -35,11 +35,11 @@ def sides(
     """A reader and writers of a table for such trajectories."""
     spec = experiences.like(puts[0], overlap)
     with (
-        reverb.serve(spec, capacity) as address,
+        reverb.serve(capacity) as address,
         contextlib.ExitStack() as stack,
     ):
         yield [
-            stack.enter_context(contextlib.closing(reverb.connect(address, spec)))
+            stack.enter_context(contextlib.closing(reverb.ReverbQueue(address, spec)))
             for _ in range(1 + writers)
         ]
 
@@ -108,11 +108,11 @@ def test_a_row_is_stored_once():
 def test_trajectories_put_before_there_was_a_reader_are_not_lost():
     puts = experiences.overlapping(3, ROWS, OVERLAP)
     spec = experiences.like(puts[0], OVERLAP)
-    with reverb.serve(spec, 99) as address:
-        with contextlib.closing(reverb.connect(address, spec)) as writer:
+    with reverb.serve(99) as address:
+        with contextlib.closing(reverb.ReverbQueue(address, spec)) as writer:
             for put in puts:
                 writer.put(put)
-        reader = reverb.connect(address, spec)
+        reader = reverb.ReverbQueue(address, spec)
         for put in puts:
             assert experiences.bits(reader.get(ENVS)) == experiences.bits(put)
 
@@ -143,13 +143,3 @@ def test_close_wakes_a_writer_that_waits():
         writer.close()
         with pytest.raises(Closed):
             putting.result()
-
-
-def test_a_trajectory_of_another_shape_is_refused():
-    puts = experiences.overlapping(1, ROWS, OVERLAP)
-    wrong = experiences.overlapping(1, ROWS + 1, OVERLAP)[0]
-    with (
-        sides(puts, OVERLAP, capacity=9) as (_, writer),
-        pytest.raises(ValueError, match="signature"),
-    ):
-        writer.put(wrong)

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from stac.runtime.queues import base, feeder, local
+from stac.runtime import learner
+from stac.runtime.queues import base, local
 from tests.runtime.experiences import SOON, WAIT, Doing, numbered
 
 
@@ -47,7 +48,7 @@ def pause():
 
 def test_batches_come_in_the_order_of_the_queue():
     queue = local.LocalQueue(capacity=8)
-    feed = feeder.Feeder(queue, batch_size=2)
+    feed = learner.Feeder(queue, batch_size=2)
     queue.put(numbered(range(6)))
     got = [feed.next().report.actor.tolist() for _ in range(3)]
     assert got == [[0, 1], [2, 3], [4, 5]]
@@ -56,7 +57,7 @@ def test_batches_come_in_the_order_of_the_queue():
 
 def test_it_holds_one_batch_ready_and_takes_no_more():
     queue = Endless()
-    feed = feeder.Feeder(queue, batch_size=4)
+    feed = learner.Feeder(queue, batch_size=4)
     assert until(feed.ready)
     pause()
     assert queue.given == 1
@@ -68,7 +69,7 @@ def test_it_holds_one_batch_ready_and_takes_no_more():
 
 def test_it_is_not_ready_while_the_queue_is_short():
     queue = local.LocalQueue(capacity=8)
-    feed = feeder.Feeder(queue, batch_size=2)
+    feed = learner.Feeder(queue, batch_size=2)
     queue.put(numbered(range(1)))
     pause()
     assert not feed.ready()
@@ -78,7 +79,7 @@ def test_it_is_not_ready_while_the_queue_is_short():
 
 
 def test_an_error_of_the_queue_is_raised_to_the_learner():
-    feed = feeder.Feeder(Endless(limit=0), batch_size=2)
+    feed = learner.Feeder(Endless(limit=0), batch_size=2)
     for _ in range(2):
         with pytest.raises(OSError, match="the queue broke"):
             feed.next()
@@ -88,7 +89,7 @@ def test_an_error_of_the_queue_is_raised_to_the_learner():
 def test_close_wakes_the_learner_closes_the_queue_and_ends_the_thread():
     queue = local.LocalQueue(capacity=8)
     before = threading.active_count()
-    feed = feeder.Feeder(queue, batch_size=2)
+    feed = learner.Feeder(queue, batch_size=2)
     waiting = Doing(feed.next)
     assert waiting.waits()
     feed.close()
@@ -101,7 +102,7 @@ def test_close_wakes_the_learner_closes_the_queue_and_ends_the_thread():
 
 def test_trajectories_that_waited_at_the_close_are_counted_once():
     queue = local.LocalQueue(capacity=8)
-    feed = feeder.Feeder(queue, batch_size=2)
+    feed = learner.Feeder(queue, batch_size=2)
     queue.put(numbered(range(7)))
     feed.next()
     assert until(feed.ready)
@@ -114,7 +115,7 @@ def test_trajectories_that_waited_at_the_close_are_counted_once():
 def test_close_ends_a_feeder_that_holds_a_batch_nobody_takes():
     queue = Endless()
     before = threading.active_count()
-    feed = feeder.Feeder(queue, batch_size=2)
+    feed = learner.Feeder(queue, batch_size=2)
     assert until(feed.ready)
     feed.close()
     assert queue.closed.is_set()
