@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import importlib.util
 import pathlib
 import pkgutil
@@ -29,14 +28,11 @@ from stac.config import (
     RunError,
     challenges,
     changed,
-    choose,
     flat,
 )
 from stac.config.checks import nearest
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir
-
-LAUNCH_TYPES = ("local_mp", "local_mt")  # those of Launchpad's that run here
 
 # The common flags: the fields behind them, and their help.
 _COMMON = {
@@ -139,7 +135,7 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     if task == "list":
         tasks = pkgutil.resolve_name(domain.tasks)
         raise Help("\n".join(tasks() if callable(tasks) else tasks))
-    _read_rest(rest, values)
+    _refuse_rest(rest, values)
     changes = _changes(values)
     plain = domain.config(agent=values["agent"].value, **words)
     changes = {**challenges.implied(plain.environment.challenges, changes), **changes}
@@ -150,18 +146,6 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     if place == "":
         raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
     return Request(config, workdir.place(place or workdir.default(config, *others)))
-
-
-def launch_type() -> str:
-    """How Launchpad is to launch the program; as processes by default.
-
-    Raises:
-      ConfigError: `--lp_launch_type` is none of `LAUNCH_TYPES`.
-    """
-    flags.FLAGS.mark_as_parsed()  # they have their defaults where none was given
-    flag = flags.FLAGS["lp_launch_type"]
-    value = flag.value if flag.present else LAUNCH_TYPES[0]
-    return choose("launch type", str(value), LAUNCH_TYPES)
 
 
 def numbers(config: Config) -> dict[str, Any]:
@@ -254,25 +238,20 @@ _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _read_rest(rest: list[str], values: flags.FlagValues) -> None:
-    """Launchpad reads its own flags (`--lp_launch_type`); any others are refused."""
-    known = list(values)
-    if (values["config.runtime.name"].value or values["runtime"].value) == "launchpad":
-        if not _installed("launchpad"):
-            raise ConfigError(
-                "the launchpad runtime is not installed (it needs Linux and Python"
-                " 3.10): use --runtime=threads"
-            )
-        if any(argument.lstrip("-").startswith("lp_") for argument in rest):
-            importlib.import_module("launchpad.flags")
-            rest = _read(flags.FLAGS, rest)
-            known += flags.FLAGS
+def _refuse_rest(rest: list[str], values: flags.FlagValues) -> None:
+    """Refuses a runtime that is not installed, and flags that nothing has read."""
+    runtime = values["config.runtime.name"].value or values["runtime"].value
+    if runtime == "launchpad" and not _installed("launchpad"):
+        raise ConfigError(
+            "the launchpad runtime is not installed (it needs Linux and Python 3.10):"
+            " use --runtime=threads"
+        )
     if not rest:
         return
     if not rest[0].startswith("-"):
         raise ConfigError(f"unexpected argument {rest[0]!r}: write --name=value")
     name = rest[0].lstrip("-").partition("=")[0]
-    raise ConfigError(f"unknown flag --{name}: {_hint(name, known)}")
+    raise ConfigError(f"unknown flag --{name}: {_hint(name, values)}")
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
@@ -281,8 +260,6 @@ def _hint(name: str, known: Iterable[str]) -> str:
     The last word of a configuration key is enough to find it: `--learning_rate` is
     `--config.optimizer.learning_rate`.
     """
-    if name.startswith("lp_"):
-        return "Launchpad's flags need --runtime=launchpad"
     if elsewhere := _ELSEWHERE.get(name.removeprefix("config.")):
         return f"use {elsewhere}"
     name = name.rpartition(".")[2]

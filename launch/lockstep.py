@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from stac import snapshots
 from stac.config import Config, ConfigError
-from stac.environments.base import BatchedEnvironment
-from stac.runtime import actor
+from stac.runtime.actor import Actor
 from stac.runtime.faults import heartbeat, restarts
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
+from stac.runtime.learner import Learner
 from stac.runtime.queues.base import Closed
 from stac.runtime.queues.local import ParameterStore
 from stac.runtime.queues.make import Buffer
@@ -28,15 +27,7 @@ from stac.types import Experience
 # of them is it exact. The run is asked to stop by then, so the unroll is the last.
 _UNROLL_SECONDS = 15.0
 
-
-class ActorAtWork(NamedTuple):
-    """An actor, and the environment to close after it."""
-
-    actor: actor.Actor
-    environment: BatchedEnvironment
-
-
-Build = Callable[[int, int, int], ActorAtWork]  # (index, updates, restarts)
+Build = Callable[[int, int, int], Actor]  # (index, updates, restarts)
 
 
 class Turns:
@@ -57,7 +48,7 @@ class Turns:
         # actor puts at once, and for a batch that is put back.
         self._queue = buffer.local(2 * self._batch_size + config.runtime.envs_per_actor)
         # None: the actor failed, and another will be built in its turn.
-        self._actors: list[ActorAtWork | None] = []
+        self._actors: list[Actor | None] = []
         self._restarts = [
             restarts.Restarts.configured(config.runtime)
             for _ in range(config.runtime.num_actors)
@@ -68,6 +59,15 @@ class Turns:
         self._given = 0  # batches since the run began, one for each update
         self._last: Experience | None = None  # the newest batch
         self._busy = threading.Lock()  # held while the fields above change
+
+    def run(self, learner: Learner) -> None:
+        """Acts until there is a batch, learns, acts: same seed, same bits."""
+        try:
+            if not learner.done:
+                self.begin(learner.updates, learner.acting)
+            learner.run(self, self._stop, self.restarts)
+        finally:
+            self.end()
 
     def begin(self, updates: int, saved: Mapping[str, bytes]) -> None:
         """Builds the actors, `updates` updates into the run, and restores `saved`.
@@ -136,7 +136,7 @@ class Turns:
             state = (self._turn, self._updates, totals, waiting)
             taken = {"turns": snapshots.pack(self._what(), state)}
             for index, each in enumerate(self._actors):
-                snapshot = each.actor.snapshot() if each is not None else None
+                snapshot = each.snapshot() if each is not None else None
                 if snapshot is not None:  # else it failed, or takes no snapshots
                     taken[f"actor_{index}"] = snapshot
             return taken
@@ -156,16 +156,16 @@ class Turns:
     def _restore(self, saved: Mapping[str, bytes]) -> None:
         """Restores everything; where it raises, only the actors are changed."""
         turn, updates, totals, waiting = snapshots.unpack(self._what(), saved["turns"])
-        for index, each in enumerate(self._actors):
-            if each is not None and f"actor_{index}" in saved:
-                each.actor.restore(saved[f"actor_{index}"])
-            elif each is not None and not hasattr(each.environment, "snapshot"):
-                if index == 0:  # the same holds for all
-                    task = self._config.environment.task
-                    say(f"episodes begin anew: {task} takes no snapshots")
-            elif each is not None:  # it had failed: another is built in its turn
-                each.environment.close()
+        actors = filter(None, [*self._actors])  # all of them: they were just built
+        for index, each in enumerate(actors):
+            if f"actor_{index}" in saved:
+                each.restore(saved[f"actor_{index}"])
+            elif each.snapshot() is not None:
+                each.close()  # it had failed: another is built in its turn
                 self._actors[index] = None
+            elif index == 0:  # the same holds for all
+                task = self._config.environment.task
+                say(f"episodes begin anew: {task} takes no snapshots")
         self._turn, self._updates = turn, updates
         for counted, total in zip(self._restarts, totals, strict=True):
             counted.total = total
@@ -191,13 +191,13 @@ class Turns:
                 each = self._build(index, self._updates, counted.total)
                 self._actors[index] = each
             longest = self._config.runtime.silence_seconds
-            with heartbeat.naming(f"actor/{index}", each.actor.heartbeat, longest):
-                experience = each.actor.unroll(*newest)
+            with heartbeat.naming(f"actor/{index}", each.heartbeat, longest):
+                experience = each.unroll(*newest)
         except Exception as error:  # noqa: BLE001 - `again` raises what it must
             self._actors[index] = None
             worked = 0.0
             if each is not None:
-                worked = each.actor.heartbeat.worked_seconds
+                worked = each.heartbeat.worked_seconds
                 _close(each)
             restarts.again(f"actor/{index}", error, worked, counted, self._stop)
             return
@@ -205,6 +205,6 @@ class Turns:
         self._turn = (index + 1) % len(self._actors)
 
 
-def _close(each: ActorAtWork) -> None:
+def _close(each: Actor) -> None:
     with contextlib.suppress(Exception):  # the environment may be what failed
-        each.environment.close()
+        each.close()

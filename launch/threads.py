@@ -11,10 +11,10 @@ NumPy's large copies all release it.
 from __future__ import annotations
 
 import contextlib
-import functools
 import pathlib
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from stac import config as configuration
@@ -22,7 +22,6 @@ from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
-from stac.environments.base import EnvironmentSpec
 from stac.launch import lockstep
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults import lines, restarts, shutdown
@@ -47,14 +46,8 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
     """
     stop = shutdown.Stop()
     with shutdown.on_signals(stop):
-        parts = _Parts.build(config, stop)
-        turns = lockstep.Turns(
-            config,
-            functools.partial(parts.actor, config),
-            parts.store,
-            stop,
-            parts.buffer,
-        )
+        parts = Parts.build(config, stop)
+        turns = lockstep.Turns(config, parts.actor, parts.store, stop, parts.buffer)
         with assembly.open_learner(
             config,
             parts.devices,
@@ -64,128 +57,100 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
             acting=turns.snapshot,
         ) as learner:
             if config.runtime.name == "lockstep":
-                _in_turn(turns, learner, stop)
+                turns.run(learner)
             else:
-                _threads(config, parts, learner, stop)
+                _threads(parts, learner, stop)
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """The parts that both runtimes need."""
 
-    spec: EnvironmentSpec
+    config: Config
     agent: Agent
     devices: devices.LearnerDevices
     store: ParameterStore
     buffer: Buffer
 
     @classmethod
-    def build(cls, config: Config, stop: shutdown.Stop) -> _Parts:
-        spec = make.spec(config)
-        agent = agents.build(config, spec)
+    def build(cls, config: Config, stop: shutdown.Stop) -> Parts:
+        agent = agents.build(config, make.spec(config))
         learners = devices.LearnerDevices(
             agent, config.runtime.learner_devices, config.batch.batch_size
         )
         store = ParameterStore()
         stop.wakes(store.close)
-        return cls(spec, agent, learners, store, BUFFERS[agent.buffer])
+        return cls(config, agent, learners, store, BUFFERS[agent.buffer])
 
-    def actor(
-        self, config: Config, index: int, updates: int, restarted: int = 0
-    ) -> lockstep.ActorAtWork:
+    def actor(self, index: int, updates: int, restarted: int = 0) -> actor.Actor:
         """Builds one actor and its environment, `updates` updates into the run."""
-        seed = actor.stream(config.seed, index, updates, restarted)
-        environment = make.factory(config)(seed, config.runtime.envs_per_actor)
+        seed = actor.stream(self.config.seed, index, updates, restarted)
+        envs = self.config.runtime.envs_per_actor
+        environment = make.factory(self.config)(seed, envs)
         places = self.devices.for_actors()
         place = places[index % len(places)]
-        acting = actor.Actor(self.agent, environment, config.batch, seed, index, place)
-        return lockstep.ActorAtWork(acting, environment)
+        return actor.Actor(
+            self.agent, environment, self.config.batch, seed, index, place
+        )
 
 
-def _in_turn(turns: lockstep.Turns, learner: Learner, stop: shutdown.Stop) -> None:
-    """Acts until there is a batch, learns, acts: same seed, same bits."""
-    try:
-        if not learner.done:
-            turns.begin(learner.updates, learner.acting)
-        learner.run(turns, stop, turns.restarts)
-    finally:
-        turns.end()
+def _threads(parts: Parts, learner: Learner, stop: shutdown.Stop) -> None:
+    """Actors in threads of their own, the learner in this one, a queue between.
 
-
-def _threads(
-    config: Config, parts: _Parts, learner: Learner, stop: shutdown.Stop
-) -> None:
-    """Actors in threads of their own, the learner in this one, a queue between."""
+    The first actor that gives up ends the run, and its failure is raised.
+    """
+    config = parts.config
     queue = parts.buffer.local(configuration.queue_capacity(config))
     feeder = Feeder(queue, config.batch.batch_size)
     stop.wakes(feeder.close)
-    actors = _ActorThreads(config, parts, queue, stop, learner.updates)
+    actors = [
+        _supervised(parts, index, queue, learner.updates, stop)
+        for index in range(config.runtime.num_actors)
+    ]
+    failures: list[BaseException] = []
+
+    def watch(each: restarts.Supervised) -> None:
+        try:
+            each.run()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+            stop.set()
+
+    watches = {
+        each.name: threading.Thread(target=watch, args=(each,), daemon=True)
+        for each in actors
+    }
+    for thread in watches.values():
+        thread.start()
     try:
-        learner.run(feeder, stop, actors.restarted)
+        learner.run(feeder, stop, lambda: sum(each.restarts.total for each in actors))
     finally:
         feeder.close()
         stop.set()
-        actors.join()
+        _join(watches, failures)
 
 
-class _ActorThreads:
-    """The actors, each with a thread that watches it; keeps the first failure."""
+def _supervised(
+    parts: Parts, index: int, queue: LocalQueue, updates: int, stop: shutdown.Stop
+) -> restarts.Supervised:
+    def live(restarted: int, heartbeat: Heartbeat) -> None:
+        with contextlib.closing(parts.actor(index, updates, restarted)) as acting:
+            acting.run(parts.store, queue, heartbeat)
 
-    def __init__(
-        self,
-        config: Config,
-        parts: _Parts,
-        queue: LocalQueue,
-        stop: shutdown.Stop,
-        updates: int,
-    ) -> None:
-        self._config, self._parts, self._queue, self._stop = config, parts, queue, stop
-        self._updates = updates
-        self._failure: BaseException | None = None
-        self._actors = [
-            self._supervised(index) for index in range(config.runtime.num_actors)
-        ]
-        self._threads = [
-            threading.Thread(
-                target=self._run, args=(each,), name=f"{each.name}'s watch", daemon=True
-            )
-            for each in self._actors
-        ]
-        for thread in self._threads:
-            thread.start()
+    return restarts.Supervised(f"actor/{index}", live, parts.config.runtime, stop)
 
-    def restarted(self) -> int:
-        """Restarts of all actors so far."""
-        return sum(each.restarts.total for each in self._actors)
 
-    def join(self) -> None:
-        """Waits for all; raises the failure of the first to give up.
+def _join(
+    watches: Mapping[str, threading.Thread], failures: Sequence[BaseException]
+) -> None:
+    """Waits for the watches of all actors; raises the first failure.
 
-        An actor that still hangs is not waited for: nothing learned depends on it.
-        """
-        deadline = time.monotonic() + _JOIN_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        if self._failure is not None:
-            raise self._failure
-        for thread, each in zip(self._threads, self._actors, strict=True):
-            if thread.is_alive():
-                lines.say(f"{each.name} still hangs: it is left behind")
-
-    def _supervised(self, index: int) -> restarts.Supervised:
-        def live(restarted: int, heartbeat: Heartbeat) -> None:
-            acting, environment = self._parts.actor(
-                self._config, index, self._updates, restarted
-            )
-            with contextlib.closing(environment):
-                acting.run(self._parts.store, self._queue, heartbeat)
-
-        return restarts.Supervised(
-            f"actor/{index}", live, self._config.runtime, self._stop
-        )
-
-    def _run(self, each: restarts.Supervised) -> None:
-        try:
-            each.run()
-        except BaseException as error:  # noqa: BLE001 - `join` raises it
-            self._failure = self._failure or error
-            self._stop.set()
+    An actor that still hangs is not waited for: nothing learned depends on it.
+    """
+    deadline = time.monotonic() + _JOIN_SECONDS
+    for thread in watches.values():
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if failures:
+        raise failures[0]
+    for name, thread in watches.items():
+        if thread.is_alive():
+            lines.say(f"{name} still hangs: it is left behind")

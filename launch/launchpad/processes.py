@@ -1,4 +1,8 @@
-"""The processes of a program, seen by their parent; `hosts.py` is the other side.
+"""The processes of a program, seen by their parent; `child.py` is the other side.
+
+An actor that fails, is killed, hangs or is stopped starts again as a new process. The
+end of the learner or of the queue, a user's mistake, or an actor that fails too often
+ends the run.
 
 Launchpad's own way to run commands in the current terminal pipes each through `sed`.
 That loses exit statuses, so that a dead node goes unnoticed. Where the output is a
@@ -16,77 +20,77 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
 
-from stac.launch.launchpad import hosts
+from stac.config import FAILED, USER_ERROR, RuntimeConfig
+from stac.launch.launchpad import child
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
+from stac.runtime.faults.lines import say
+from stac.runtime.faults.restarts import Restarts
 
 _FLAGS = (  # absl's, after Launchpad's
     "--verbosity=-2",  # errors only, no news of what is bound where
     "--nopdb_post_mortem",  # nobody could talk to the debugger
 )
-_LOOK_SECONDS = 0.05  # between two looks for processes that ended
+_LOOK_SECONDS = 0.05  # between two looks at the processes
 _LAST_WORDS_SECONDS = 1.0  # from the end of a process to the end of its output
-_LAST_SECONDS = 1.0  # for processes of the last roles, which have nothing to finish
+_LAST_SECONDS = 1.0  # for the queue, which has nothing to finish
 # A terminal or a scheduler may send these to all of its processes at once.
 _FOR_THE_PARENT = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 _CHATTER = b"[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
 
 
-class Command(Protocol):
-    """A process that Launchpad wants to run."""
-
-    command_as_list: list[str]
-    env_overrides: Mapping[str, str]
-    title: str  # "actor/0"
-
-
-class Words(NamedTuple):
-    """Why a process ends, in its own words."""
-
-    why: str  # one line
-    trace: str
-
-
 class Process:
-    """One child."""
+    """The process of one node, which may be started again."""
 
     def __init__(
-        self,
-        command: Command,
-        environment: Mapping[str, str] | None = None,  # besides the command's
-        files: Sequence[int] = (),  # open files to hand on
+        self, command: Any, runtime: RuntimeConfig, files: Sequence[int] = ()
     ) -> None:
-        self.command = command
-        self.title = command.title
+        """Starts it.
+
+        Args:
+          command: Launchpad's, with `command_as_list`, `env_overrides` and a `title`
+            such as "actor/0".
+          runtime: of the run.
+          files: open files to hand on.
+        """
+        self.title: str = command.title
+        self.role = self.title.split("/")[0]
+        self.restarts = Restarts.configured(runtime)
+        self.starts_at: float | None = None  # set while it waits to be started again
+        self._command, self._files = command, files
+        self._silence = runtime.silence_seconds
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, for the first time or after it ended."""
+        self.starts_at = None
         self.worked_seconds = 0.0  # of its actor; see Heartbeat
-        self.words: Words | None = None
+        self.why = self.trace = ""  # it ended, in its own words or as the watch saw it
         self._heartbeat = Heartbeat()  # beats with each line that the child writes
-        self._watch: Watch | None = None
-        self._silent = 0.0  # seconds, once that was too long
+        self._watch = Watch(self._heartbeat, self._silence)
         self._asked = False
-        own = {hosts.PARENT: str(os.getpid()), **(environment or {})}
+        own = {
+            child.PARENT: str(os.getpid()),
+            child.RESTARTS: str(self.restarts.total),
+        }
         self._line, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _blocked():  # the child inherits that
             self._process = subprocess.Popen(
-                [*command.command_as_list, *_FLAGS],
-                env={**os.environ, **command.env_overrides, **own},
+                [*self._command.command_as_list, *_FLAGS],
+                env={**os.environ, **self._command.env_overrides, **own},
                 stdin=theirs.fileno(),
-                pass_fds=files,
+                pass_fds=self._files,
                 stderr=subprocess.PIPE,
             )
+        assert self._process.stderr is not None
         self._readers = [
-            threading.Thread(target=read, daemon=True)
-            for read in (self._pass_on_stderr, self._listen)
+            threading.Thread(target=relay, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=self._listen, daemon=True),
         ]
         for thread in self._readers:
             thread.start()
-
-    @property
-    def role(self) -> str:
-        """`actor`, of `actor/0`."""
-        return self.title.split("/")[0]
 
     @property
     def status(self) -> int | None:
@@ -98,33 +102,32 @@ class Process:
         """Whether it has imported everything and begun its work."""
         return not self._heartbeat.starting
 
-    def fell_silent(self, longest: float) -> bool:
-        """Whether it has been silent for more than `longest` seconds; 0: never.
-
-        Call it every TICK_SECONDS. It is true once.
-        """
-        self._watch = self._watch or Watch(self._heartbeat, longest)
+    def fell_silent(self) -> bool:
+        """Whether it runs and has been silent for too long; true once."""
         silent = self._watch.look()
-        if not silent or self._silent or self.status is not None:
+        if not silent or self.why or self.status is not None:
             return False
-        self._silent = silent
+        self.why = f"gave no sign of life for {silent:.0f} s"
         return True
 
     def how(self) -> str:
         """How it ended, in words."""
-        if self._silent:
-            return f"gave no sign of life for {self._silent:.0f} s"
-        if self.words:
-            return self.words.why
-        if self.status is not None and self.status < 0:
+        if self.status is not None and self.status < 0 and not self.why:
             return f"was killed by {signal.Signals(-self.status).name}"
-        return f"ended with status {self.status}"
+        return self.why or f"ended with status {self.status}"
+
+    def report(self) -> int:
+        """Says how it ended the run; returns the exit status for that."""
+        if self.status == USER_ERROR:
+            return USER_ERROR  # it has said why
+        say(f"{self.title} {self.how()}: the run is stopped\n{self.trace}".rstrip())
+        return FAILED
 
     def ask(self) -> None:
         """Asks it to end, also where it is stopped; may be called twice."""
         if not self._asked:
             self._asked = True
-            self._process.send_signal(hosts.ASK)
+            self._process.send_signal(child.ASK)
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -141,11 +144,6 @@ class Process:
             thread.join(_LAST_WORDS_SECONDS)
         self._line.close()
 
-    def _pass_on_stderr(self) -> None:
-        assert self._process.stderr is not None
-        with self._process.stderr as source:
-            relay(source, sys.stderr.buffer)
-
     def _listen(self) -> None:
         # ValueError: a process that was killed in the middle of a line.
         with (
@@ -159,118 +157,98 @@ class Process:
         self._heartbeat.beat()
         self._heartbeat.starting = False
         self.worked_seconds = message.get("worked", self.worked_seconds)
-        if "words" in message:
-            self.words = Words(*message["words"])
+        if "words" in message and not self.why:
+            self.why, self.trace = message["words"]
 
 
 class Processes:
-    """All children of a program. Those of `last_roles` serve the others until the end.
+    """All processes of a program. The queue serves the others until the end.
 
     Use it in a thread that lives as long as the program: see children.die_with_parent.
     """
 
     def __init__(
-        self,
-        commands: Sequence[Command],
-        last_roles: Sequence[str],
-        files: Sequence[int] = (),  # open files to hand on to all
+        self, commands: Sequence[Any], runtime: RuntimeConfig, files: Sequence[int] = ()
     ) -> None:
-        self._files = files
-        self._ended: list[Process] = []  # those that `wait` returned
+        """Starts them all; see `Process`."""
         self._changing = threading.Lock()
-        self.ending = False
-        with blocked():  # the children inherit that
-            everyone = [Process(command, files=files) for command in commands]
-        self._last = [process for process in everyone if process.role in last_roles]
-        self._first = [process for process in everyone if process not in self._last]
+        self._ending = False
+        self.everyone = [Process(command, runtime, files) for command in commands]
 
-    @property
-    def everyone(self) -> list[Process]:
-        return self._first + self._last
+    def watch(self) -> Process | None:
+        """Starts actors again until the run is to end.
 
-    def wait(self, seconds: float) -> Process | None:
-        """The next child to end; None where all were asked to, or after so long."""
-        deadline = time.monotonic() + seconds
-        while not self.ending and time.monotonic() < deadline:
+        Returns:
+          The process that ended the run, or None where all were asked to end.
+        """
+        while not self._ending:
             for process in self.everyone:
-                if process.status is not None and process not in self._ended:
-                    self._ended.append(process)
-                    process.join(0.0)
+                if self._ends_the_run(process):
                     return process
             time.sleep(_LOOK_SECONDS)
         return None
 
-    def start_again(self, ended: Process, environment: Mapping[str, str]) -> None:
-        """Runs its command once more, with these variables, unless asked to end.
-
-        `ended` is not one of `last_roles`.
-        """
-        with self._changing:
-            if not self.ending:
-                with blocked():
-                    new = Process(ended.command, environment, self._files)
-                self._first[self._first.index(ended)] = new
-
     def ask(self) -> None:
-        """Asks all to end but the last; from any thread."""
+        """Asks all to end but the queue; from any thread."""
         with self._changing:
-            self.ending = True
-            for process in self._first:
-                process.ask()
+            self._ending = True
+            for process in self.everyone:
+                if process.role != child.QUEUE:
+                    process.ask()
 
-    def finish(self, seconds: float) -> list[Process]:
-        """Asks all to end, kills the rest after `seconds`, and returns all of them."""
+    def finish(self, seconds: float) -> None:
+        """Asks all to end, and kills those that remain after `seconds`."""
         self.ask()
         deadline = time.monotonic() + seconds
-        for process in self._first:
-            process.join(deadline - time.monotonic())
-        for process in self._last:
-            process.ask()
-            process.join(_LAST_SECONDS)
-        return self.everyone
+        for process in self.everyone:
+            if process.role != child.QUEUE:
+                process.join(deadline - time.monotonic())
+        for process in self.everyone:
+            if process.role == child.QUEUE:
+                process.ask()
+                process.join(_LAST_SECONDS)
+
+    def _ends_the_run(self, process: Process) -> bool:
+        now = time.monotonic()
+        if process.starts_at is not None:
+            if process.starts_at <= now:
+                self._start_again(process)
+            return False
+        if process.fell_silent():
+            if process.role != child.ACTOR:
+                return True
+            process.kill()  # and its end is seen next
+        if process.status is None or self._ending:
+            return False
+        process.join(0.0)
+        if process.role != child.ACTOR or process.status == USER_ERROR:
+            return True
+        pause = process.restarts.failed(process.worked_seconds)
+        say(f"{process.title} {process.how()}; {process.restarts.verdict(pause)}")
+        if pause is not None:
+            process.starts_at = now + pause
+        return pause is None
+
+    def _start_again(self, process: Process) -> None:
+        with self._changing:
+            if not self._ending:
+                process.start()
 
 
-def relay(source: IO[bytes], target: IO[bytes]) -> None:
-    """Passes lines on to the end of `source`, without Reverb's chatter."""
-    for line in source:
-        if not line.startswith(_CHATTER):
-            with contextlib.suppress(OSError, ValueError):  # nobody reads any more
-                target.write(line)
-                target.flush()
+def relay(source: IO[bytes]) -> None:
+    """Passes lines on to stderr, to the end of `source`, without Reverb's chatter."""
+    with source:
+        for line in source:
+            if not line.startswith(_CHATTER):
+                with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
 
 
 @contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Relays this process's own stderr without chatter, for nodes that are threads.
-
-    Only the lines of C++ are relayed. Python's own go straight to where they went
-    before, so that none is lost in a process that leaves at once.
-    """
-    sys.stderr.flush()
-    reader, writer = os.pipe()
-    target, direct = os.fdopen(os.dup(2), "wb"), os.fdopen(os.dup(2), "w", buffering=1)
-    source = os.fdopen(reader, "rb")
-    os.dup2(writer, 2)
-    os.close(writer)
-    thread = threading.Thread(target=relay, args=(source, target), daemon=True)
-    thread.start()
-    try:
-        with contextlib.redirect_stderr(direct):
-            yield
-    finally:
-        os.dup2(target.fileno(), 2)
-        # The pipe ends with the last process that has it; one may be left behind.
-        thread.join(_LAST_WORDS_SECONDS)
-        direct.close()
-        if not thread.is_alive():
-            source.close()
-            target.close()
-
-
-@contextlib.contextmanager
-def blocked(signals: Iterable[signal.Signals] = _FOR_THE_PARENT) -> Iterator[None]:
-    """Holds signals back from this thread, and from what it starts for good."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+def _blocked() -> Iterator[None]:
+    """Holds signals back from this thread, and for good from what it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_PARENT)
     try:
         yield
     finally:

@@ -8,15 +8,17 @@ imported without a backend, and a backend is first tried in a process of its own
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import logging
 import os
+import subprocess
 import sys
 import threading
 import types
 
-from stac import children, config
+from stac import config
 
 BACKENDS = ("egl", "osmesa")  # in this order; neither needs a display
 CURE = (
@@ -80,9 +82,17 @@ def backend() -> str:
 @functools.cache
 def works(name: str) -> bool:
     """Whether a process with MUJOCO_GL=name draws a picture."""
-    # dm_control sets the other one by MUJOCO_GL.
-    variables = {_VARIABLE: name, "PYOPENGL_PLATFORM": None}
-    return children.ask(_TRIAL, _TRIAL_SECONDS, variables) is not None
+    variables = {**os.environ, _VARIABLE: name}
+    variables.pop("PYOPENGL_PLATFORM", None)  # dm_control sets it by MUJOCO_GL
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        trial = subprocess.run(
+            [sys.executable, "-c", _TRIAL],
+            env=variables,
+            capture_output=True,
+            timeout=_TRIAL_SECONDS,
+        )
+        return trial.returncode == 0
+    return False
 
 
 def _passes(record: logging.LogRecord) -> bool:

@@ -134,6 +134,10 @@ class Actor:
         self.heartbeat.starting = False
         return Experience(_trajectory(rows), report)
 
+    def close(self) -> None:
+        """Closes the environment."""
+        self._environment.close()
+
     def snapshot(self) -> bytes | None:
         """Everything that decides the unrolls to come, the environment included.
 

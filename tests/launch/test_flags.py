@@ -133,27 +133,6 @@ def test_the_runtime_is_launchpad_where_there_is_one() -> None:
     assert config.runtime.name == ("launchpad" if HAS_LAUNCHPAD else "threads")
 
 
-@pytest.mark.launchpad
-def test_launchpads_own_flags_reach_launchpad() -> None:
-    from absl import flags as absl_flags
-
-    flags.parse(
-        ["atari", "--runtime=launchpad", "--lp_launch_type=vertex_ai"], atari.DOMAIN
-    )
-    with pytest.raises(ConfigError, match="unknown launch type 'vertex_ai'"):
-        flags.launch_type()
-    flags.parse(
-        ["atari", "--runtime=launchpad", "--lp_launch_type", "local_mp"], atari.DOMAIN
-    )
-    assert absl_flags.FLAGS.lp_launch_type == "local_mp"
-    with pytest.raises(ConfigError, match="lp_launch_type"):
-        parsed("--lp_launch_type=local_mp")  # threads knows no such thing
-    with pytest.raises(ConfigError, match="unknown flag --lp_launch_typ: "):
-        flags.parse(
-            ["atari", "--runtime=launchpad", "--lp_launch_typ=local_mt"], atari.DOMAIN
-        )
-
-
 BAD = {
     "--agnet=stac": "unknown flag --agnet: did you mean --agent?",
     "--xyzzy": "unknown flag --xyzzy: see --help",
@@ -169,7 +148,7 @@ BAD = {
     "--game=james": "unknown game 'james': did you mean jamesbond?",
     "--network=deeep": "unknown network 'deeep': did you mean deep?",
     "--runtime=thread": "unknown runtime.name 'thread': did you mean threads",
-    "--lp_launch_type=local_mt": "Launchpad's flags need --runtime=launchpad",
+    "--lp_launch_type=local_mt": "unknown flag --lp_launch_type: see --help",
     "--seed=one": "--seed=one: must be a whole number",
     "--seed=-1": "seed=-1: must be in [0, 2147483648)",
     "--total_frames": "Missing value for flag --total_frames",

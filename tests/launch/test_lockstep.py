@@ -73,9 +73,8 @@ class Few:
 def run(config, workdir, updates, part=None):
     """Makes so many updates, or what `part` does; returns what is saved at last."""
     stop = shutdown.Stop()
-    parts = threads._Parts.build(config, stop)
-    build = functools.partial(parts.actor, config)
-    turns = lockstep.Turns(config, build, parts.store, stop, parts.buffer)
+    parts = threads.Parts.build(config, stop)
+    turns = lockstep.Turns(config, parts.actor, parts.store, stop, parts.buffer)
     with assembly.open_learner(
         config,
         parts.devices,
@@ -182,14 +181,14 @@ def test_a_stop_in_the_middle_of_a_batch_loses_no_unroll(tmp_path, monkeypatch):
     whole = run(config, tmp_path / "whole", UPDATES)
 
     def stopped(learner, turns, stop):
-        unroll = turns._actors[0].actor.unroll
+        unroll = turns._actors[0].unroll
 
         def asked_meanwhile(*newest):
             experience = unroll(*newest)
             stop.set()
             return experience
 
-        turns._actors[0].actor.unroll = asked_meanwhile
+        turns._actors[0].unroll = asked_meanwhile
         learner.run(turns, stop)
 
     assert run(config, tmp_path / "cut", 0, stopped).step == 0
@@ -219,7 +218,7 @@ class Failing:
         if self.builds in self._bad_builds:
             raise OSError("no game")
         made = self._build(*arguments)
-        unroll = made.actor.unroll
+        unroll = made.unroll
 
         def count(*newest):
             self.unrolls += 1
@@ -229,7 +228,7 @@ class Failing:
                 raise OSError("the game crashed")
             return experience
 
-        made.actor.unroll = count
+        made.unroll = count
         return made
 
 

@@ -42,7 +42,7 @@ class Saved(NamedTuple):
     """The outcome of a last save."""
 
     succeeded: bool
-    line: str  # says what is saved: "update 12 is saved in runs/x"
+    line: str  # says what is saved: "update 12 is saved in runs/x"; "": nothing to say
 
 
 class Stop:
@@ -162,24 +162,6 @@ def on_signals(
         watcher.close()
 
 
-def leave_saving(stop: Stop, status: int = 0) -> NoReturn:
-    """Saves and ends the process, whatever its threads are in.
-
-    Args:
-      stop: knows how to save.
-      status: the exit status; 1 where the save fails.
-    """
-    final = 1
-    try:
-        saved = stop.save()
-        final = status if saved.succeeded else 1
-        lines.say(f"left while a computation was still running; {saved.line}")
-    except Exception:  # noqa: BLE001 - told, and the status says so
-        lines.say(traceback.format_exc())
-    finally:
-        lines.leave(final)
-
-
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
@@ -266,4 +248,17 @@ class _Watcher:
         except Exception:  # noqa: BLE001 - what cannot be woken is left behind
             lines.say(traceback.format_exc())
         if not self._over.wait(max(0.0, deadline - time.monotonic())):
-            leave_saving(self._stop)
+            self._leave_saving()
+
+    def _leave_saving(self) -> NoReturn:
+        """Saves and ends the process, whatever its threads are in."""
+        status = 1
+        try:
+            saved = self._stop.save()
+            status = 0 if saved.succeeded else 1
+            if saved.line:
+                lines.say(f"left while a computation was still running; {saved.line}")
+        except Exception:  # noqa: BLE001 - told, and the status says so
+            lines.say(traceback.format_exc())
+        finally:
+            lines.leave(status)

@@ -8,7 +8,6 @@ import textwrap
 from concurrent import futures
 from typing import Any
 
-import numpy as np
 import pytest
 
 from stac.runtime.faults.shutdown import Stop
@@ -28,7 +27,9 @@ class FakeLearner:
         self._answers: list[futures.Future[Any]] = []
         self._nothing_yet = False
 
-    def get_parameters(self, known: int) -> futures.Future[Any]:
+    def get_parameters(
+        self, actor: int, restarts: int, known: int
+    ) -> futures.Future[Any]:
         self.known.append(known)
         if self._nothing_yet:
             self.will_answer(None)
@@ -52,13 +53,10 @@ class Asking:
     """A learner, who asks it, and what stops them."""
 
     def __init__(self) -> None:
-        import jax
-
         from stac.launch.launchpad import nodes
 
         self.learner, self.stop = FakeLearner(), Stop()
-        structure = jax.tree.structure({"b": 0, "w": 0})
-        self.parameters = nodes.LearnersParameters(self.learner, structure, self.stop)
+        self.parameters = nodes.LearnersParameters(self.learner, 0, 0, self.stop)
 
 
 @pytest.fixture
@@ -67,19 +65,19 @@ def asking() -> Asking:
 
 
 def test_an_actor_asks_once_and_gets_the_newest(asking):
-    asking.learner.will_answer((7, [np.float32(1), np.float32(2)]), (9, [3, 4]))
+    asking.learner.will_answer((7, {"b": 1, "w": 2}), (9, {"b": 3, "w": 4}))
     assert asking.parameters.latest() == (7, {"b": 1, "w": 2})
     assert asking.parameters.latest() == (9, {"b": 3, "w": 4})
     assert asking.learner.known == [-1, 7]
 
 
 def test_an_actor_keeps_what_it_has_where_there_is_nothing_newer(asking):
-    asking.learner.will_answer((7, [1, 2]), None)
+    asking.learner.will_answer((7, {"b": 1}), None)
     assert asking.parameters.latest() is asking.parameters.latest()
 
 
 def test_an_actor_waits_for_the_first_parameters(asking):
-    asking.learner.will_answer(None, None, (0, [1, 2]))
+    asking.learner.will_answer(None, None, (0, {"b": 1, "w": 2}))
     assert asking.parameters.latest() == (0, {"b": 1, "w": 2})
     assert asking.learner.known == [-1, -1, -1]
 
@@ -126,11 +124,11 @@ def test_a_learner_that_fails_is_a_failure(asking):
 def test_a_nodes_process_says_how_it_went(does, status, says):
     program = f"""
         from stac.config import ConfigError
-        from stac.launch.launchpad import hosts
+        from stac.launch.launchpad import child
         from stac.runtime.queues.base import Closed
-        def work(stop):
+        def work(stop, heartbeat):
             {does}
-        hosts.OwnProcess().run(work, 60)
+        child.run(work, 60)
         print("still here")
     """
     ended = subprocess.run(

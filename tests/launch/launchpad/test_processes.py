@@ -1,19 +1,21 @@
-"""How children of a program end: asked, late, orphaned, or still importing."""
+"""Processes of a program: how they end, which of them start again, and which end it."""
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from typing import NamedTuple
 
 import pytest
 
+from stac.config import FAILED, USER_ERROR, RuntimeConfig
 from stac.launch.launchpad import processes
+from stac.runtime.faults import restarts
 from tests import conftest
 
 pytestmark = pytest.mark.faults
@@ -22,19 +24,43 @@ SOON = 20.0  # seconds: Python starts slowly on a machine that has other work
 
 LIVES = """
     import os, signal, sys, time
-    from stac.launch.launchpad import hosts
+    from stac.launch.launchpad import child
     from stac.runtime.faults.shutdown import Saved, Stop
-    def work(stop):
+    def work(stop, heartbeat):
         print("at work", file=sys.stderr, flush=True)
         {does}
-    hosts.OwnProcess().run(work, grace_seconds={grace})
+    child.run(work, grace_seconds={grace}, silence_seconds=2.0)
 """
 OBEYS = LIVES.format(grace=60, does="stop.wait(60)")
 HANGS = LIVES.format(grace=60, does="time.sleep(60)")
-SAVES = "stop.saves(lambda: Saved(True, 'update 7 is saved')); time.sleep(60)"
-HANGS_WITH_GRACE = LIVES.format(grace=0.2, does=SAVES)
+SAVES = "stop.saves(lambda: Saved(True, {line!r})); time.sleep(60)"
+LEAVES_SAVING = LIVES.format(grace=0.2, does=SAVES.format(line="update 7 is saved"))
+LEAVES_SILENT = LIVES.format(grace=0.2, does=SAVES.format(line=""))
+TELLS_ITS_RESTARTS = LIVES.format(
+    grace=60,
+    does="print('restarts', os.environ['STAC_RESTARTS'], file=sys.stderr);"
+    " stop.wait(60)",
+)
+FAILS = LIVES.format(grace=60, does="raise OSError('x')")
+REFUSES = LIVES.format(
+    grace=60, does="from stac.config import ConfigError; raise ConfigError('no')"
+)
+# Its environment hangs.
+STARTED = "heartbeat.starting = False; "
+FALLS_SILENT = LIVES.format(grace=60, does=f"{STARTED}time.sleep(60)")
+# It works for an hour, as far as its clock says, and then fails.
+WORKS = LIVES.format(
+    grace=60,
+    does="heartbeat._since -= 3600; heartbeat.beat(); time.sleep(1.2); 1 / 0",
+)
 IMPORTS = "import time; time.sleep(60)"
 ENDS = "raise SystemExit(3)"
+DIES = """
+    import os, signal, sys
+    print("[reverb/cc/server.cc:71] Started", file=sys.stderr)
+    print("its last words", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGABRT)
+"""
 
 
 class Command(NamedTuple):
@@ -50,98 +76,137 @@ class Command(NamedTuple):
         return {"PYTHONPATH": str(conftest.ROOT)}
 
 
-def wait_for_work(running: processes.Processes) -> None:
-    """Waits until all children are at work. (capfd loses what is said as it reads.)"""
+class Watched:
+    """A program of such children, whose watch is at work in a thread."""
+
+    def __init__(self, limit=10, silence=0.0, **programs):
+        commands = [Command(f"{role}/0", text) for role, text in programs.items()]
+        runtime = RuntimeConfig(actor_restarts=limit, silence_seconds=silence)
+        self.running = processes.Processes(commands, runtime)
+        self._outcome = []
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self):
+        self._outcome.append(self.running.watch())
+
+    def begun(self):
+        """Waits until all children are at work."""
+        deadline = time.monotonic() + SOON
+        while not all(process.begun for process in self.running.everyone):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def ended(self):
+        """The process that ended the run."""
+        self._thread.join(SOON)
+        assert not self._thread.is_alive(), "the watch goes on"
+        return self._outcome[0]
+
+    def pid(self, role):
+        [process] = [each for each in self.running.everyone if each.role == role]
+        return process._process.pid
+
+    def finish(self, seconds=SOON):
+        """Ends all; returns their exit statuses."""
+        self.running.finish(seconds)
+        self._thread.join(SOON)
+        return [process.status for process in self.running.everyone]
+
+
+@pytest.fixture(name="watch")
+def _watch(monkeypatch, stderr):
+    """Starts a Watched, heard, whose children are gone when the test is over."""
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.05)
+    started = []
+
+    def start(**arguments):
+        stderr.listen()
+        started.append(Watched(**arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        for process in each.running.everyone:
+            process.kill()
+        each.finish()
+
+
+def heard(stderr, words, seen=""):
+    """All of stderr, up to some words that must come."""
     deadline = time.monotonic() + SOON
-    while not all(process.begun for process in running.everyone):
-        assert time.monotonic() < deadline
+    while words not in seen:
+        assert time.monotonic() < deadline, seen
         time.sleep(0.02)
+        seen += stderr.take()
+    return seen
 
 
-def alive(session: int) -> bool:
-    """Whether a process of the session is left."""
-    listing = subprocess.run(["pgrep", "-s", str(session)], capture_output=True)
-    return listing.returncode == 0
-
-
-def test_children_that_are_asked_end_well():
-    running = processes.Processes([Command("a/0", OBEYS), Command("a/1", OBEYS)], [])
-    wait_for_work(running)
-    running.ask()
-    assert running.wait(SOON) is None
-    assert [process.status for process in running.finish(SOON)] == [0, 0]
-
-
-def test_the_first_to_end_is_named():
-    running = processes.Processes([Command("a/0", IMPORTS), Command("b/1", ENDS)], [])
-    first = running.wait(SOON)
-    assert (first.title, first.role, first.status) == ("b/1", "b", 3)
-    running.finish(SOON)
+def test_children_that_are_asked_end_well(watch):
+    watched = watch(actor=OBEYS, learner=OBEYS)
+    watched.begun()
+    watched.running.ask()
+    assert watched.ended() is None
+    assert watched.finish() == [0, 0]
 
 
 def test_no_end_matters_any_more_once_all_were_asked():
-    running = processes.Processes([Command("a/0", ENDS)], [])
+    running = processes.Processes([Command("learner/0", ENDS)], RuntimeConfig())
     [only] = running.everyone
     only.join(SOON)
     running.ask()
-    assert running.wait(SOON) is None
+    assert running.watch() is None
 
 
-def test_a_command_runs_once_more_with_more_variables_unless_all_are_to_end():
-    program = "import os; raise SystemExit(int(os.environ.get('MORE', 3)))"
-    running = processes.Processes([Command("a/0", program)], [])
-    first = running.wait(SOON)
-    running.start_again(first, {"MORE": "7"})
-    second = running.wait(SOON)
-    assert (second.title, second.status) == ("a/0", 7)
-    running.ask()
-    running.start_again(second, {})
-    assert running.everyone == [second]
-    running.finish(SOON)
-
-
-def test_a_child_that_still_imports_ends_at_once():
-    running = processes.Processes([Command("a/0", IMPORTS)], [])
+def test_a_child_that_still_imports_ends_at_once(watch):
     began = time.monotonic()
-    assert [process.status for process in running.finish(SOON)] == [-signal.SIGUSR2]
+    assert watch(actor=IMPORTS).finish() == [-signal.SIGUSR2]
     assert time.monotonic() - began < SOON / 2
 
 
-def test_a_child_that_does_not_end_in_time_is_killed():
-    running = processes.Processes([Command("a/0", HANGS)], [])
-    wait_for_work(running)
-    assert [process.status for process in running.finish(0.5)] == [-signal.SIGKILL]
+def test_a_child_that_does_not_end_in_time_is_killed(watch):
+    watched = watch(actor=HANGS)
+    watched.begun()
+    assert watched.finish(0.5) == [-signal.SIGKILL]
 
 
-def test_a_child_that_hangs_saves_and_leaves_when_its_grace_is_over(capfd):
-    running = processes.Processes([Command("a/0", HANGS_WITH_GRACE)], [])
-    wait_for_work(running)
-    assert [process.status for process in running.finish(SOON)] == [0]
-    assert "update 7 is saved" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        (
+            LEAVES_SAVING,
+            "left while a computation was still running; update 7 is saved\n",
+        ),
+        (LEAVES_SILENT, ""),
+    ],
+)
+def test_a_child_that_hangs_leaves_after_its_grace_and_says_what_it_saved(
+    program, line, watch, stderr
+):
+    watched = watch(learner=program)
+    watched.begun()
+    assert watched.finish() == [0]
+    assert stderr.take() == f"at work\n{line}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_a_schedulers_signals_to_every_process_are_the_parents_business(number):
-    running = processes.Processes([Command("a/0", OBEYS)], [])
-    wait_for_work(running)
-    [only] = running.everyone
-    only._process.send_signal(number)
-    assert running.wait(1.5) is None
-    assert [process.status for process in running.finish(SOON)] == [0]
+def test_a_schedulers_signals_to_every_process_are_the_parents_business(number, watch):
+    watched = watch(learner=OBEYS)
+    watched.begun()
+    os.kill(watched.pid("learner"), number)
+    time.sleep(1.5)
+    assert watched.running.everyone[0].status is None
+    assert watched.finish() == [0]
 
 
-def test_the_queue_is_asked_when_the_others_are_gone():
-    commands = [Command("queue/0", OBEYS), Command("actor/0", OBEYS)]
-    running = processes.Processes(commands, ["queue"])
-    wait_for_work(running)
-    running.ask()
-    actor, queue = running.finish(SOON)
-    assert (actor.role, actor.status, queue.role, queue.status) == (
-        "actor",
-        0,
-        "queue",
-        0,
-    )
+def test_the_queue_is_asked_when_the_others_are_gone(watch):
+    watched = watch(queue=OBEYS, actor=OBEYS)
+    watched.begun()
+    watched.running.ask()
+    queue, actor = watched.running.everyone
+    actor.join(SOON)
+    assert (actor.status, queue.status) == (0, None)
+    assert watched.finish() == [0, 0]
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -149,10 +214,9 @@ def test_children_do_not_outlive_their_parent(asked):
     program = OBEYS if not asked else HANGS
     parent = f"""
 import time
-from stac.launch.launchpad import processes
 from tests.launch.launchpad.test_processes import *
-running = processes.Processes([Command("a/0", {program!r})], [])
-{"wait_for_work(running); running.ask()" if asked else ""}
+watched = Watched(actor={program!r})
+{"watched.begun(); watched.running.ask()" if asked else ""}
 time.sleep(60)
 """
     with subprocess.Popen(
@@ -166,40 +230,111 @@ time.sleep(60)
         time.sleep(4 if asked else 0)
         session.kill()
     deadline = time.monotonic() + SOON
-    while alive(session.pid):
+    while not subprocess.run(
+        ["pgrep", "-s", str(session.pid)], stdout=subprocess.DEVNULL
+    ).returncode:
         assert time.monotonic() < deadline, "an orphan is left"
         time.sleep(0.05)
 
 
-def test_reverbs_chatter_is_left_out_and_all_else_passed_on():
-    lines = (
-        b"[reverb/cc/server.cc:71] Started\nTraceback\n  File [reverb/cc/\nno newline"
+def test_an_actor_that_is_killed_starts_again_and_is_told_how_often(watch, stderr):
+    watched = watch(actor=TELLS_ITS_RESTARTS)
+    heard(stderr, "restarts 0\n")
+    before = watched.pid("actor")
+    os.kill(before, signal.SIGKILL)
+    seen = heard(stderr, "restarts 1\n")
+    assert (
+        "actor/0 was killed by SIGKILL; starting it again in 0.05 s (1 of 10 in" in seen
     )
-    heard = io.BytesIO()
-    processes.relay(io.BytesIO(lines), heard)
-    assert heard.getvalue() == b"Traceback\n  File [reverb/cc/\nno newline"
+    assert watched.pid("actor") != before
+    watched.finish()
+    assert watched.ended() is None
 
 
-def test_the_last_words_of_python_are_not_lost_in_the_relay():
-    program = """
-import os, sys
-from stac.launch.launchpad import processes
-with processes.quiet_stderr():
-    print("last words", file=sys.stderr)
-    os._exit(1)
-"""
-    for _ in range(3):
-        ended = subprocess.run(
-            [sys.executable, "-c", program],
-            stderr=subprocess.PIPE,
-            cwd=conftest.ROOT,
-            timeout=60,
-        )
-        assert ended.stderr == b"last words\n"
+def test_an_actor_that_dies_too_often_ends_the_run_with_its_last_words(watch, stderr):
+    watched = watch(limit=0, actor=DIES, learner=OBEYS)
+    ended = watched.ended()
+    assert ended.title == "actor/0"
+    assert ended.report() == FAILED
+    assert stderr.take() == (
+        "its last words\n"
+        "actor/0 was killed by SIGABRT; that is too often (1 of 0 in 10 min): the run"
+        " is stopped\nactor/0 was killed by SIGABRT: the run is stopped\n"
+    )
 
 
-def test_a_process_can_relay_its_own_stderr(capfd):
-    with processes.quiet_stderr():
-        os.write(2, b"[reverb/cc/x.cc:1] Started\nTraceback\n")
-    os.write(2, b"after\n")
-    assert capfd.readouterr().err == "Traceback\nafter\n"
+def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(watch, stderr):
+    watched = watch(limit=1, actor=FAILS)
+    watched.ended().report()
+    seen = heard(stderr, "OSError: x\n")
+    assert "actor/0 failed: OSError: x (<string>:" in seen
+    assert "starting it again in 0.05 s (1 of 1 in 10 min)\n" in seen
+    assert "that is too often (2 of 1 in 10 min): the run is stopped\n" in seen
+    assert seen.count("Traceback") == 1
+
+
+def test_failures_between_which_an_actor_works_for_long_are_never_too_often(
+    watch, stderr
+):
+    watch(limit=1, actor=WORKS)
+    for _ in range(2):
+        seen = heard(stderr, "(1 of 1 in 10 min)\n")
+        assert "division by zero (<string>:" in seen
+        assert "too often" not in seen
+
+
+def test_an_actor_whose_environment_hangs_is_named_and_starts_again(watch, stderr):
+    watch(limit=1, actor=FALLS_SILENT).ended()
+    seen = heard(stderr, "too often")
+    assert "actor/0 gives no sign of life for 2 s in work (<string>:" in seen
+    assert "; starting it again in 0.05 s (1 of 1 in" in seen
+
+
+def test_an_actor_that_is_stopped_is_killed_and_starts_again(watch, stderr):
+    watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
+    heard(stderr, "at work\nat work")
+    before = watched.pid("actor")
+    os.kill(before, signal.SIGSTOP)
+    seen = heard(stderr, "at work")
+    assert "actor/0 gave no sign of life for 3 s; starting it again" in seen
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+
+
+def test_a_learner_that_is_stopped_is_woken_to_save_and_the_run_has_failed(
+    watch, stderr
+):
+    watched = watch(actor=OBEYS, learner=OBEYS, silence=3.0)
+    watched.begun()
+    os.kill(watched.pid("learner"), signal.SIGSTOP)
+    ended = watched.ended()
+    watched.finish()
+    assert (ended.role, ended.status) == ("learner", 0)
+    assert ended.report() == FAILED
+    assert heard(stderr, "stopped").endswith(
+        "learner/0 gave no sign of life for 3 s: the run is stopped\n"
+    )
+
+
+@pytest.mark.parametrize("role", ["learner", "queue"])
+def test_the_end_of_any_other_is_the_end_of_the_run(role, watch, stderr):
+    watched = watch(actor=OBEYS, **{role: OBEYS})
+    watched.begun()
+    os.kill(watched.pid(role), signal.SIGKILL)
+    assert watched.ended().report() == FAILED
+    line = f"{role}/0 was killed by SIGKILL: the run is stopped\n"
+    assert heard(stderr, "stopped").endswith(line)
+
+
+def test_a_users_mistake_ends_the_run_and_is_told_once(watch, stderr):
+    watched = watch(actor=REFUSES)
+    assert watched.ended().report() == USER_ERROR
+    assert "stopped" not in stderr.take()
+
+
+def test_a_process_that_still_imports_may_be_silent_for_longer(watch, stderr):
+    watched = watch(actor=IMPORTS, silence=1.0)
+    time.sleep(3)
+    watched.running.ask()
+    assert watched.ended() is None
+    assert "no sign of life" not in stderr.take()

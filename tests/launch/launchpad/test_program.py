@@ -20,15 +20,11 @@ from tests.launch.runs import (
 
 pytestmark = [pytest.mark.faults, pytest.mark.launchpad]
 
-LAUNCH_TYPES = ("local_mp", "local_mt")
 
-
-@pytest.mark.parametrize("launch_type", LAUNCH_TYPES)
 def test_an_interrupted_run_saves_leaves_nothing_behind_and_is_continued(
-    start, tmp_path, launch_type
+    start, tmp_path
 ):
-    flags = (f"--lp_launch_type={launch_type}", "--total_frames=150000")
-    run = start(tmp_path, *flags)
+    run = start(tmp_path, "--total_frames=150000")
     run.wait_for(" updates")
     run.interrupt()
     assert run.status(END_SECONDS) == 0
@@ -37,7 +33,7 @@ def test_an_interrupted_run_saves_leaves_nothing_behind_and_is_continued(
     [updates] = saved(tmp_path)
     assert 0 < updates < 150_000 // 160, "it was to be interrupted"
 
-    run = start(tmp_path, *flags)
+    run = start(tmp_path, "--total_frames=150000")
     assert run.status(START_SECONDS) == 0
     assert run.processes() == []
     assert unexpected(run) == []
@@ -94,16 +90,12 @@ def test_processes_are_the_default_and_sigterm_stops_them_at_any_time(start, tmp
     assert unexpected(run) == []
 
 
-@pytest.mark.parametrize("launch_type", LAUNCH_TYPES)
-def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(
-    start, tmp_path, launch_type
-):
+def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(start, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(BROKEN_GAME)
     run = start(
         tmp_path / "run",
-        f"--lp_launch_type={launch_type}",
         f"--total_frames={LONG}",
         "--config.runtime.actor_restarts=1",
         path=broken,
@@ -116,9 +108,3 @@ def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(
     assert run.text.count("Traceback (most recent call last):") == 1
     assert run.lines[-1] == "RuntimeError: the paddle broke"
     assert saved(tmp_path / "run"), "what was learned is to be saved"
-
-
-def test_a_launch_type_that_is_not_local_is_refused(start, tmp_path):
-    run = start(tmp_path, "--lp_launch_type=vertex_ai")
-    assert run.status(START_SECONDS) == 2
-    assert "unknown launch type 'vertex_ai': choose one of" in run.lines[-1]

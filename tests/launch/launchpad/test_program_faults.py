@@ -148,15 +148,11 @@ catch.Catch.step = step
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launch_type", ["local_mp", "local_mt"])
-def test_an_actor_that_fails_begins_again_with_a_writer_of_its_own(
-    start, tmp_path, launch_type
-):
+def test_an_actor_that_fails_begins_again_with_a_writer_of_its_own(start, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(FLAKY_GAME)
-    flags = (f"--lp_launch_type={launch_type}", "--config.batch.overlap=5")
-    run = start(tmp_path / "run", FOREVER, *flags, path=broken)
+    run = start(tmp_path / "run", FOREVER, "--config.batch.overlap=5", path=broken)
     failed = "actor/0 failed: OSError: the game crashed (sitecustomize.py:7)"
     run.wait_for(f"{failed}; starting it again in 2 s (2 of 10 in 10 min)")
     learns_on(run, tmp_path / "run", len(run.lines), restarts=2)
@@ -193,7 +189,7 @@ from stac.environments import catch
 
 def step(self, action, _step=catch.Catch.step, _steps=[]):
     _steps.append(1)
-    if len(_steps) > 100 and "STAC_RESTARTS" not in os.environ:
+    if len(_steps) > 100 and os.environ["STAC_RESTARTS"] == "0":
         time.sleep(600)
     return _step(self, action)
 
