@@ -17,6 +17,8 @@ import threading
 import time
 from typing import NamedTuple
 
+import jax
+
 from stac import config as configuration
 from stac.agents import make as agents
 from stac.agents.base import Agent
@@ -29,7 +31,7 @@ from stac.runtime.faults import lines, restarts, shutdown
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Learner
 from stac.runtime.queues.feeder import Feeder
-from stac.runtime.queues.local import LocalQueue, ParameterStore
+from stac.runtime.queues.local import LocalQueue, OnDevice, ParameterStore
 from stac.runtime.queues.make import BUFFERS, Buffer
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
@@ -77,18 +79,34 @@ class _Parts(NamedTuple):
     agent: Agent
     devices: devices.LearnerDevices
     store: ParameterStore
+    stores: list[OnDevice]  # one per device that acts
     buffer: Buffer
 
     @classmethod
     def build(cls, config: Config, stop: shutdown.Stop) -> _Parts:
         spec = make.spec(config)
         agent = agents.build(config, spec)
-        learners = devices.LearnerDevices(
-            agent, config.runtime.learner_devices, config.batch.batch_size
+        places = devices.split(
+            config.runtime.actor_devices,
+            config.runtime.learner_devices,
+            config.batch.batch_size,
         )
+        if len(jax.local_devices()) > 1:
+            lines.show(str(places))
         store = ParameterStore()
         stop.wakes(store.close)
-        return cls(spec, agent, learners, store, BUFFERS[agent.buffer])
+        return cls(
+            spec,
+            agent,
+            devices.LearnerDevices(agent, places.learners),
+            store,
+            [OnDevice(store, device) for device in places.actors],
+            BUFFERS[agent.buffer],
+        )
+
+    def parameters(self, index: int) -> OnDevice:
+        """Those for an actor, on its device."""
+        return self.stores[index % len(self.stores)]
 
     def actor(
         self, config: Config, index: int, updates: int, restarted: int = 0
@@ -96,9 +114,8 @@ class _Parts(NamedTuple):
         """Builds one actor and its environment, `updates` updates into the run."""
         seed = actor.stream(config.seed, index, updates, restarted)
         environment = make.factory(config)(seed, config.runtime.envs_per_actor)
-        places = self.devices.for_actors()
-        place = places[index % len(places)]
-        acting = actor.Actor(self.agent, environment, config.batch, seed, index, place)
+        device = self.parameters(index).device
+        acting = actor.Actor(self.agent, environment, config.batch, seed, index, device)
         return lockstep.ActorAtWork(acting, environment)
 
 
@@ -178,7 +195,7 @@ class _ActorThreads:
                 self._config, index, self._updates, restarted
             )
             with contextlib.closing(environment):
-                acting.run(self._parts.store, self._queue, heartbeat)
+                acting.run(self._parts.parameters(index), self._queue, heartbeat)
 
         return restarts.Supervised(
             f"actor/{index}", live, self._config.runtime, self._stop

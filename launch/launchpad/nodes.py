@@ -107,9 +107,10 @@ class LearnerNode:
     def _learn(self, stop: Stop) -> None:
         config, spec = self._config, self._spec
         agent = agents.build(config, spec)
-        learners = devices.LearnerDevices(
-            agent, config.runtime.learner_devices, config.batch.batch_size
+        places = devices.split(
+            (), config.runtime.learner_devices, config.batch.batch_size, shared=False
         )
+        learners = devices.LearnerDevices(agent, places.learners)
         with assembly.open_learner(
             config, learners, self._workdir, self._publish, stop
         ) as learner:
@@ -153,7 +154,7 @@ class LearnerNode:
         return f"no trajectory has come for {seconds:.0f} s; {cause}"
 
     def _publish(self, version: int, params: Params) -> None:
-        self._newest = version, jax.tree.leaves(params)
+        self._newest = version, [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 
 class ActorNode:

@@ -196,7 +196,9 @@ class RuntimeConfig:
     envs_per_actor: int = 32  # E
     queue_capacity: int = 0  # trajectories; 0: one batch. Actors wait when the queue is
     # full: every batch that waits in it was acted with parameters one update older
-    learner_devices: int = 0  # 0: all of them
+    # Indices of this host's devices; (): as stac.runtime.devices.split does
+    actor_devices: tuple[int, ...] = ()
+    learner_devices: tuple[int, ...] = ()
     log_every_seconds: float = 5.0
     checkpoint_every_seconds: float = 300.0
     checkpoints_to_keep: int = 3
@@ -211,11 +213,16 @@ class RuntimeConfig:
         ranges = {
             "[1, inf)": "num_actors envs_per_actor checkpoints_to_keep"
             " actor_restart_minutes",
-            "[0, inf)": "queue_capacity learner_devices actor_restarts silence_seconds",
+            "[0, inf)": "queue_capacity actor_restarts silence_seconds",
             "[0, 1]": "skipped_share",
             "(0, inf)": "log_every_seconds checkpoint_every_seconds",
         }
         check_ranges("runtime.", self, ranges)
+        check(
+            not (self.name == "launchpad" and self.actor_devices),
+            "runtime.actor_devices: launchpad's actors are processes on the CPU: leave"
+            " it out, or use --runtime=threads",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.logs import episodes
 from stac.runtime.queues.base import Closed, ParameterSource, TrajectoryQueue
 from stac.types import (
-    ActorOutput,
+    Array,
     CoreState,
     Experience,
     Params,
@@ -116,11 +116,15 @@ class Actor:
         params = jax.device_put(params, self._device)
         trajectory, report = self._blank(version)
         kept = self._keep(trajectory, report)
+        log_probs = []  # on the device; the environment does not wait for them
         for row in range(kept, self._batch.unroll_length):
-            output, timestep = self._step(params)
+            action, log_prob, timestep = self._step(params)
             if row > 0:
-                _write_transition(trajectory, row - 1, output, timestep)
+                _write_transition(trajectory, row - 1, action, timestep)
+                log_probs.append(log_prob)
             self._write_row(trajectory, report, row, timestep)
+        columns = np.stack(jax.device_get(log_probs), axis=1)
+        trajectory.behaviour_log_prob[:, max(kept - 1, 0) :] = columns
         self.heartbeat.starting = False
         return self._finish(trajectory, report)
 
@@ -160,8 +164,8 @@ class Actor:
             f" {self._batch.overlap} of them shared, core state {core}"
         )
 
-    def _step(self, params: Params) -> tuple[ActorOutput, Timestep]:
-        """Acts on the newest row and steps to the next."""
+    def _step(self, params: Params) -> tuple[np.ndarray, Array, Timestep]:
+        """Acts on the newest row and steps to the next: (action, log mu, row)."""
         assert self._timestep is not None
         observation, first = self._timestep.observation, self._timestep.first
         arguments = (observation, first, self._core_state)
@@ -176,7 +180,7 @@ class Actor:
         self._core_state = core
         self._timestep = self._environment.step(action)
         self._steps += 1
-        return ActorOutput(action, output.log_prob), self._timestep
+        return action, output.log_prob, self._timestep
 
     def _keep(self, trajectory: Trajectory, report: Report) -> int:
         """Fills in the rows known before the first step; returns how many."""
@@ -226,11 +230,10 @@ class Actor:
 
 
 def _write_transition(
-    trajectory: Trajectory, column: int, output: ActorOutput, timestep: Timestep
+    trajectory: Trajectory, column: int, action: np.ndarray, timestep: Timestep
 ) -> None:
     """The transition into `timestep`."""
-    trajectory.action[:, column] = output.action
-    trajectory.behaviour_log_prob[:, column] = output.log_prob
+    trajectory.action[:, column] = action
     trajectory.reward[:, column] = timestep.reward
     trajectory.discount[:, column] = timestep.discount
 

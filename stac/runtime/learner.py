@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import jax
+
 from stac.agents import base
 from stac.config import Config
 from stac.runtime.devices import LearnerDevices
@@ -55,8 +57,9 @@ class Feed(Protocol):
 class Outlets(NamedTuple):
     """Where the learner's results go."""
 
-    publish: Callable[[int, Params], None]  # (updates, the actors' parameters), numpy
-    # (updates, one replica, counters); raises NotSaved
+    # (updates, the actors' parameters on the first learner device)
+    publish: Callable[[int, Params], None]
+    # (updates, state in numpy, counters); raises NotSaved
     save: Callable[[int, LearnerState, Counters], object]
     logger: Logger
     status: Callable[[str], None]  # prints what the run waits for
@@ -252,7 +255,7 @@ class Learner:
 
     def _log(self, update: _Update) -> None:
         row = self._statistics.row(update.number, update.frames)
-        row |= self._devices.fetch_metrics(update.metrics)
+        row |= jax.tree.map(float, self._devices.fetch(update.metrics))
         self._outlets.logger.write(row)
         alerts = self._devices.agent.watched.alerts(row)
         for key in sorted(alerts.keys() - self._alerts):
