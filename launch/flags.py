@@ -40,6 +40,8 @@ _COMMON = {
     "runtime": ("runtime.name", f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}"),
     "seed": ("seed", "of parameters, actions and environments"),
     "num_actors": ("runtime.num_actors", "actors, each with its own environments"),
+    "actor_devices": ("runtime.actor_devices", "devices that act, as in 0,1"),
+    "learner_devices": ("runtime.learner_devices", "devices that learn"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
 }
 # Fields that other flags set, because more than the one field follows from them.

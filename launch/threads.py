@@ -17,6 +17,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
+
 from stac import config as configuration
 from stac.agents import make as agents
 from stac.agents.base import Agent
@@ -27,7 +29,7 @@ from stac.runtime import actor, assembly, devices
 from stac.runtime.faults import lines, restarts, shutdown
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Feeder, Learner
-from stac.runtime.queues.local import LocalQueue, ParameterStore
+from stac.runtime.queues.local import LocalQueue, OnDevice, ParameterStore
 from stac.runtime.queues.make import BUFFERS, Buffer
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
@@ -69,27 +71,42 @@ class Parts(NamedTuple):
     agent: Agent
     devices: devices.LearnerDevices
     store: ParameterStore
+    stores: list[OnDevice]  # one per device that acts
     buffer: Buffer
 
     @classmethod
     def build(cls, config: Config, stop: shutdown.Stop) -> Parts:
         agent = agents.build(config, make.spec(config))
-        learners = devices.LearnerDevices(
-            agent, config.runtime.learner_devices, config.batch.batch_size
+        places = devices.split(
+            config.runtime.actor_devices,
+            config.runtime.learner_devices,
+            config.batch.batch_size,
         )
+        if len(jax.local_devices()) > 1:
+            lines.show(str(places))
         store = ParameterStore()
         stop.wakes(store.close)
-        return cls(config, agent, learners, store, BUFFERS[agent.buffer])
+        return cls(
+            config,
+            agent,
+            devices.LearnerDevices(agent, places.learners),
+            store,
+            [OnDevice(store, device) for device in places.actors],
+            BUFFERS[agent.buffer],
+        )
+
+    def parameters(self, index: int) -> OnDevice:
+        """Those for an actor, on its device."""
+        return self.stores[index % len(self.stores)]
 
     def actor(self, index: int, updates: int, restarted: int = 0) -> actor.Actor:
         """Builds one actor and its environment, `updates` updates into the run."""
         seed = actor.stream(self.config.seed, index, updates, restarted)
         envs = self.config.runtime.envs_per_actor
         environment = make.factory(self.config)(seed, envs)
-        places = self.devices.for_actors()
-        place = places[index % len(places)]
+        device = self.parameters(index).device
         return actor.Actor(
-            self.agent, environment, self.config.batch, seed, index, place
+            self.agent, environment, self.config.batch, seed, index, device
         )
 
 
@@ -134,7 +151,7 @@ def _supervised(
 ) -> restarts.Supervised:
     def live(restarted: int, heartbeat: Heartbeat) -> None:
         with contextlib.closing(parts.actor(index, updates, restarted)) as acting:
-            acting.run(parts.store, queue, heartbeat)
+            acting.run(parts.parameters(index), queue, heartbeat)
 
     return restarts.Supervised(f"actor/{index}", live, parts.config.runtime, stop)
 

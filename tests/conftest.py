@@ -1,4 +1,4 @@
-"""What all tests share: four CPU devices, the golden files, where Launchpad runs."""
+"""What all tests share: eight CPU devices, the golden files, where Launchpad runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-# Before the first import of jax. Four host devices stand in for four accelerators.
+# Before the first import of jax. Eight host devices stand in for eight accelerators.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
 # Most of a test's time is XLA's: what was compiled once, in this process or in another
 # that a test starts, is not compiled again.

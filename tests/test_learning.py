@@ -16,7 +16,7 @@ from stac.launch import threads
 @pytest.mark.parametrize("agent", make.VARIANTS)
 def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):
     config = numbers.config(agent=agent)
-    runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=1)
+    runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=(0,))
     config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
     began = time.process_time()
     threads.run(config, tmp_path)

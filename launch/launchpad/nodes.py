@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any
 
+import jax
 import launchpad as lp
 
 from stac.agents import make as agents
@@ -90,9 +91,10 @@ class LearnerNode:
     def _learn(self, stop: Stop, heartbeat: Heartbeat) -> None:
         config, spec = self._config, self._spec
         agent = agents.build(config, spec)
-        learners = devices.LearnerDevices(
-            agent, config.runtime.learner_devices, config.batch.batch_size
+        places = devices.split(
+            (), config.runtime.learner_devices, config.batch.batch_size, shared=False
         )
+        learners = devices.LearnerDevices(agent, places.learners)
         with assembly.open_learner(
             config, learners, self._workdir, self._publish, stop
         ) as learner:
@@ -133,7 +135,7 @@ class LearnerNode:
         return f"no trajectory has come for {seconds:.0f} s; {cause}"
 
     def _publish(self, version: int, params: Params) -> None:
-        self._newest = version, params
+        self._newest = version, jax.device_get(params)
 
 
 def act(

@@ -25,7 +25,7 @@ from stac.types import (
 )
 
 # Flat: {"loss/value/head_1": scalar}. The same on all devices, but for names that end
-# in "_max": each device has its own, and the runtime logs their maximum.
+# in "_max": each device has its own, and the runtime takes their maximum.
 Metrics = dict[str, Array]
 State = Any  # a LearnerState, with the family's own fields
 

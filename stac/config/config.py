@@ -171,7 +171,9 @@ class RuntimeConfig(Checked, section="runtime."):
     envs_per_actor: AtLeastOne = 32  # E
     queue_capacity: Count = 0  # trajectories; 0: one batch. Actors wait when it is
     # full: every batch that waits in it was acted with parameters one update older
-    learner_devices: Count = 0  # 0: all of them
+    # Indices of this host's devices; (): as stac.runtime.devices.split does.
+    actor_devices: tuple[int, ...] = ()
+    learner_devices: tuple[int, ...] = ()
     log_every_seconds: Positive = 5.0
     checkpoint_every_seconds: Positive = 300.0
     checkpoints_to_keep: AtLeastOne = 3
@@ -180,6 +182,14 @@ class RuntimeConfig(Checked, section="runtime."):
     actor_restarts: Count = 10  # of each actor, within so many minutes; 0: none
     actor_restart_minutes: AtLeastOne = 10
     silence_seconds: NotNegative = 180.0  # without a sign of life: a fault; 0: never
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(
+            not (self.name == "launchpad" and self.actor_devices),
+            "runtime.actor_devices: launchpad's actors are processes on the CPU: leave"
+            " it out, or use --runtime=threads",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 During an update, metrics are local sums over this device's transitions; `reduced` turns
 them into global sums, and those named "mean/..." into means over valid transitions.
-Names ending in "_max" stay each device's own (see stac.agents.base).
+Names ending in "_max" are left to the runtime (see stac.agents.base).
 """
 
 from __future__ import annotations

@@ -177,7 +177,8 @@ class Actor:
             output, core_state = self._act(params, self._key, step, *arguments)
             action = np.asarray(output.action)
         self._steps += 1
-        output = ActorOutput(action, np.asarray(output.log_prob))
+        # The environment waits for the action alone; the rest stays on the device.
+        output = ActorOutput(action, output.log_prob)
         return self._row(self._environment.step(action), core_state, output)
 
     def _row(
@@ -212,7 +213,10 @@ def _trajectory(rows: Sequence[_Row]) -> Trajectory:
     """Stacks the rows; the first one's transition lies before the trajectory."""
     timesteps, outputs = (
         jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *each)
-        for each in ([row.timestep for row in rows], [row.output for row in rows[1:]])
+        for each in (
+            [row.timestep for row in rows],
+            jax.device_get([row.output for row in rows[1:]]),
+        )
     )
     return Trajectory(
         observation=timesteps.observation,

@@ -34,7 +34,8 @@ def open_learner(
       config: the run.
       learner_devices: with the agent in them.
       path: a prepared workdir.
-      publish: takes (updates, numpy parameters for actors), the first ones at once.
+      publish: takes (updates, parameters for actors, on the first learner device),
+        the first ones at once.
       stop: of the run; gets the function that saves what is learned.
       acting: asked at every save, in the thread that saves; what the checkpoint held
         is the learner's `acting`.

@@ -1,15 +1,18 @@
-"""The learner's devices: one update over k of them equals one on a single device.
+"""The devices of a process: some act, some learn, and k learn as a single one would.
 
-Every device holds the whole learner state and a k-th of the batch. The agent sums over
-devices where it must (`all_sum`); nothing else crosses devices. pmap is used only here.
+Every learner device holds the whole learner state and a k-th of the batch. The agent
+sums over devices where it must (`all_sum`); nothing else crosses them.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stac import config
 from stac.agents import base
@@ -18,9 +21,59 @@ from stac.types import LearnerState, Params, Trajectory, Tree
 AXIS = "learners"
 
 
+class Split(NamedTuple):
+    """The devices of a process; those that act may be those that learn."""
+
+    actors: list[jax.Device]
+    learners: list[jax.Device]
+
+    def __str__(self) -> str:
+        acting, learning = (
+            ", ".join(str(device.id) for device in devices) for devices in self
+        )
+        return f"acting on devices {acting}; learning on {learning}"
+
+
+def split(
+    acting: Sequence[int], learning: Sequence[int], batch_size: int, shared: bool = True
+) -> Split:
+    """Splits the local devices of JAX's default platform.
+
+    A device alone does both. Of several, a quarter acts and the others learn, as 2 and
+    6 of 8 in the paper (Sec. 8), or as many of them as divide the batch; then the rest
+    acts as well.
+
+    Args:
+      acting: indices of the devices that act; (): the split above.
+      learning: indices of the devices that learn; (): the split above.
+      batch_size: trajectories.
+      shared: whether actors use these devices; False: all may learn.
+
+    Raises:
+      ConfigError: there is no such device, or none of a platform that JAX_PLATFORMS
+        names; an index is given twice; the batch does not divide over the devices.
+    """
+    devices = _local_devices()
+    everywhere = range(len(devices))
+    _check_indices("actor_devices", acting, devices)
+    _check_indices("learner_devices", learning, devices)
+    if not learning:
+        quarter = max(1, len(devices) // 4) if shared and len(devices) > 1 else 0
+        free = [index for index in everywhere if index not in acting]
+        free = free[0 if acting else quarter :] or list(everywhere)
+        count = max(k for k in range(1, len(free) + 1) if batch_size % k == 0)
+        learning = free[len(free) - count :]
+    _check_divides(batch_size, len(learning))
+    acting = acting or [index for index in everywhere if index not in learning]
+    return Split(
+        [devices[index] for index in acting or learning],
+        [devices[index] for index in learning],
+    )
+
+
 @jax.custom_vjp
 def all_sum(tree: Tree) -> Tree:
-    """Sums over all learner devices, inside a pmapped function.
+    """Sums over all learner devices, inside a mapped function.
 
     An agent differentiates its own device's share of a loss through the summed
     gradient, then sums the result. Device j's share depends on device i's addend for
@@ -36,88 +89,95 @@ all_sum.defvjp(
     lambda _, cotangents: (all_sum(cotangents),),
 )
 
+Step = Callable[[LearnerState, Trajectory], tuple[LearnerState, base.Metrics]]
 
-class LearnerDevices:
-    """Runs an agent's update on k local devices.
 
-    "States" are LearnerStates with a leading axis k, one replica per device; "state" is
-    one replica in numpy, as a checkpoint holds it. The states given to `update` stay
-    valid, so that the last finished state can be saved while the next update runs;
-    donating them would free only a few megabytes.
-    """
-
-    def __init__(self, agent: base.Agent, count: int, batch_size: int) -> None:
-        """Takes the first `count` local devices of the default backend; 0: all.
-
-        Raises:
-          ConfigError: there are fewer, or none of a platform that JAX_PLATFORMS names,
-            or the batch does not divide over them.
-        """
-        devices = _local_devices()
-        kind = devices[0].platform
-        config.check(
-            count <= len(devices),
-            f"runtime.learner_devices={count}: this host has {len(devices)} {kind}"
-            f" device{'s' if len(devices) > 1 else ''}",
-        )
-        self.devices = devices[: count or len(devices)]
-        self.count = len(self.devices)
-        below = batch_size - batch_size % self.count
-        sizes = [str(size) for size in (below, below + self.count) if size]
-        config.check(
-            below == batch_size,
-            f"a batch of {batch_size} trajectories does not divide over {self.count}"
-            f" learner devices: use --config.batch.batch_size={' or '.join(sizes)}, or"
-            " another --config.runtime.learner_devices",
-        )
-        self.agent = agent
-        self._place = jax.pmap(lambda tree: tree, AXIS, devices=self.devices)
-        self._update = jax.pmap(
-            lambda state, trajectory: agent.update(state, trajectory, all_sum),
-            AXIS,
-            devices=self.devices,
-        )
-
-    def init(self, seed: int) -> LearnerState:
-        """The agent's first state, one replica, in numpy."""
-        with jax.default_device(self.devices[0]):
-            state = jax.jit(self.agent.init)(jax.random.PRNGKey(seed))
-        return jax.tree.map(np.asarray, state)
-
-    def for_actors(self) -> list[jax.Device]:
-        """The devices that actors of this process use: the rest, or else the same."""
-        return jax.local_devices()[self.count :] or self.devices
-
-    def replicate(self, state: LearnerState) -> LearnerState:
-        """Puts one state on every device; the way back from `fetch`."""
-        # Through numpy, which has no weak types: a weakly typed leaf compiles twice.
-        return self._place(
-            jax.tree.map(lambda leaf: np.stack([leaf] * self.count), state)
-        )
+def pmapped(step: Step, devices: Sequence[jax.Device]) -> Step:
+    """Maps `step` by pmap: trajectories [B, ...] are split, all else is replicated."""
+    mapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
 
     def update(
-        self, states: LearnerState, trajectory: Trajectory
+        state: LearnerState, trajectory: Trajectory
+    ) -> tuple[LearnerState, base.Metrics]:
+        shares = jax.tree.map(
+            lambda leaf: leaf.reshape((len(devices), -1) + leaf.shape[1:]), trajectory
+        )
+        return mapped(state, shares)
+
+    return update
+
+
+def shard_mapped(step: Step, devices: Sequence[jax.Device]) -> Step:
+    """Does what `pmapped` does by `jit(shard_map)`, for the day that pmap goes."""
+    mapped = jax.shard_map(
+        step,
+        mesh=Mesh(np.array(devices), (AXIS,)),
+        in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+        out_specs=PartitionSpec(),
+        check_vma=False,  # the sum's derivative is `all_sum`'s own
+    )
+    return jax.jit(mapped)
+
+
+class LearnerDevices:
+    """Runs an agent's update on k devices.
+
+    A state on the devices is replicated: each leaf has the shape that it has in a
+    checkpoint, and every device a copy. The state given to `update` stays valid, so
+    that the last finished state can be saved while the next update runs; donating it
+    would free only a few megabytes.
+    """
+
+    def __init__(
+        self,
+        agent: base.Agent,
+        devices: Sequence[jax.Device],
+        mapped: Callable[[Step, Sequence[jax.Device]], Step] = pmapped,
+    ) -> None:
+        self.agent = agent
+        self.devices = list(devices)
+        self._replicated = NamedSharding(
+            Mesh(np.array(self.devices), (AXIS,)), PartitionSpec()
+        )
+
+        def step(
+            state: LearnerState, trajectory: Trajectory
+        ) -> tuple[LearnerState, base.Metrics]:
+            state, metrics = agent.update(state, trajectory, all_sum)
+            return state, {
+                name: jax.lax.pmax(value, AXIS) if name.endswith("_max") else value
+                for name, value in metrics.items()
+            }
+
+        self._update = mapped(step, self.devices)
+
+    def init(self, seed: int) -> LearnerState:
+        """The agent's first state, in numpy."""
+        with jax.default_device(self.devices[0]):
+            state = jax.jit(self.agent.init)(jax.random.PRNGKey(seed))
+        return self.fetch(state)
+
+    def replicate(self, state: LearnerState) -> LearnerState:
+        """Puts a state on every device; the way back from `fetch`."""
+        # Through numpy, which has no weak types: a weakly typed leaf compiles twice.
+        return jax.device_put(jax.tree.map(np.asarray, state), self._replicated)
+
+    def update(
+        self, state: LearnerState, trajectory: Trajectory
     ) -> tuple[LearnerState, base.Metrics]:
         """Starts one update on numpy leaves [B, ...]; does not wait for its end."""
-        shares = jax.tree.map(
-            lambda leaf: leaf.reshape(self.count, -1, *leaf.shape[1:]), trajectory
+        return self._update(state, trajectory)
+
+    def fetch(self, tree: Tree) -> Tree:
+        """A replicated tree in numpy; waits for it."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), tree)
+
+    def actor_params(self, state: LearnerState) -> Params:
+        """The part of the state that actors need, on the first device; waits for it."""
+        first = jax.tree.map(
+            lambda leaf: leaf.addressable_data(0), self.agent.actor_params(state)
         )
-        return self._update(states, shares)
-
-    def fetch(self, states: Tree) -> Tree:
-        """The first replica of any tree of replicas, in numpy; waits for it."""
-        return jax.tree.map(
-            lambda leaf: np.asarray(leaf.addressable_data(0))[0, ...], states
-        )
-
-    def fetch_metrics(self, metrics: base.Metrics) -> dict[str, float]:
-        """The metrics of `update` as floats; waits for them."""
-        # The maximum is that of any replica, but for the metrics named `_max`.
-        return {name: float(np.asarray(leaf).max()) for name, leaf in metrics.items()}
-
-    def actor_params(self, states: LearnerState) -> Params:
-        """The part of the first replica that actors need, in numpy; waits for it."""
-        return self.fetch(self.agent.actor_params(states))
+        return jax.block_until_ready(first)
 
 
 def _local_devices() -> list[jax.Device]:
@@ -129,3 +189,28 @@ def _local_devices() -> list[jax.Device]:
             f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}: JAX finds no such device"
             " here; leave it out, or set JAX_PLATFORMS=cpu"
         ) from error
+
+
+def _check_indices(
+    name: str, indices: Sequence[int], devices: Sequence[jax.Device]
+) -> None:
+    given = f"runtime.{name}={','.join(map(str, indices))}"
+    here = f"{len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}"
+    for index in indices:
+        config.check(
+            0 <= index < len(devices),
+            f"{given}: this host has {here}: use indices from 0 to {len(devices) - 1}",
+        )
+    config.check(len(set(indices)) == len(indices), f"{given}: names a device twice")
+
+
+def _check_divides(batch_size: int, devices: int) -> None:
+    """Refuses a batch that has no equal shares, and names the sizes that have."""
+    below = batch_size - batch_size % devices
+    sizes = [str(size) for size in (below, below + devices) if size]
+    config.check(
+        below == batch_size,
+        f"a batch of {batch_size} trajectories does not divide over {devices} learner"
+        f" devices: use --config.batch.batch_size={' or '.join(sizes)}, or other"
+        " --learner_devices",
+    )

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from concurrent import futures
 from typing import NamedTuple, Protocol
 
+import jax
+
 from stac.agents import base
 from stac.config import Config
 from stac.runtime.devices import LearnerDevices
@@ -116,8 +118,9 @@ class Feeder:
 class Outlets(NamedTuple):
     """Where the learner's results go."""
 
-    publish: Callable[[int, Params], None]  # (updates, the actors' parameters), numpy
-    # (updates, one replica, counters); raises NotSaved
+    # (updates, the actors' parameters on the first learner device)
+    publish: Callable[[int, Params], None]
+    # (updates, state in numpy, counters); raises NotSaved
     save: Callable[[int, LearnerState, Counters], object]
     logger: Logger
     status: Callable[[str], None]  # prints what the run waits for
@@ -297,7 +300,7 @@ class Learner:
     def _log(self, update: _Update) -> None:
         frames = update.number * self._devices.agent.frames_per_update
         row = self._statistics.row(update.number, frames)
-        row |= self._devices.fetch_metrics(update.metrics)
+        row |= jax.tree.map(float, self._devices.fetch(update.metrics))
         self._outlets.logger.write(row)
         alerts = self._devices.agent.watched.alerts(row)
         for key in sorted(alerts.keys() - self._alerts):

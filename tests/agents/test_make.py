@@ -86,7 +86,7 @@ def test_a_second_family_is_a_row_and_no_change_of_the_runtimes(
     monkeypatch.setitem(make.VARIANTS, "mean_reward", row)
     config = catch.config(agent="mean_reward")
     small = dataclasses.replace(
-        config.runtime, name=runtime, learner_devices=1, log_every_seconds=1e-9
+        config.runtime, name=runtime, learner_devices=(0,), log_every_seconds=1e-9
     )
     for updates in (3, 5):  # from the beginning, and from a checkpoint
         frames = updates * frames_per_update(config, 1)

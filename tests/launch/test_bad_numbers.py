@@ -42,7 +42,7 @@ def test_catch_is_learned_although_some_rewards_are_no_numbers(
 ):
     monkeypatch.setattr(catch, "Catch", Poisoned)
     config = numbers.config(agent="stac")
-    runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=1)
+    runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=(0,))
     config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
     threads.run(config, tmp_path)
     output = capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_a_run_of_bad_numbers_alone_is_given_up_with_one_line_and_status_1(
 ):
     monkeypatch.setattr(Poisoned, "probability", 1.0)
     monkeypatch.setattr(catch, "Catch", Poisoned)
-    flags = ["--agent=stac", "--runtime=lockstep", "--config.runtime.learner_devices=1"]
+    flags = ["--agent=stac", "--runtime=lockstep", "--learner_devices=0"]
     status = command.main(["catch", *flags, f"--workdir={tmp_path}"])
     assert status == 1
     output = capfd.readouterr().err

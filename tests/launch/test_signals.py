@@ -10,6 +10,7 @@ import signal
 import time
 from typing import NamedTuple
 
+import jax
 import pytest
 
 from stac.agents import actor_critic
@@ -71,7 +72,7 @@ def updates_saved(run: runs.Run, moment: moments.Moment) -> int:
     arguments = ["", "--agent=impala", "--runtime=lockstep", *moment.flags]
     config = flags.parse(arguments, catch.DOMAIN).config
     agent = actor_critic.build(config, make.spec(config))
-    like = devices.LearnerDevices(agent, 1, config.batch.batch_size).init(0)
+    like = devices.LearnerDevices(agent, jax.local_devices()[:1]).init(0)
     files = checkpoints.Checkpoints(run.workdir / "checkpoints", keep=3)
     try:
         assert not list(files.directory.glob("*.orbax*")), "something is half-written"

@@ -14,6 +14,8 @@ import time
 from typing import NamedTuple
 from unittest import mock
 
+import jax
+import numpy as np
 import pytest
 
 from stac import config as configuration
@@ -45,7 +47,7 @@ def tiny(runtime: str, updates: int, **changes: object) -> configuration.Config:
             num_actors=2,
             envs_per_actor=3,
             queue_capacity=8,
-            learner_devices=1,
+            learner_devices=(0,),
         ),
         **changes,
     )
@@ -62,7 +64,7 @@ def with_runtime(config: configuration.Config, **changes: object):
 def saved(path: pathlib.Path, config: configuration.Config) -> checkpoints.Checkpoint:
     """The newest checkpoint in a workdir."""
     agent = actor_critic.build(config, make.spec(config))
-    like = devices.LearnerDevices(agent, 1, config.batch.batch_size).init(0)
+    like = devices.LearnerDevices(agent, jax.local_devices()[:1]).init(0)
     files = checkpoints.Checkpoints(path / "checkpoints", keep=3)
     try:
         return files.latest(like)
@@ -210,9 +212,44 @@ def test_what_an_environment_raises_ends_the_run_after_saving(
 
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused(tmp_path):
     config = tiny("threads", FIRST)
-    runtime = dataclasses.replace(config.runtime, learner_devices=3)
+    config = with_runtime(config, learner_devices=(0, 1, 2))
     with pytest.raises(configuration.ConfigError, match="does not divide over 3"):
-        threads.run(dataclasses.replace(config, runtime=runtime), tmp_path)
+        threads.run(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "acting", "learning"),
+    [
+        pytest.param("lockstep", (0,), (1,), id="1+1", marks=pytest.mark.slow),
+        pytest.param("lockstep", (0, 1), range(2, 8), id="2+6"),
+        pytest.param("lockstep", (0,), range(1, 8), id="1+7", marks=pytest.mark.slow),
+        pytest.param("lockstep", range(8), range(8), id="8 shared"),
+        pytest.param("threads", (0, 1), range(2, 8), id="threads 2+6"),
+    ],
+)
+def test_runs_on_split_devices_learn_what_one_device_would(
+    runtime, acting, learning, tmp_path, capsys
+):
+    batch_size = 42 if len(learning) == 7 else 48
+    config = with_runtime(
+        tiny(runtime, 3), envs_per_actor=batch_size // 2, queue_capacity=batch_size
+    )
+    batch = dataclasses.replace(config.batch, batch_size=batch_size)
+    frames = 3 * batch_size * batch.period
+    config = dataclasses.replace(config, batch=batch, total_frames=frames)
+    ends = []
+    for name, places in {"one": [(0,), (0,)], "several": [acting, learning]}.items():
+        actors, learners = map(tuple, places)
+        changes = {"actor_devices": actors, "learner_devices": learners}
+        threads.run(with_runtime(config, **changes), tmp_path / name)
+        ends.append(saved(tmp_path / name, config))
+    assert ends[0].step == ends[1].step > 0
+    assert f"learning on {', '.join(map(str, learning))}\n" in capsys.readouterr().out
+    if runtime == "threads":
+        return  # the order of trajectories is another one
+    leaves = (jax.tree.leaves(end.state.params) for end in ends)
+    for one, several in zip(*leaves, strict=True):
+        np.testing.assert_allclose(several, one, rtol=1e-5, atol=1e-6)
 
 
 @BOTH
@@ -220,7 +257,7 @@ def test_catch_is_learned(runtime, tmp_path):
     config = numbers.config(agent="stacx")
     config = dataclasses.replace(
         config,
-        runtime=dataclasses.replace(config.runtime, name=runtime, learner_devices=1),
+        runtime=dataclasses.replace(config.runtime, name=runtime, learner_devices=(0,)),
         total_frames=150_000,
     )
     threads.run(config, tmp_path)

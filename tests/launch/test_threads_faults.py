@@ -28,7 +28,7 @@ BOTH = pytest.mark.parametrize("runtime", ["lockstep", "threads"])
 def config(runtime, frames=150_000, **changes):
     defaults = numbers.config(agent="stacx")
     runtime = dataclasses.replace(
-        defaults.runtime, name=runtime, learner_devices=1, **changes
+        defaults.runtime, name=runtime, learner_devices=(0,), **changes
     )
     return dataclasses.replace(defaults, runtime=runtime, total_frames=frames)
 

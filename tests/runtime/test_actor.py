@@ -337,3 +337,22 @@ def test_another_device_acts_where_jax_has_no_cpu(monkeypatch):
     assert actor.acting_device().platform == "cpu"
     monkeypatch.setattr(jax, "local_devices", without_a_cpu)
     assert actor.acting_device() == "last GPU"
+
+
+def test_a_step_gives_the_device_a_row_and_gets_actions_back(capfd):
+    """Parameters on the device stay there; so does the core state."""
+    environment, batch = fakes.Counting(ENVS), BatchConfig(2, 20)
+    device = jax.devices()[1]
+    acting = actor.Actor(
+        fakes.following_agent(), environment, batch, seed=1, index=0, device=device
+    )
+    params = jax.device_put(offset(0), device)
+    acting.unroll(0, params)
+    capfd.readouterr()
+    with jax.transfer_guard("log_explicit"):
+        acting.unroll(1, params)
+    copies = capfd.readouterr().err.splitlines()
+    assert not [line for line in copies if "device-to-device" in line]
+    placed = [line for line in copies if "host-to-device" in line]
+    # Observation, first, the step's number; and the key, which is not on the device.
+    assert len(placed) <= 4 * batch.unroll_length

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+import jax
 import pytest
 
 from stac.config import BatchConfig, Config, ConfigError
@@ -24,7 +25,7 @@ CONFIG = Config(batch=BatchConfig(batch_size=4), total_frames=10**6)
 def opened(
     path: pathlib.Path, acting: assembly.Acting = lambda updates: None
 ) -> Iterator[Learner]:
-    learners = devices.LearnerDevices(fakes.counting_agent(10), 1, 4)
+    learners = devices.LearnerDevices(fakes.counting_agent(10), jax.local_devices()[:1])
     with (
         workdir.prepare(path, CONFIG),
         assembly.open_learner(

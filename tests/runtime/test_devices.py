@@ -18,7 +18,8 @@ from stac.runtime import devices
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
-DEVICES = pytest.mark.parametrize("count", [1, 2, 4])
+MAPS = pytest.mark.parametrize("mapped", [devices.pmapped, devices.shard_mapped])
+DEVICES = pytest.mark.parametrize("count", [1, 2, 8])
 
 
 def batch(size=8):
@@ -64,15 +65,16 @@ def tuning_state():
 
 
 @DEVICES
-def test_a_metagradient_through_the_sum_is_that_of_one_device_with_the_batch(count):
+@MAPS
+def test_a_metagradient_through_the_sum_is_that_of_one_device(count, mapped):
     agent, state = tuning_agent(), tuning_state()
     alone, metrics = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))(
         state, batch()
     )
-    learners = devices.LearnerDevices(agent, count, 8)
+    learners = devices.LearnerDevices(agent, jax.devices()[:count], mapped)
     states, several = learners.update(learners.replicate(state), batch())
     assert float(metrics["metagradient"]) > 0.01
-    assert learners.fetch_metrics(several)["metagradient"] == pytest.approx(
+    assert float(several["metagradient"]) == pytest.approx(
         float(metrics["metagradient"]), rel=1e-5
     )
     for field in ("params", "metaparameters"):
@@ -85,20 +87,21 @@ def test_a_metagradient_through_the_sum_is_that_of_one_device_with_the_batch(cou
 
 
 @DEVICES
-def test_all_replicas_stay_equal(count):
-    learners = devices.LearnerDevices(tuning_agent(), count, 8)
-    states = learners.replicate(tuning_state())
+@MAPS
+def test_all_replicas_stay_equal(count, mapped):
+    learners = devices.LearnerDevices(tuning_agent(), jax.devices()[:count], mapped)
+    state = learners.replicate(tuning_state())
     for _ in range(3):
-        states, _ = learners.update(states, batch())
-    for leaf in jax.tree.leaves(states):
-        replicas = np.asarray(leaf)
+        state, _ = learners.update(state, batch())
+    for leaf in jax.tree.leaves(state):
+        replicas = [np.asarray(shard.data) for shard in leaf.addressable_shards]
         assert len(replicas) == count
-        assert (replicas == replicas[:1]).all()
+        assert all((replica == replicas[0]).all() for replica in replicas)
 
 
 @DEVICES
 def test_a_state_survives_the_way_to_the_devices_and_back_bit_for_bit(count):
-    learners = devices.LearnerDevices(tuning_agent(), count, 4)
+    learners = devices.LearnerDevices(tuning_agent(), jax.local_devices()[:count])
     state = tuning_state()._replace(updates=np.int32(7), key=np.uint32([1, 2**32 - 1]))
     back = learners.fetch(learners.replicate(state))
     assert jax.tree.structure(back) == jax.tree.structure(state)
@@ -107,31 +110,34 @@ def test_a_state_survives_the_way_to_the_devices_and_back_bit_for_bit(count):
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
 
 
-def test_each_device_gets_its_share_of_the_batch_in_order():
-    agent = fakes.counting_agent(1)
+@MAPS
+def test_each_device_gets_its_share_of_the_batch_in_order(mapped):
     seen = []
 
     def update(state, trajectory, all_sum):
         seen.append(trajectory.observation.shape)
-        return state, {"first_max": trajectory.observation[0, 0, 0]}
+        first = trajectory.observation[0, 0, 0]
+        place = jnp.arange(4) == jax.lax.axis_index(devices.AXIS)
+        return state, {"firsts": all_sum(place * first)}
 
-    learners = devices.LearnerDevices(agent._replace(update=update), 4, 8)
+    learners = devices.LearnerDevices(
+        fakes.counting_agent(1)._replace(update=update), jax.devices()[:4], mapped
+    )
     _, metrics = learners.update(learners.replicate(fakes.learner_state()), batch())
-    assert seen == [(2, 4, 2)]
-    assert np.asarray(metrics["first_max"]).tolist() == [0, 2, 4, 6]
+    assert set(seen) == {(2, 4, 2)}
+    assert np.asarray(metrics["firsts"]).tolist() == [0, 2, 4, 6]
 
 
 def test_a_metric_named_max_is_the_maximum_over_devices():
-    learners = devices.LearnerDevices(fakes.counting_agent(1), 4, 8)
+    learners = devices.LearnerDevices(fakes.counting_agent(1), jax.devices()[:4])
     for largest in (0, 5):
         trajectory = batch()
         trajectory.reward[largest, 1] = 9.0
         _, metrics = learners.update(
             learners.replicate(fakes.learner_state()), trajectory
         )
-        fetched = learners.fetch_metrics(metrics)
-        assert fetched["reward_max"] == 9.0
-        assert fetched["added"] == pytest.approx(trajectory.reward.sum(), rel=1e-5)
+        assert metrics["reward_max"] == 9.0
+        assert metrics["added"] == pytest.approx(trajectory.reward.sum(), rel=1e-5)
 
 
 def test_a_weakly_typed_first_state_does_not_compile_twice():
@@ -147,7 +153,9 @@ def test_a_weakly_typed_first_state_does_not_compile_twice():
         assert weak["eta"].weak_type
         return tuning_state()._replace(metaparameters=weak)
 
-    learners = devices.LearnerDevices(agent._replace(update=update, init=init), 2, 8)
+    learners = devices.LearnerDevices(
+        agent._replace(update=update, init=init), jax.local_devices()[:2]
+    )
     first = learners.init(seed=1)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(first))
     states = learners.replicate(first)
@@ -157,28 +165,27 @@ def test_a_weakly_typed_first_state_does_not_compile_twice():
 
 
 def test_the_states_given_to_an_update_can_still_be_fetched():
-    learners = devices.LearnerDevices(tuning_agent(), 2, 8)
+    learners = devices.LearnerDevices(tuning_agent(), jax.local_devices()[:2])
     states = learners.replicate(tuning_state())
     learners.update(states, batch())
     np.testing.assert_array_equal(learners.fetch(states).params, tuning_state().params)
 
 
-def test_actors_get_their_part_of_the_first_replica():
-    learners = devices.LearnerDevices(fakes.counting_agent(1), 2, 8)
+def test_actors_get_their_part_on_the_first_learner_device():
+    learners = devices.LearnerDevices(fakes.counting_agent(1), jax.devices()[2:4])
     params = learners.actor_params(learners.replicate(fakes.learner_state()))
     assert list(params) == ["b"]
-    assert isinstance(params["b"], np.ndarray)
+    assert params["b"].devices() == {jax.devices()[2]}
     assert params["b"].shape == ()
 
 
 @pytest.mark.parametrize(("size", "sizes"), [(32, "30 or 33"), (2, "3")])
 def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do(size, sizes):
     with pytest.raises(config.ConfigError) as refused:
-        devices.LearnerDevices(tuning_agent(), 3, size)
+        devices.split((), (0, 1, 2), size)
     assert str(refused.value) == (
         f"a batch of {size} trajectories does not divide over 3 learner devices: use"
-        f" --config.batch.batch_size={sizes}, or another"
-        " --config.runtime.learner_devices"
+        f" --config.batch.batch_size={sizes}, or other --learner_devices"
     )
 
 
@@ -188,9 +195,8 @@ def test_a_platform_of_which_there_is_no_device_is_refused_in_a_line(platform):
     code = """
 from stac import config
 from stac.runtime import devices
-from tests.runtime import fakes
 try:
-    devices.LearnerDevices(fakes.counting_agent(1), 0, 8)
+    devices.split((), (), 8)
 except config.ConfigError as error:
     print(error)
 """
@@ -207,23 +213,65 @@ except config.ConfigError as error:
     ]
 
 
-def test_more_devices_than_there_are_is_refused():
-    with pytest.raises(config.ConfigError, match="this host has 4 cpu devices"):
-        devices.LearnerDevices(tuning_agent(), 5, 20)
-
-
-def test_no_count_means_all_devices_and_actors_get_those_the_learner_leaves():
-    assert devices.LearnerDevices(tuning_agent(), 0, 8).count == 4
-    learners = devices.LearnerDevices(tuning_agent(), 1, 8)
-    assert learners.for_actors() == jax.local_devices()[1:]
-    assert devices.LearnerDevices(tuning_agent(), 4, 8).for_actors() == (
-        jax.local_devices()
+@pytest.mark.parametrize(
+    ("here", "acting", "learning", "batch_size", "split"),
+    [
+        (1, (), (), 32, ((0,), (0,))),  # shared
+        (2, (), (), 32, ((0,), (1,))),
+        (4, (), (), 32, ((0, 1), (2, 3))),
+        (8, (), (), 36, ((0, 1), (2, 3, 4, 5, 6, 7))),  # as in the paper
+        (8, (), (), 32, ((0, 1, 2, 3), (4, 5, 6, 7))),  # 6 do not divide it
+        (8, (0,), (1, 2), 32, ((0,), (1, 2))),
+        (8, (), (0, 1), 32, ((2, 3, 4, 5, 6, 7), (0, 1))),
+        (8, (0,), (), 35, ((0,), (1, 2, 3, 4, 5, 6, 7))),
+        (8, range(8), range(8), 32, (range(8), range(8))),
+        (1, (0,), (), 32, ((0,), (0,))),
+    ],
+)
+def test_devices_are_split_as_given_or_as_in_the_paper(
+    monkeypatch, here, acting, learning, batch_size, split
+):
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:here])
+    places = devices.split(acting, learning, batch_size)
+    assert tuple(tuple(d.id for d in part) for part in places) == tuple(
+        tuple(part) for part in split
     )
+
+
+def test_where_actors_use_no_device_all_that_divide_the_batch_learn():
+    assert len(devices.split((), (), 32, shared=False).learners) == 8
+    assert len(devices.split((), (), 6, shared=False).learners) == 6
+
+
+@pytest.mark.parametrize("acting", [(8,), (-1,), (1, 1)])
+def test_devices_that_are_not_there_are_refused(acting):
+    message = (
+        "names a device twice"
+        if acting == (1, 1)
+        else ("this host has 8 cpu devices: use indices from 0 to 7")
+    )
+    with pytest.raises(config.ConfigError, match=message):
+        devices.split(acting, (), 8)
+
+
+@MAPS
+def test_an_update_moves_the_batch_to_the_devices_and_nothing_else(mapped, capfd):
+    """JAX logs every copy, but none from a CPU device to the host, which is free."""
+    learners = devices.LearnerDevices(tuning_agent(), jax.devices()[2:6], mapped)
+    state, _ = learners.update(learners.replicate(tuning_state()), batch())
+    state, _ = jax.block_until_ready(learners.update(state, batch()))
+    capfd.readouterr()
+    with jax.transfer_guard("log_explicit"):
+        jax.block_until_ready(learners.update(state, batch()))
+    copies = capfd.readouterr().err.splitlines()
+    assert not [line for line in copies if "device-to-device" in line]
+    placed = [line for line in copies if "host-to-device" in line]
+    assert len(placed) <= 4 * len(jax.tree.leaves(batch()))
 
 
 def test_a_user_sees_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        learners = devices.LearnerDevices(tuning_agent(), 2, 8)
+        learners = devices.LearnerDevices(tuning_agent(), jax.local_devices()[:2])
         states, metrics = learners.update(learners.replicate(tuning_state()), batch())
-        learners.fetch(states), learners.fetch_metrics(metrics)
+        learners.fetch((states, metrics))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import jax
 import numpy as np
 import pytest
 
@@ -80,7 +81,9 @@ class Run:
 
     def __init__(self, total=10**6, log=1e9, save=1e9, state=None, counters=None):
         self.clock, self.records = Clock(), Records()
-        self.devices = devices.LearnerDevices(fakes.counting_agent(FRAMES), 1, 4)
+        self.devices = devices.LearnerDevices(
+            fakes.counting_agent(FRAMES), jax.local_devices()[:1]
+        )
         self.learner = learner.Learner(
             self.devices,
             fakes.checkpoint(state, counters),

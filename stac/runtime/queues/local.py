@@ -8,7 +8,7 @@ import threading
 import jax
 import numpy as np
 
-from stac.runtime.queues.base import Closed
+from stac.runtime.queues.base import Closed, ParameterSource
 from stac.types import Experience, Params
 
 
@@ -69,10 +69,7 @@ class LocalQueue:
 
 
 class ParameterStore:
-    """Holds the newest parameters.
-
-    Readers share the published arrays (numpy), so nobody may write to them.
-    """
+    """Holds the newest parameters; readers share the published arrays."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -98,6 +95,25 @@ class ParameterStore:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+class OnDevice:
+    """The newest parameters on one device: one copy a version, for all actors there."""
+
+    def __init__(self, source: ParameterSource, device: jax.Device) -> None:
+        self._source, self.device = source, device
+        self._copying = threading.Lock()
+        self._version = -1
+        self._params: Params = None
+
+    def latest(self) -> tuple[int, Params]:
+        """See ParameterSource. Nothing is copied where they are on the device."""
+        version, params = self._source.latest()
+        with self._copying:
+            if version > self._version:
+                self._params = jax.device_put(params, self.device)
+                self._version = version
+            return self._version, self._params
 
 
 def _view(experience: Experience, index: int) -> Experience:

@@ -6,6 +6,7 @@ import itertools
 import re
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def learned_from(rewards, share=0.1):
             rows.append(dict(values))
 
     made = learner.Learner(
-        devices.LearnerDevices(skipping_agent(), 1, 4),
+        devices.LearnerDevices(skipping_agent(), jax.local_devices()[:1]),
         fakes.checkpoint(counters={"skipped_updates": 5, "seconds": 0.0}),
         fakes.cadence(10**6, 1e-9, 1e9, share),
         learner.Outlets(
@@ -171,7 +172,7 @@ def test_a_save_at_any_time_has_the_skips_of_its_update():
             made.save()
 
     made = learner.Learner(
-        devices.LearnerDevices(skipping_agent(), 1, 4),
+        devices.LearnerDevices(skipping_agent(), jax.local_devices()[:1]),
         fakes.checkpoint(),
         fakes.cadence(10**6, 1e9, 1e9, 1.0),
         learner.Outlets(

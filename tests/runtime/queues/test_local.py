@@ -112,3 +112,20 @@ def test_a_batch_is_contiguous():
 def test_a_batch_larger_than_the_queue_is_refused_for_it_would_wait_for_ever():
     with pytest.raises(ValueError, match="cannot take 5 from a queue of 4"):
         local.LocalQueue(capacity=4).get(5)
+
+
+def test_parameters_are_copied_to_a_device_once_a_version():
+    """As arrays that all actors of the device share, and that stay where they are."""
+    store, (learner, other) = local.ParameterStore(), jax.devices()[:2]
+    near, far = local.OnDevice(store, learner), local.OnDevice(store, other)
+    for version in (0, 7):
+        published = {"w": jax.device_put(np.full(3, version, np.float32), learner)}
+        store.publish(version, published)
+        assert near.latest()[1]["w"].unsafe_buffer_pointer() == (
+            published["w"].unsafe_buffer_pointer()
+        )
+        number, first = far.latest()
+        assert number == version
+        assert first["w"].devices() == {other}
+        assert far.latest()[1]["w"] is first["w"]
+        np.testing.assert_array_equal(first["w"], published["w"])
