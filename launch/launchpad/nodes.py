@@ -191,7 +191,8 @@ class ActorNode:
         config = self._config
         parameters = LearnersParameters(self._learner, _structure(agent), stop)
         queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
-        with stop.closing(queue.close):
+        stop.wakes(queue.close)
+        with contextlib.closing(queue):
             with heartbeat.waiting():
                 updates, _ = parameters.latest()
             self._learner.futures.actor_started(self._index, restarts)

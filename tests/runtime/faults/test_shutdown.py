@@ -204,17 +204,6 @@ def test_one_close_that_fails_does_not_keep_the_others_from_waking():
     assert woken == ["b"]
 
 
-def test_what_ends_before_the_run_is_closed_then_and_forgotten():
-    stop, closed = shutdown.Stop(), []
-    with stop.closing(lambda: closed.append("first")):
-        assert closed == []
-    assert closed == ["first"]
-    with stop.closing(lambda: closed.append("second")):
-        stop.set()
-        assert closed == ["first", "second"]
-    assert closed == ["first", "second"]
-
-
 @pytest.mark.parametrize(
     ("body", "grace", "words"),
     [(POLITE, 20.0, "left the block"), (STUCK, 0.2, "saved late")],
