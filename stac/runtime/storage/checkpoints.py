@@ -263,19 +263,12 @@ class Checkpoints:
 
     def _set_aside(self, steps: Sequence[int]) -> None:
         """Moves checkpoints to where Orbax does not see them."""
-        try:
-            for step in steps:
-                self._damaged.mkdir(exist_ok=True)
-                place = self._damaged / str(step)
-                shutil.rmtree(place, ignore_errors=True)  # of an earlier start
-                self._folder(step).rename(place)
-        except OSError as error:
-            raise ConfigError(
-                f"damaged checkpoints in {self.directory} cannot be set aside in"
-                f" {self._damaged}: {disk.reason(error)}"
-            ) from error
-        finally:
-            self._manager.reload()
+        for step in steps:
+            self._damaged.mkdir(exist_ok=True)
+            place = self._damaged / str(step)
+            shutil.rmtree(place, ignore_errors=True)  # of an earlier start
+            self._folder(step).rename(place)
+        self._manager.reload()
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:

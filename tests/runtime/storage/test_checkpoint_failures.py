@@ -91,14 +91,6 @@ def test_what_a_failed_save_began_is_removed_and_the_next_one_works(
     assert newest(files) == 3
 
 
-def test_files_that_threads_left_after_a_failure_are_removed_before_the_next_save(
-    files: checkpoints.Checkpoints,
-) -> None:
-    (files.directory / "2.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
-    assert files.save(3, a_state(), {})
-    assert sorted(path.name for path in files.directory.iterdir()) == ["1", "3"]
-
-
 def test_a_removed_directory_is_made_again_but_not_a_disk_that_is_gone(
     files: checkpoints.Checkpoints, tmp_path: pathlib.Path
 ) -> None:
