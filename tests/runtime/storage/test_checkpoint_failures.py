@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stac.config import ConfigError
-from stac.runtime.storage import checkpoints, disk, leaves
+from stac.runtime.storage import checkpoints, disk
 from tests.runtime.experiences import digest
 from tests.runtime.storage.test_checkpoints import a_state, zeros_like
 
@@ -38,7 +38,7 @@ def newest(files: checkpoints.Checkpoints) -> int:
 def test_a_save_that_has_no_room_is_not_begun(
     files: checkpoints.Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = sum(leaf.nbytes for leaf in leaves.named(a_state()).values())
+    size = sum(leaf.nbytes for leaf in checkpoints.named(a_state()).values())
     needed = size + 1001 + checkpoints.MARGIN  # a byte more than it was given
 
     def usage(path: pathlib.Path) -> tuple[int, int, int]:
