@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from stac.runtime.queues.reverb_items import Spec
-from stac.runtime.storage import leaves
+from stac.runtime.storage import checkpoints
 from stac.types import Experience, Report, Trajectory
 
 WAIT = 5.0  # seconds after which a test calls something stuck
@@ -106,8 +106,8 @@ def bits(tree: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
 def digest(tree: Any) -> str:
     """Of names, dtypes, shapes and every bit of a state, wherever its arrays live."""
     total = hashlib.sha256()
-    for name, leaf in leaves.named(tree).items():
-        total.update(f"{name} {leaves.describe(leaf)}\n".encode())
+    for name, leaf in checkpoints.named(tree).items():
+        total.update(f"{name} {checkpoints.describe(leaf)}\n".encode())
         total.update(leaf.tobytes())
     return total.hexdigest()
 

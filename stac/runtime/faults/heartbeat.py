@@ -155,23 +155,20 @@ def naming(name: str, heartbeat: Heartbeat, silence_seconds: float) -> Iterator[
       heartbeat: of the actor, which acts in the thread that calls.
       silence_seconds: the longest silence that is not told of; 0: any.
     """
-    over = threading.Event()
-    watching = threading.Thread(
-        target=_name_once,
-        args=(name, threading.get_ident(), Watch(heartbeat, silence_seconds), over),
-        daemon=True,
-    )
+    over, thread = threading.Event(), threading.get_ident()
+    watch = Watch(heartbeat, silence_seconds)
+
+    def name_once() -> None:
+        while not over.wait(TICK_SECONDS):
+            if silent := watch.look():
+                line = Silent(silent, thread).line
+                say(f"{name}: {line}; it is waited for (Ctrl-C saves and leaves)")
+                return
+
+    watching = threading.Thread(target=name_once, daemon=True)
     watching.start()
     try:
         yield
     finally:
         over.set()
         watching.join()
-
-
-def _name_once(name: str, thread: int, watch: Watch, over: threading.Event) -> None:
-    while not over.wait(TICK_SECONDS):
-        if silent := watch.look():
-            line = Silent(silent, thread).line
-            say(f"{name}: {line}; it is waited for (Ctrl-C saves and leaves)")
-            return

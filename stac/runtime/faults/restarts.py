@@ -22,7 +22,6 @@ from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a new actor starts
-QUIET_SECONDS = 60.0  # of work without a failure make the next pause the first again
 
 # One life of an actor: takes the number of restarts before it, and the heartbeat to
 # show; returns, or raises Closed, when the run ends.
@@ -41,7 +40,7 @@ class Restarts:
     def __init__(self, limit: int, window_seconds: float) -> None:
         """`limit`: failures allowed in so many seconds of work."""
         self._limit, self._window = limit, window_seconds
-        self.total, self._pause = 0, 0.0
+        self.total = 0
         self._ages: list[float] = []  # seconds of work since each failure
 
     @classmethod
@@ -57,12 +56,14 @@ class Restarts:
         Returns:
           Seconds to wait before the next start, or None: that was one too many.
         """
-        first = not self._pause or worked_seconds > QUIET_SECONDS
-        self._pause = FIRST_PAUSE if first else min(2 * self._pause, LONGEST_PAUSE)
         ages = [age + worked_seconds for age in self._ages]
         self._ages = [age for age in ages if age < self._window] + [0.0]
         self.total += 1
-        return self._pause if len(self._ages) <= self._limit else None
+        recent = len(self._ages)
+        if recent > self._limit:
+            return None
+        # 2.0 would be too large for a float after 1,000 failures.
+        return min(FIRST_PAUSE * 2 ** min(recent - 1, 9), LONGEST_PAUSE)
 
     def __str__(self) -> str:
         """`2 of 10 in 10 min`."""

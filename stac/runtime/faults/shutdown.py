@@ -51,7 +51,7 @@ class Stop:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._lock = threading.Lock()
-        self._closes: list[Callable[[], None]] = []
+        self._closes: list[Callable[[], object]] = []
         self._save: Callable[[], Saved] | None = None
 
     def set(self) -> None:
@@ -74,7 +74,7 @@ class Stop:
         """Waits for `set`, at most so long; returns whether it was called."""
         return self._asked.wait(seconds)
 
-    def wakes(self, close: Callable[[], None]) -> None:
+    def wakes(self, close: Callable[[], object]) -> None:
         """Has `set` call `close`; calls it at once if `set` was called before."""
         with self._lock:
             if not self._asked.is_set():
@@ -83,7 +83,7 @@ class Stop:
         close()
 
     @contextlib.contextmanager
-    def closing(self, close: Callable[[], None]) -> Iterator[None]:
+    def closing(self, close: Callable[[], object]) -> Iterator[None]:
         """Has `close` called by `set`, or else at the end of the block."""
         self.wakes(close)
         try:
@@ -148,18 +148,15 @@ def on_signals(
         yield
         return
     watcher = _Watcher(stop, grace_seconds, signals)
-    # The C-level handler writes the number to the pipe whatever the main thread does.
-    old_pipe = signal.set_wakeup_fd(watcher.file, warn_on_full_buffer=False)
-    old_handlers = _handle(_nothing, signals)
+    # The watcher does the work; this keeps Python from its own KeyboardInterrupt.
+    old_handlers = _handle(lambda number, frame: None, signals)
     try:
         yield
     finally:
-        watcher.finish()
+        watcher.close()
         for number, handler in old_handlers.items():
             early = handler is _leave_early
             signal.signal(number, signal.SIG_IGN if early else handler)
-        signal.set_wakeup_fd(old_pipe)
-        watcher.close()
 
 
 _Handler = Callable[[int, FrameType | None], object] | int | None
@@ -186,10 +183,6 @@ def _leave_early(number: int, frame: object) -> None:
     os._exit(0)
 
 
-def _nothing(number: int, frame: object) -> None:
-    """The watcher does the work; this keeps Python from its own KeyboardInterrupt."""
-
-
 class _Watcher:
     """Reads signals in a thread of its own; another thread ends the run."""
 
@@ -203,20 +196,18 @@ class _Watcher:
         self._ending: threading.Thread | None = None
         self._reading = threading.Thread(target=self._read, name="signals", daemon=True)
         self._reading.start()
+        # The C-level handler writes the number to the pipe whatever the main thread
+        # does.
+        self._old_pipe = signal.set_wakeup_fd(
+            self._writer.fileno(), warn_on_full_buffer=False
+        )
 
-    @property
-    def file(self) -> int:
-        """The file that takes the numbers of signals."""
-        return self._writer.fileno()
-
-    def finish(self) -> None:
-        """Is told that the run returned; the ending thread may have begun to leave."""
+    def close(self) -> None:
+        """Is called when the run returned; waits for a save that has begun."""
         self._over.set()
         if self._ending is not None:
             self._ending.join()
-
-    def close(self) -> None:
-        """Ends the reading; after `finish`, when nothing writes any more."""
+        signal.set_wakeup_fd(self._old_pipe)
         self._writer.close()
         self._reading.join()
         self._reader.close()

@@ -64,10 +64,5 @@ def made_by(report: Report) -> str:
     """`8 trajectories of actors 0, 3; parameters of updates 117 to 121`."""
     actors = ", ".join(str(actor) for actor in np.unique(report.actor))
     versions = np.asarray(report.parameter_version)
-    oldest, newest = int(versions.min()), int(versions.max())
-    updates = (
-        f"update {newest:,}"
-        if oldest == newest
-        else f"updates {oldest:,} to {newest:,}"
-    )
+    updates = f"updates {versions.min():,} to {versions.max():,}"
     return f"{len(versions)} trajectories of actors {actors}; parameters of {updates}"

@@ -30,8 +30,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from stac.config import ConfigError, RunError
-from stac.runtime.storage import disk, leaves
-from stac.types import LearnerState
+from stac.runtime.storage import disk
+from stac.types import LearnerState, Tree
 
 # Counts that a learner keeps beside its state: JSON numbers, and lists of them.
 Counters = dict[str, Any]
@@ -129,7 +129,12 @@ class Checkpoints:
         Raises:
           NotSaved: the disk is full or gone, or cannot be written.
         """
-        arrays, packed = leaves.named(state), leaves.pack(acting or {})
+        arrays = named(state)
+        # One byte longer, for Orbax saves no empty arrays.
+        packed = {
+            name: np.frombuffer(blob + b"\0", np.uint8)
+            for name, blob in (acting or {}).items()
+        }
         items = {
             "state": ocp.args.StandardSave(arrays),
             "counters": ocp.args.JsonSave(counters),
@@ -232,10 +237,10 @@ class Checkpoints:
         return self.directory / str(step)
 
     def _read(self, step: int, like: LearnerState) -> Checkpoint:
-        wanted = leaves.named(like)
+        wanted = named(like)
         described = dict(self._manager.item_metadata(step).items())
         # Orbax restores other shapes without a word.
-        if difference := leaves.difference(described["state"], wanted):
+        if difference := _difference(described["state"], wanted):
             raise ConfigError(
                 f"checkpoint {step} in {self.directory} is of another configuration:"
                 f" {difference}; name another --workdir"
@@ -252,7 +257,10 @@ class Checkpoints:
         items = self._manager.restore(step, args=ocp.args.Composite(**arguments))
         arrays = [items.state[name] for name in wanted]
         state = jax.tree.unflatten(jax.tree.structure(like), arrays)
-        acting = leaves.unpack(items.acting) if packed else {}
+        acting = {
+            name: array.tobytes()[:-1]
+            for name, array in (items.acting if packed else {}).items()
+        }
         return Checkpoint(step, state, dict(items.counters), acting)
 
     def _remove_half_written(self) -> None:
@@ -274,8 +282,34 @@ class Checkpoints:
                 f"damaged checkpoints in {self.directory} cannot be set aside in"
                 f" {self._damaged}: {disk.reason(error)}"
             ) from error
-        finally:
-            self._manager.reload()
+        self._manager.reload()
+
+
+def named(tree: Tree) -> dict[str, np.ndarray]:
+    """Flattens to {"params/torso/w": array} on the host, in the tree's own order."""
+    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+    names = [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in paths]
+    if len(set(names)) != len(names):
+        raise ValueError("two leaves of the state have one name")
+    leaves = jax.device_get([leaf for _, leaf in paths])
+    return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """`metaparameters/gamma is float32 [2] there, absent here`; empty where none is."""
+    for name in sorted(there.keys() | here.keys()):
+        old, new = (
+            describe(leaves[name]) if name in leaves else "absent"
+            for leaves in (there, here)
+        )
+        if old != new:
+            return f"{name} is {old} there, {new} here"
+    return ""
+
+
+def describe(leaf: Any) -> str:
+    """`float32 [3, 4]`; of anything with a dtype and a shape."""
+    return f"{np.dtype(leaf.dtype).name} {list(leaf.shape)}"
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:

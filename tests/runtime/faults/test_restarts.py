@@ -29,11 +29,6 @@ def test_pauses_double_up_to_the_longest():
     assert [counted.failed(1.0) for _ in range(8)] == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_after_a_minute_of_work_the_pause_is_the_first_again():
-    counted = Restarts(100, 600)
-    assert [counted.failed(worked) for worked in (0, 0, 59, 61)] == [1, 2, 4, 1]
-
-
 def test_one_more_than_the_limit_within_the_window_is_too_often():
     counted = Restarts(2, 600)
     assert counted.failed(0.0)

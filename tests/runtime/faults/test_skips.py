@@ -45,7 +45,6 @@ def test_a_batch_that_is_passed_over_is_named_by_its_actors_and_parameters():
         " (3 trajectories of actors 0, 3; parameters of updates 117 to 121)"
     ]
     assert watch.total == 1
-    assert skips.made_by(report((2,), (5,))).endswith("parameters of update 5")
 
 
 def test_the_share_of_the_last_hundred_decides():

@@ -105,26 +105,6 @@ def test_tensorboard_forgets_what_a_killed_run_drew_after_its_checkpoint(
     assert drawn == [(100, 0), (200, 0), (250, 200), (350, 200), (450, 350)]
 
 
-def test_tensorboards_own_reader_finds_every_sum_right(tmp_path: pathlib.Path) -> None:
-    reader = pytest.importorskip("tensorboard.compat.tensorflow_stub.pywrap_tensorflow")
-    from tensorboardX.proto import event_pb2
-
-    logger = loggers.TensorBoard(tmp_path, 5)
-    for frames in range(10, 100):
-        logger.write({"frames": frames, "loss": frames / 2})
-    logger.close()
-    (path,) = tmp_path.iterdir()
-    records = reader.PyRecordReader_New(str(path))
-    events = []
-    with contextlib.suppress(reader.errors.OutOfRangeError):  # the end
-        while True:
-            records.GetNext()  # raises where a sum is wrong
-            events.append(event_pb2.Event.FromString(records.record()))
-    assert events[0].file_version == "brain.Event:2"
-    assert (events[1].session_log.status, events[1].step) == (1, 6)
-    assert [event.step for event in events[2:]] == list(range(10, 100))
-
-
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """The system writes no file beyond so many bytes, as if the disk were full."""

@@ -14,7 +14,7 @@ import pytest
 
 from stac.config import ConfigError
 from stac.learning.update import State as LearnerState
-from stac.runtime.storage import checkpoints, leaves
+from stac.runtime.storage import checkpoints
 from tests.runtime.experiences import digest
 
 Empty = collections.namedtuple("Empty", [])
@@ -100,7 +100,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
     old = ocp.CheckpointManager(tmp_path, options=options, item_handlers=items)
     arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(leaves.named(a_state())),
+        state=ocp.args.StandardSave(checkpoints.named(a_state())),
         counters=ocp.args.JsonSave(
             {"seconds": 2.5, "episodes": 7, "sha256": "1f", "names_sha256": "2e"}
         ),
