@@ -5,8 +5,8 @@ VENV_LATEST := .venv-latest
 PYTHON := $(VENV)/bin/python
 PYTHON_LATEST := $(VENV_LATEST)/bin/python
 ARGS ?=
-# Two at a time, each file in one process.
-WORKERS := -n 2 --dist=loadfile
+# Two at a time; who runs out of tests takes some of the other's.
+WORKERS := -n 2 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all test-latest test-package lint format clean

@@ -1,1 +1,1 @@
-"""The domains' numbers: the paper's tables, one a line, each with its source."""
+"""The numbers of each suite, where they differ from the defaults: the paper's Atari."""

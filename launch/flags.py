@@ -159,6 +159,11 @@ def numbers(config: Config) -> dict[str, Any]:
     }
 
 
+def default_runtime() -> str:
+    """Launchpad where it is installed. Looks without importing, which takes seconds."""
+    return "launchpad" if _installed("launchpad") else "threads"
+
+
 def _define(domain: Domain) -> flags.FlagValues:
     """Flags of this parse alone: absl's global ones would outlive it."""
     values = flags.FlagValues()
@@ -169,8 +174,7 @@ def _define(domain: Domain) -> flags.FlagValues:
         **{name: (None, about) for name, (_, about) in _COMMON.items()},
         **dict.fromkeys(_fields(), (None, "")),
     }
-    runtime = "launchpad" if _installed("launchpad") else "threads"
-    words["runtime"] = (runtime, _COMMON["runtime"][1])
+    words["runtime"] = (default_runtime(), _COMMON["runtime"][1])
     flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
     for name, (default, about) in words.items():
         flags.DEFINE_string(name, default, about, flag_values=values)
