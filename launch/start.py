@@ -6,11 +6,15 @@ import dataclasses
 import importlib
 import importlib.util
 import pathlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stac.config import Config
+from stac.config import Config, check
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir as workdir_
+
+if TYPE_CHECKING:
+    from stac.runtime.logs.loggers import Logger  # imports NumPy
 
 _RUNTIMES = {
     "launchpad": "stac.launch.launchpad.program",
@@ -35,8 +39,10 @@ SLOW = {
 }
 
 
-def run(config: Config, workdir: str) -> int | None:
+def run(config: Config, workdir: str, **others: Any) -> int | None:
     """Runs to the end, or until told to stop; returns an exit status or None.
+
+    `others` are the runtime's own arguments.
 
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
@@ -50,11 +56,15 @@ def run(config: Config, workdir: str) -> int | None:
     slow = SLOW.get((seen, config.network.torso))
     if slow and not has_accelerator():
         lines.show(_warning(slow, config.total_frames))
-    return importlib.import_module(_RUNTIMES[config.runtime.name]).run(config, workdir)
+    runtime = importlib.import_module(_RUNTIMES[config.runtime.name])
+    return runtime.run(config, workdir, **others)
 
 
 def train(
-    config: Config, path: str | pathlib.Path, runtime: str = "threads"
+    config: Config,
+    path: str | pathlib.Path,
+    runtime: str = "threads",
+    loggers: Mapping[str, Logger] | None = None,
 ) -> int | None:
     """Trains in a directory, or continues the run in it, from Python.
 
@@ -62,6 +72,8 @@ def train(
       config: the run, such as `stac.configs.catch.config(agent="stacx")`.
       path: the run's directory.
       runtime: in the place of the configuration's.
+      loggers: by their names, each with `write(row)` and `close()`; they get every row
+        that metrics.jsonl gets. Not in `launchpad`, where the learner is a process.
 
     Returns:
       An exit status or None.
@@ -69,11 +81,13 @@ def train(
     Raises:
       ConfigError: the configuration cannot work, or `path` holds another run.
     """
+    check(not loggers or runtime != "launchpad", "loggers: use threads or lockstep")
     config = dataclasses.replace(
         config, runtime=dataclasses.replace(config.runtime, name=runtime)
     )
     with workdir_.prepare(path, config) as place:
-        return run(config, str(place.path))
+        others = {} if loggers is None else {"others": loggers}
+        return run(config, str(place.path), **others)
 
 
 def _finished(config: Config, path: str) -> list[str]:

@@ -15,6 +15,7 @@ import pathlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -29,18 +30,24 @@ from stac.runtime import actor, assembly, devices
 from stac.runtime.faults import lines, restarts, shutdown
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Feeder, Learner
+from stac.runtime.logs.loggers import Logger
 from stac.runtime.queues.local import LocalQueue, OnDevice, ParameterStore
 from stac.runtime.queues.make import BUFFERS, Buffer
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
 
 
-def run(config: Config, workdir: str | pathlib.Path) -> None:
+def run(
+    config: Config,
+    workdir: str | pathlib.Path,
+    others: Mapping[str, Logger] = MappingProxyType({}),
+) -> None:
     """Trains to `total_frames`, or until a signal (shutdown.SIGNALS), and saves.
 
     Args:
       config: with runtime `threads` or `lockstep`.
       workdir: a prepared directory; a checkpoint in it is continued.
+      others: loggers beside those of the workdir and the terminal, by their names.
 
     Raises:
       ConfigError: environment, network and devices do not fit, or the checkpoint.
@@ -57,6 +64,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> None:
             parts.store.publish,
             stop,
             acting=turns.snapshot,
+            others=others,
         ) as learner:
             if config.runtime.name == "lockstep":
                 turns.run(learner)

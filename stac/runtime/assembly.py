@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from stac.config import Config
 from stac.runtime import devices, learner
@@ -27,6 +28,7 @@ def open_learner(
     publish: Callable[[int, Params], None],
     stop: Stop,
     acting: Acting = lambda updates: None,
+    others: Mapping[str, loggers.Logger] = MappingProxyType({}),
 ) -> Iterator[learner.Learner]:
     """A learner at the workdir's newest checkpoint, or at its beginning.
 
@@ -39,6 +41,7 @@ def open_learner(
       stop: of the run; gets the function that saves what is learned.
       acting: asked at every save, in the thread that saves; what the checkpoint held
         is the learner's `acting`.
+      others: loggers beside those of the workdir and the terminal, by their names.
 
     Yields:
       The learner; its files are closed at the end of the block, saving is its own.
@@ -72,6 +75,7 @@ def open_learner(
                 workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
                 "events.out.tfevents": loggers.TensorBoard(path, frames),
                 "the terminal": progress,
+                **others,
             },
             progress.note,
         )

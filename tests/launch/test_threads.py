@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -291,3 +292,36 @@ def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
     assert rest.count("SIGINT: saving and leaving") == 1
     assert "Traceback" not in rest
     assert len(os.listdir(tmp_path / "checkpoints")) == 1
+
+
+@BOTH
+def test_a_logger_of_ones_own_gets_every_row_and_the_event_files_name_the_host(
+    runtime, tmp_path
+):
+    """wandb reads event files whose names have a whole second and the host."""
+    started = int(time.time())
+
+    class Mine:
+        def __init__(self):
+            self.rows, self.closed = [], 0
+
+        def write(self, values):
+            self.rows.append(dict(values))
+
+        def close(self):
+            self.closed += 1
+
+    mine = Mine()
+    start.train(tiny("launchpad", FIRST), tmp_path, runtime, loggers={"mine": mine})
+    assert mine.closed
+    written = [(row["frames"], row["updates"]) for row in rows(tmp_path)]
+    assert written == [(row["frames"], row["updates"]) for row in mine.rows]
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    second, *rest = path.name.removeprefix("events.out.tfevents.").split(".")
+    assert started <= int(second) <= time.time()
+    assert ".".join(rest).startswith(f"{socket.gethostname()}.{os.getpid()}.")
+
+
+def test_a_logger_of_ones_own_is_refused_in_launchpad(tmp_path):
+    with pytest.raises(configuration.ConfigError, match="use threads or lockstep"):
+        start.train(tiny("threads", FIRST), tmp_path, "launchpad", loggers={"m": None})

@@ -133,8 +133,10 @@ class TensorBoard:
 
     def _begin(self) -> None:
         self.close()
-        # Readers take files in the order of their names.
-        name = f"{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        # TensorBoard takes files in the order of their names, and others (wandb) read
+        # the second and the host in them.
+        place = f"{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        name = f"{place}.{time.monotonic_ns():020d}"
         self._path = self._directory / f"events.out.tfevents.{name}"
         self._rows = 0
         self._records = self._open(str(self._path))
