@@ -18,8 +18,7 @@ from stac.runtime.faults import heartbeat, restarts
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.learner import Learner
-from stac.runtime.queues.base import Closed
-from stac.runtime.queues.local import ParameterStore
+from stac.runtime.queues.base import Closed, ParameterSource
 from stac.runtime.queues.make import Buffer
 from stac.types import Experience
 
@@ -37,12 +36,12 @@ class Turns:
         self,
         config: Config,
         build: Build,
-        store: ParameterStore,
+        parameters: Callable[[int], ParameterSource],  # by the index of the actor
         stop: Stop,
         buffer: Buffer,
     ) -> None:
         self._config, self._build = config, build
-        self._store, self._stop = store, stop
+        self._parameters, self._stop = parameters, stop
         self._batch_size = config.batch.batch_size
         # The one thread cannot take while it puts. So there is room for all that an
         # actor puts at once, and for a batch that is put back.
@@ -183,8 +182,8 @@ class Turns:
         """One unroll, which is kept even if a stop is asked for, or a new actor."""
         if self._stop.is_set():
             raise Closed
-        newest = self._store.latest()
         index, counted = self._turn, self._restarts[self._turn]
+        newest = self._parameters(index).latest()
         each = self._actors[index]
         try:
             if each is None:

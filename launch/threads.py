@@ -56,7 +56,9 @@ def run(
     stop = shutdown.Stop()
     with shutdown.on_signals(stop):
         parts = Parts.build(config, stop)
-        turns = lockstep.Turns(config, parts.actor, parts.store, stop, parts.buffer)
+        turns = lockstep.Turns(
+            config, parts.actor, parts.parameters, stop, parts.buffer
+        )
         with assembly.open_learner(
             config,
             parts.devices,
@@ -91,7 +93,7 @@ class Parts(NamedTuple):
             config.batch.batch_size,
         )
         if len(jax.local_devices()) > 1:
-            lines.show(str(places))
+            lines.show(places.describe(config.runtime.num_actors))
         store = ParameterStore()
         stop.wakes(store.close)
         return cls(

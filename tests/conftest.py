@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import pytest
 
-# Before the first import of jax. Eight host devices stand in for eight accelerators.
+# Before JAX looks for devices. Eight of the host stand in for eight accelerators; the
+# processes that tests start have one, as a user's have.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-).strip()
+jax.config.update("jax_num_cpu_devices", 8)
 # Most of a test's time is XLA's: what was compiled once, in this process or in another
 # that a test starts, is not compiled again.
 _COMPILED = tempfile.TemporaryDirectory(prefix="stac-tests-")
@@ -43,8 +43,6 @@ def golden(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture
 def double_precision() -> Iterator[None]:
     """For comparisons with exact twins."""
-    import jax
-
     before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     yield

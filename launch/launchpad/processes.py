@@ -67,7 +67,7 @@ class Process:
         """Starts it, for the first time or after it ended."""
         self.starts_at = None
         self.worked_seconds = 0.0  # of its actor; see Heartbeat
-        self.why = self.trace = ""  # it ended, in its own words or as the watch saw it
+        self.why = self.trace = ""  # of its end: the child's own words, or the watch's
         self._heartbeat = Heartbeat()  # beats with each line that the child writes
         self._watch = Watch(self._heartbeat, self._silence)
         self._asked = False
@@ -87,7 +87,7 @@ class Process:
         assert self._process.stderr is not None
         self._readers = [
             threading.Thread(target=relay, args=(self._process.stderr,), daemon=True),
-            threading.Thread(target=self._listen, daemon=True),
+            threading.Thread(target=self._listen, args=(self._line,), daemon=True),
         ]
         for thread in self._readers:
             thread.start()
@@ -144,14 +144,15 @@ class Process:
             thread.join(_LAST_WORDS_SECONDS)
         self._line.close()
 
-    def _listen(self) -> None:
+    def _listen(self, life: socket.socket) -> None:
         # ValueError: a process that was killed in the middle of a line.
         with (
             contextlib.suppress(OSError, ValueError),
-            self._line.makefile("rb") as lines,
+            life.makefile("rb") as lines,
         ):
             for line in lines:
-                self._hear(json.loads(line))
+                if life is self._line:  # not of a life before, heard late
+                    self._hear(json.loads(line))
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         self._heartbeat.beat()

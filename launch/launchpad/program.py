@@ -86,6 +86,11 @@ def build(config: Config, workdir: str) -> lp.Program:
     Raises:
       ConfigError: environment and network do not fit.
     """
+    configuration.check(
+        not config.runtime.actor_devices,
+        "--actor_devices: launchpad's actors are processes on the CPU: leave it out, or"
+        " use --runtime=threads",
+    )
     spec = make.spec(config)
     agent = agents.build(config, spec)
     core_state = jax.eval_shape(lambda: agent.initial_core_state(1))

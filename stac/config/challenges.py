@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from stac.config.checks import Checked, NotNegative, Share, check
+from stac.config.checks import Checked, Fraction, NotNegative, check
 
 SCHEDULERS = (
     *("constant", "random_walk", "drift_pos", "drift_neg"),
@@ -44,15 +44,15 @@ class Challenges(Checked, section=_PREFIX):
     observation_noise: NotNegative = 0.0
 
     # A free element is hit with a probability a step, for so many steps.
-    observation_dropped: Share = 0.0  # reads 0
+    observation_dropped: Fraction = 0.0  # reads 0
     observation_dropped_steps: Length = 1
-    observation_stuck: Share = 0.0  # keeps what it read before
+    observation_stuck: Fraction = 0.0  # keeps what it read before
     observation_stuck_steps: Length = 1
-    action_dropped: Share = 0.0
+    action_dropped: Fraction = 0.0
     action_dropped_steps: Length = 1
-    action_stuck: Share = 0.0
+    action_stuck: Fraction = 0.0
     action_stuck_steps: Length = 1
-    action_repetition: Share = 0.0  # the whole action
+    action_repetition: Fraction = 0.0  # the whole action
     action_repetition_steps: Length = 1  # 1: no effect
 
     # A parameter of the model that changes between episodes.
@@ -70,13 +70,13 @@ class Challenges(Checked, section=_PREFIX):
 
     # Which constraints hold; the episode goes on where one does not.
     safety: bool = False
-    safety_coefficient: Share = 1.0  # scales the limits; 1 is the easiest
+    safety_coefficient: Fraction = 1.0  # scales the limits; 1 is the easiest
     safety_observed: bool = True  # as the entry `constraints`
     safety_action_change: bool = False  # one more constraint: how fast controls change
 
     # (1 - coefficient) * reward + coefficient * share of the constraints that hold.
     multi_objective: bool = False
-    multi_objective_coefficient: Share = 0.0
+    multi_objective_coefficient: Fraction = 0.0
     multi_objective_observed: bool = False  # as the entry `multiobj`: [reward, share]
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ Count = Annotated[int, "[0, inf)"]
 AtLeastOne = Annotated[int, "[1, inf)"]
 NotNegative = Annotated[float, "[0, inf)"]
 Positive = Annotated[float, "(0, inf)"]
-Share = Annotated[float, "[0, 1]"]
+Fraction = Annotated[float, "[0, 1]"]
 
 FAILED, USER_ERROR = 1, 2  # exit statuses
 

@@ -17,9 +17,9 @@ from stac.config.checks import (
     AtLeastOne,
     Checked,
     Count,
+    Fraction,
     NotNegative,
     Positive,
-    Share,
     check,
     choose,
 )
@@ -41,9 +41,9 @@ RawValue = Annotated[float, f"({-RAW_LIMIT:g}, {RAW_LIMIT:g})"]
 class Outer(Checked, section="agent.outer."):
     """Hyperparameters of the outer loss; the inner loss starts near them (Table 3)."""
 
-    gamma: Share = 0.995  # discount; Atari 0.995, control 0.99
-    lambda_: Share = 1.0
-    alpha: Share = 1.0  # 1 is plain V-trace, 0 untruncated importance sampling
+    gamma: Fraction = 0.995  # discount; Atari 0.995, control 0.99
+    lambda_: Fraction = 1.0
+    alpha: Fraction = 1.0  # 1 is plain V-trace, 0 untruncated importance sampling
     g_v: NotNegative = 0.25  # value loss, no 1/2 in it
     g_p: NotNegative = 1.0
     g_e: NotNegative = 0.01  # entropy, or KL to the standard normal
@@ -177,19 +177,11 @@ class RuntimeConfig(Checked, section="runtime."):
     log_every_seconds: Positive = 5.0
     checkpoint_every_seconds: Positive = 300.0
     checkpoints_to_keep: AtLeastOne = 3
-    skipped_share: Share = 0.1  # of the last 100 updates; more that are passed over,
+    skipped_share: Fraction = 0.1  # of the last 100 updates; more that are passed over,
     # for a loss or a gradient that is not finite, stop the run
     actor_restarts: Count = 10  # of each actor, within so many minutes; 0: none
     actor_restart_minutes: AtLeastOne = 10
     silence_seconds: NotNegative = 180.0  # without a sign of life: a fault; 0: never
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(
-            not (self.name == "launchpad" and self.actor_devices),
-            "runtime.actor_devices: launchpad's actors are processes on the CPU: leave"
-            " it out, or use --runtime=threads",
-        )
 
 
 @dataclasses.dataclass(frozen=True)

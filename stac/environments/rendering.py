@@ -13,6 +13,7 @@ import functools
 import importlib
 import logging
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -29,8 +30,13 @@ CURE = (
 
 _VARIABLE = "MUJOCO_GL"
 _NONE = "off"  # dm_control's word for no rendering
+_ROOT = pathlib.Path(__file__).parents[2]  # where stac is
 _TRIAL_SECONDS = 60.0
 _TRIAL = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from stac.children import die_with_parent
+die_with_parent(int(sys.argv[1]))
 from dm_control import mujoco
 ball = '<mujoco><worldbody><geom size="1"/></worldbody></mujoco>'
 mujoco.Physics.from_xml_string(ball).render(8, 8)
@@ -86,8 +92,9 @@ def works(name: str) -> bool:
     variables.pop("PYOPENGL_PLATFORM", None)  # dm_control sets it by MUJOCO_GL
     with contextlib.suppress(subprocess.TimeoutExpired):
         trial = subprocess.run(
-            [sys.executable, "-c", _TRIAL],
+            [sys.executable, "-c", _TRIAL, str(os.getpid()), str(_ROOT)],
             env=variables,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TRIAL_SECONDS,
         )

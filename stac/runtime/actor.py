@@ -74,6 +74,9 @@ class Actor:
     ) -> None:
         self._environment = environment
         self._envs = environment.num_envs
+        observed = environment.spec.observation_dtype
+        floats = (np.float32, np.float32)
+        self._dtypes: tuple[Any, ...] = (observed, *floats, bool, bool)  # of a Timestep
         self._batch = batch
         self._index = index
         self._device = device or acting_device()
@@ -187,6 +190,9 @@ class Actor:
         core_state: CoreState,
         output: ActorOutput | None = None,
     ) -> _Row:
+        # Copies: the environment may write into its arrays again.
+        typed = zip(timestep, self._dtypes, strict=True)
+        timestep = Timestep(*(np.array(leaf, dtype) for leaf, dtype in typed))
         ended = self._episodes.add(timestep)
         self._newest = _Row(timestep, output, core_state, *ended)
         return self._newest

@@ -72,10 +72,10 @@ def open_learner(
         frames = int(begun.state.frames)
         logger = loggers.Loggers(
             {
+                **others,
                 workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
                 "events.out.tfevents": loggers.TensorBoard(path, frames),
                 "the terminal": progress,
-                **others,
             },
             progress.note,
         )

@@ -27,11 +27,18 @@ class Split(NamedTuple):
     actors: list[jax.Device]
     learners: list[jax.Device]
 
-    def __str__(self) -> str:
-        acting, learning = (
-            ", ".join(str(device.id) for device in devices) for devices in self
+    def describe(self, num_actors: int) -> str:
+        """The line that says who does what where so many actors are dealt out."""
+        words = {
+            "acting on devices": self.actors[:num_actors],
+            "learning on": self.learners,
+            "without an actor": self.actors[num_actors:],
+        }
+        return "; ".join(
+            f"{what} {', '.join(str(device.id) for device in devices)}"
+            for what, devices in words.items()
+            if devices
         )
-        return f"acting on devices {acting}; learning on {learning}"
 
 
 def split(
@@ -39,9 +46,9 @@ def split(
 ) -> Split:
     """Splits the local devices of JAX's default platform.
 
-    A device alone does both. Of several, a quarter acts and the others learn, as 2 and
-    6 of 8 in the paper (Sec. 8), or as many of them as divide the batch; then the rest
-    acts as well.
+    A device alone does both. Of several, at least a quarter act, as 2 of 8 in the paper
+    (Sec. 8). The learners are the largest number of the others that divides the batch.
+    The rest act as well, unless `acting` names those that do.
 
     Args:
       acting: indices of the devices that act; (): the split above.
@@ -185,9 +192,12 @@ def _local_devices() -> list[jax.Device]:
     try:
         return jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # JAX's own, by its version
+        platforms = os.environ.get("JAX_PLATFORMS")
         raise config.ConfigError(
-            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}: JAX finds no such device"
-            " here; leave it out, or set JAX_PLATFORMS=cpu"
+            f"JAX_PLATFORMS={platforms}: JAX finds no such device here; leave it out,"
+            " or set JAX_PLATFORMS=cpu"
+            if platforms
+            else f"JAX finds no device here: {error}"
         ) from error
 
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -200,6 +201,31 @@ def test_the_backend_that_was_asked_for_is_taken_or_refused(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "egl")
     with pytest.raises(config.ConfigError, match="MUJOCO_GL=egl does not work here"):
         rendering.backend()
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ends it with its parent")
+def test_a_trial_that_hangs_ends_with_the_process_that_began_it(tmp_path):
+    file = tmp_path / "pid"
+    program = f"""
+from stac.environments import rendering
+before = rendering._TRIAL.partition("from dm_control")[0]
+rendering._TRIAL = before + "import os, time; open({str(file)!r}, 'w').write("
+rendering._TRIAL += "str(os.getpid())); time.sleep(60)"
+rendering.works("egl")
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    deadline = time.monotonic() + 30
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    stat = pathlib.Path("/proc", file.read_text(), "stat")
+    while stat.exists() and stat.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @draws

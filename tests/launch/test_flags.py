@@ -140,7 +140,7 @@ BAD = {
     "--batch_size=16": "did you mean --config.batch.batch_size?",
     "--gamma=0.9": "unknown flag --gamma: did you mean --config.agent.outer.gamma?",
     "--lambda=0.9": "did you mean --config.agent.outer.lambda?",
-    "--game=CartPole-v1": "unknown game 'cartpole': --game=list names all",
+    "--game=CartPole-v1": "unknown game 'CartPole': --game=list names all",
     "james_bond": "unexpected argument 'james_bond': write --name=value",
     "--agent=stax": "unknown agent 'stax': did you mean stacx or stac?",
     "--agent=": "unknown agent '': choose one of impala, impala_aux, stac, stacx",

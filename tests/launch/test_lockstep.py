@@ -74,7 +74,7 @@ def run(config, workdir, updates, part=None):
     """Makes so many updates, or what `part` does; returns what is saved at last."""
     stop = shutdown.Stop()
     parts = threads.Parts.build(config, stop)
-    turns = lockstep.Turns(config, parts.actor, parts.store, stop, parts.buffer)
+    turns = lockstep.Turns(config, parts.actor, parts.parameters, stop, parts.buffer)
     with assembly.open_learner(
         config,
         parts.devices,

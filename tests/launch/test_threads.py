@@ -312,7 +312,8 @@ def test_a_logger_of_ones_own_gets_every_row_and_the_event_files_name_the_host(
             self.closed += 1
 
     mine = Mine()
-    start.train(tiny("launchpad", FIRST), tmp_path, runtime, loggers={"mine": mine})
+    theirs = {"mine": mine, "none": None, "metrics.jsonl": mine}  # None has no `write`
+    start.train(tiny("launchpad", FIRST), tmp_path, runtime, loggers=theirs)
     assert mine.closed
     written = [(row["frames"], row["updates"]) for row in rows(tmp_path)]
     assert written == [(row["frames"], row["updates"]) for row in mine.rows]

@@ -354,5 +354,28 @@ def test_a_step_gives_the_device_a_row_and_gets_actions_back(capfd):
     copies = capfd.readouterr().err.splitlines()
     assert not [line for line in copies if "device-to-device" in line]
     placed = [line for line in copies if "host-to-device" in line]
-    # Observation, first, the step's number; and the key, which is not on the device.
-    assert len(placed) <= 4 * batch.unroll_length
+    assert len(placed) == 2 * batch.unroll_length  # the observation and `first`
+
+
+def test_an_environment_may_write_into_its_arrays_again_and_have_other_types():
+    """Rows are copies, of the types that the spec and `Timestep` name."""
+
+    class Reusing(fakes.Counting):
+        def _timestep(self):
+            fresh = super()._timestep()
+            self.arrays = getattr(self, "arrays", None) or [
+                np.zeros(leaf.shape, np.float64) for leaf in fresh
+            ]
+            for array, leaf in zip(self.arrays, fresh, strict=True):
+                array[...] = leaf
+            return type(fresh)(*self.arrays)
+
+    unrolled = [
+        actor.Actor(fakes.following_agent(), game(ENVS), BATCH[2], 1, 0).unroll(
+            0, offset(0)
+        )
+        for game in (fakes.Counting, Reusing)
+    ]
+    for right, other in zip(*map(jax.tree.leaves, unrolled), strict=True):
+        assert right.dtype == other.dtype
+        np.testing.assert_array_equal(right, other)

@@ -128,8 +128,11 @@ def test_each_device_gets_its_share_of_the_batch_in_order(mapped):
     assert np.asarray(metrics["firsts"]).tolist() == [0, 2, 4, 6]
 
 
-def test_a_metric_named_max_is_the_maximum_over_devices():
-    learners = devices.LearnerDevices(fakes.counting_agent(1), jax.devices()[:4])
+@MAPS
+def test_a_metric_named_max_is_the_maximum_over_devices(mapped):
+    learners = devices.LearnerDevices(
+        fakes.counting_agent(1), jax.devices()[:4], mapped
+    )
     for largest in (0, 5):
         trajectory = batch()
         trajectory.reward[largest, 1] = 9.0
@@ -173,7 +176,8 @@ def test_the_states_given_to_an_update_can_still_be_fetched():
 
 def test_actors_get_their_part_on_the_first_learner_device():
     learners = devices.LearnerDevices(fakes.counting_agent(1), jax.devices()[2:4])
-    params = learners.actor_params(learners.replicate(fakes.learner_state()))
+    state, _ = learners.update(learners.replicate(fakes.learner_state()), batch())
+    params = learners.actor_params(state)
     assert list(params) == ["b"]
     assert params["b"].devices() == {jax.devices()[2]}
     assert params["b"].shape == ()
@@ -238,6 +242,16 @@ def test_devices_are_split_as_given_or_as_in_the_paper(
     )
 
 
+def test_a_split_is_told_with_the_devices_that_have_no_actor():
+    places = devices.split((), (), 32)
+    assert places.describe(num_actors=4) == (
+        "acting on devices 0, 1, 2, 3; learning on 4, 5, 6, 7"
+    )
+    assert places.describe(num_actors=2) == (
+        "acting on devices 0, 1; learning on 4, 5, 6, 7; without an actor 2, 3"
+    )
+
+
 def test_where_actors_use_no_device_all_that_divide_the_batch_learn():
     assert len(devices.split((), (), 32, shared=False).learners) == 8
     assert len(devices.split((), (), 6, shared=False).learners) == 6
@@ -266,7 +280,9 @@ def test_an_update_moves_the_batch_to_the_devices_and_nothing_else(mapped, capfd
     copies = capfd.readouterr().err.splitlines()
     assert not [line for line in copies if "device-to-device" in line]
     placed = [line for line in copies if "host-to-device" in line]
-    assert len(placed) <= 4 * len(jax.tree.leaves(batch()))
+    assert len(placed) <= 4  # the rewards, which alone are read; pmap may tell of none
+    for leaf in jax.tree.leaves(state):
+        assert len(leaf.addressable_shards) == 4
 
 
 def test_a_user_sees_no_warning():

@@ -38,8 +38,10 @@ def satisfied(
     c = challenges.safety_coefficient
     holds = [rule(physics, c) for rule in CONSTRAINTS[domain].values()]
     if challenges.safety_action_change:
-        change = 0.0 if before is None else np.abs(before - physics.control())
-        holds.append(np.all(change < c * ACTION_CHANGE[domain]))
+        limit = c * ACTION_CHANGE[domain]
+        holds.append(
+            before is None or np.all(np.abs(before - physics.control()) < limit)
+        )
     return np.array(holds, bool)
 
 

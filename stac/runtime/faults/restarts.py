@@ -62,7 +62,6 @@ class Restarts:
         recent = len(self._ages)
         if recent > self._limit:
             return None
-        # 2.0 would be too large for a float after 1,000 failures.
         return min(FIRST_PAUSE * 2 ** min(recent - 1, 9), LONGEST_PAUSE)
 
     def __str__(self) -> str:

@@ -166,7 +166,7 @@ def tag(name: str) -> str:
 
 
 class Loggers:
-    """Hands rows to several loggers; a disk that fails costs rows and not the run."""
+    """Hands rows to several loggers; one that fails costs rows and not the run."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class Loggers:
             lost = self._lost[name]
             try:
                 logger.write(values)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - a user's may raise any
                 if not lost:
                     why = disk.reason(error)
                     self._say(f"{name} NOT WRITTEN: {why}; training goes on")
@@ -194,7 +194,7 @@ class Loggers:
 
     def close(self) -> None:
         for name, logger in self._loggers.items():
-            with contextlib.suppress(OSError):  # each row was flushed when written
+            with contextlib.suppress(Exception):  # each row was flushed when written
                 logger.close()
             if lost := self._lost[name]:
                 self._say(f"{name}: the last rows are lost: {lost}")
