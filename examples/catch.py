@@ -7,7 +7,7 @@ the other way. A trajectory travels like this:
                              ^                                         |
                              +-------- parameters.publish <------------+
 
-Run it with `python examples/catch.py`; it takes less than a minute on a CPU. It prints
+Run it with `.venv/bin/python examples/catch.py`; it takes about a minute. It prints
 the mean return, which is 1 for perfect play, and head 1's discount, one of the
 hyperparameters that STACX tunes while it learns. The commands in `launch/` add flags,
 checkpoints, logs, several processes, and restarts of actors that fail.

@@ -40,8 +40,11 @@ _COMMON = {
     "runtime": ("runtime.name", f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}"),
     "seed": ("seed", "of parameters, actions and environments"),
     "num_actors": ("runtime.num_actors", "actors, each with its own environments"),
-    "actor_devices": ("runtime.actor_devices", "devices that act, as in 0,1"),
-    "learner_devices": ("runtime.learner_devices", "devices that learn"),
+    "actor_devices": (
+        "runtime.actor_devices",
+        "devices that act, as in 0,1; see docs/scaling.md",
+    ),
+    "learner_devices": ("runtime.learner_devices", "those that learn"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
 }
 # Fields that other flags set, because more than the one field follows from them.
@@ -240,7 +243,7 @@ _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (_whole, "a whole number"),
     float: (float, "a number"),
     str: (str, "a word"),
-    tuple: (_wholes, "whole numbers, as in 256,256"),
+    tuple: (_wholes, "whole numbers with commas between them, as in 0,1"),
 }
 
 
@@ -305,7 +308,7 @@ def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
         default = values[name].default
         if default is None and name in _COMMON:
             default = shown[_COMMON[name][0]]
-        note = "" if default is None else f" (default {default})"
+        note = "" if default in (None, "") else f" (default {default})"
         if name not in ("help", "h", *_fields()):
             text.append(f"  --{name:<16} {values[name].help}{note}")
     text.append(

@@ -20,6 +20,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    sys.path.insert(0, "")  # as with `python -m`: --env=module:Id may be right here
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help", "list"):
         rows = [

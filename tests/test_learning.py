@@ -12,8 +12,16 @@ from stac.agents import make
 from stac.configs import catch as numbers
 from stac.launch import threads
 
+SLOW = ("impala_aux", "stac")  # what they have more than IMPALA, STACX has as well
 
-@pytest.mark.parametrize("agent", make.VARIANTS)
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name in make.VARIANTS
+    ],
+)
 def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):
     config = numbers.config(agent=agent)
     runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=(0,))

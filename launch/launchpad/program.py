@@ -142,7 +142,8 @@ def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
 def _resources(config: Config) -> dict[str, PythonProcess]:
     """The environment variables of each role's processes."""
     root = str(pathlib.Path(__file__).parents[3])
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    given = os.environ.get("PYTHONPATH")
+    paths = os.pathsep.join(filter(None, [root, os.getcwd(), given]))
     on_cpu = {"JAX_PLATFORMS": "cpu"}
     threads = str(make.share_of_cores(config.runtime.num_actors))
     own = {

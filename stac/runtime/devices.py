@@ -29,12 +29,11 @@ class Split(NamedTuple):
 
     def describe(self, num_actors: int) -> str:
         """The line that says who does what where so many actors are dealt out."""
-        words = {
-            "acting on devices": self.actors[:num_actors],
-            "learning on": self.learners,
-            "without an actor": self.actors[num_actors:],
-        }
-        return "; ".join(
+        acting = self.actors[:num_actors]
+        busy = {*acting, *self.learners}
+        idle = [device for device in jax.local_devices() if device not in busy]
+        words = {"acting on": acting, "learning on": self.learners, "idle:": idle}
+        return "devices: " + "; ".join(
             f"{what} {', '.join(str(device.id) for device in devices)}"
             for what, devices in words.items()
             if devices

@@ -147,7 +147,13 @@ def test_a_torso_for_images_refuses_features():
         actor_critic.build(wrong, SPEC)
 
 
-@PAIRS
+@pytest.mark.parametrize(
+    ("plain", "tuned"),
+    [
+        pytest.param("impala", "stac", marks=pytest.mark.slow),
+        ("impala_aux", "stacx"),
+    ],
+)
 def test_self_tuning_the_deep_network_costs_at_most_2_70_times_the_flops(plain, tuned):
     """XLA's own count of one compiled update; 8/3 is the floor."""
     ratio = flops.count(tuned, "deep") / flops.count(plain, "deep")

@@ -104,7 +104,13 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("domain", CONFIGS)
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("catch", "atari", "realworld"),
+        pytest.param("control", marks=pytest.mark.slow),  # a part of realworld's
+    ],
+)
 def test_k_updates_and_k_after_a_resume_are_2k_updates_bit_for_bit(domain, tmp_path):
     config = small(CONFIGS[domain]())
     whole = run(config, tmp_path / "whole", 2 * UPDATES)

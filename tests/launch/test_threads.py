@@ -25,6 +25,7 @@ from stac.configs import catch as numbers
 from stac.environments import catch, make
 from stac.launch import start, threads
 from stac.runtime import devices
+from stac.runtime.faults import shutdown
 from stac.runtime.storage import checkpoints
 from tests.runtime.experiences import digest
 
@@ -253,14 +254,11 @@ def test_runs_on_split_devices_learn_what_one_device_would(
         np.testing.assert_allclose(several, one, rtol=1e-5, atol=1e-6)
 
 
-@BOTH
-def test_catch_is_learned(runtime, tmp_path):
+def test_catch_is_learned_in_threads(tmp_path):
+    """In lockstep tests/test_learning.py learns it."""
     config = numbers.config(agent="stacx")
-    config = dataclasses.replace(
-        config,
-        runtime=dataclasses.replace(config.runtime, name=runtime, learner_devices=(0,)),
-        total_frames=150_000,
-    )
+    runtime = dataclasses.replace(config.runtime, name="threads", learner_devices=(0,))
+    config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
     threads.run(config, tmp_path)
     assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
 
@@ -291,7 +289,10 @@ def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
     assert process.returncode == 0, rest
     assert rest.count("SIGINT: saving and leaving") == 1
     assert "Traceback" not in rest
-    assert len(os.listdir(tmp_path / "checkpoints")) == 1
+    saved = os.listdir(tmp_path / "checkpoints")
+    # A machine that takes longer than the grace to build a learner has nothing to save.
+    nothing = moment == "building the learner" and shutdown.NOTHING in rest
+    assert len(saved) == 1 or (nothing and not saved), rest
 
 
 @BOTH

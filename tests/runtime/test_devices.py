@@ -242,13 +242,13 @@ def test_devices_are_split_as_given_or_as_in_the_paper(
     )
 
 
-def test_a_split_is_told_with_the_devices_that_have_no_actor():
+def test_a_split_is_told_with_the_devices_that_do_nothing():
     places = devices.split((), (), 32)
     assert places.describe(num_actors=4) == (
-        "acting on devices 0, 1, 2, 3; learning on 4, 5, 6, 7"
+        "devices: acting on 0, 1, 2, 3; learning on 4, 5, 6, 7"
     )
     assert places.describe(num_actors=2) == (
-        "acting on devices 0, 1; learning on 4, 5, 6, 7; without an actor 2, 3"
+        "devices: acting on 0, 1; learning on 4, 5, 6, 7; idle: 2, 3"
     )
 
 

@@ -41,6 +41,7 @@ def test_an_interrupted_run_saves_leaves_nothing_behind_and_is_continued(
     assert saved(tmp_path)[-1] == -(-150_000 // 160)
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_before_any_process_starts(start, tmp_path):
     flags = ("--total_frames=320",)
     run = start(tmp_path, *flags)
@@ -66,6 +67,7 @@ def test_no_proxy_stands_between_the_parts_of_a_program(start, tmp_path, monkeyp
     assert saved(tmp_path) == [2]
 
 
+@pytest.mark.slow
 def test_a_warning_before_pre_emption_saves_as_sigterm_does(start, tmp_path):
     run = start(tmp_path, f"--total_frames={LONG}")
     run.wait_for(" updates")
@@ -90,6 +92,7 @@ def test_processes_are_the_default_and_sigterm_stops_them_at_any_time(start, tmp
     assert unexpected(run) == []
 
 
+@pytest.mark.slow
 def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(start, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
