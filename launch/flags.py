@@ -303,13 +303,14 @@ def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
         if not name.startswith(tuple(f"environment.{name}" for name in unused))
     }
     start = program if program.startswith("stac ") else f"python -m {program}"
+    elsewhere = ("help", "h", *_fields())  # those of fields have lines of their own
     text = [f"{start}: trains STAC, STACX or IMPALA on {domain.summary}", ""]
     for name in values:
         default = values[name].default
         if default is None and name in _COMMON:
             default = shown[_COMMON[name][0]]
         note = "" if default in (None, "") else f" (default {default})"
-        if name not in ("help", "h", *_fields()):
+        if name not in elsewhere:
             text.append(f"  --{name:<16} {values[name].help}{note}")
     text.append(
         "  --config.a.b=c     any number below, of stac/config/; it wins over flags."

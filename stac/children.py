@@ -1,4 +1,4 @@
-"""Child processes that end with their parent."""
+"""Child processes: they find our modules, and end with their parent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import ctypes
 import os
 import signal
 import sys
+
+
+def python_path() -> str:
+    """The PYTHONPATH with which a child finds the modules that this process finds."""
+    return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:

@@ -27,6 +27,7 @@ from absl import flags
 from launchpad.launch.run_locally import run_locally
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
+from stac import children
 from stac import config as configuration
 from stac.agents import make as agents
 from stac.config import Config
@@ -141,9 +142,7 @@ def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _resources(config: Config) -> dict[str, PythonProcess]:
     """The environment variables of each role's processes."""
-    root = str(pathlib.Path(__file__).parents[3])
-    given = os.environ.get("PYTHONPATH")
-    paths = os.pathsep.join(filter(None, [root, os.getcwd(), given]))
+    everyone = {"PYTHONPATH": children.python_path()}
     on_cpu = {"JAX_PLATFORMS": "cpu"}
     threads = str(make.share_of_cores(config.runtime.num_actors))
     own = {
@@ -153,6 +152,6 @@ def _resources(config: Config) -> dict[str, PythonProcess]:
     }
     # The role is for tools that look at processes, as benchmarks.soak does.
     return {
-        role: PythonProcess(env={"PYTHONPATH": paths, "STAC_ROLE": role, **variables})
+        role: PythonProcess(env={**everyone, "STAC_ROLE": role, **variables})
         for role, variables in own.items()
     }

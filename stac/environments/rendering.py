@@ -13,13 +13,12 @@ import functools
 import importlib
 import logging
 import os
-import pathlib
 import subprocess
 import sys
 import threading
 import types
 
-from stac import config
+from stac import children, config
 
 BACKENDS = ("egl", "osmesa")  # in this order; neither needs a display
 CURE = (
@@ -30,11 +29,9 @@ CURE = (
 
 _VARIABLE = "MUJOCO_GL"
 _NONE = "off"  # dm_control's word for no rendering
-_ROOT = pathlib.Path(__file__).parents[2]  # where stac is
 _TRIAL_SECONDS = 60.0
 _TRIAL = """
 import sys
-sys.path.insert(0, sys.argv[2])
 from stac.children import die_with_parent
 die_with_parent(int(sys.argv[1]))
 from dm_control import mujoco
@@ -88,11 +85,12 @@ def backend() -> str:
 @functools.cache
 def works(name: str) -> bool:
     """Whether a process with MUJOCO_GL=name draws a picture."""
-    variables = {**os.environ, _VARIABLE: name}
+    path = children.python_path()
+    variables = {**os.environ, _VARIABLE: name, "PYTHONPATH": path}
     variables.pop("PYOPENGL_PLATFORM", None)  # dm_control sets it by MUJOCO_GL
     with contextlib.suppress(subprocess.TimeoutExpired):
         trial = subprocess.run(
-            [sys.executable, "-c", _TRIAL, str(os.getpid()), str(_ROOT)],
+            [sys.executable, "-c", _TRIAL, str(os.getpid())],
             env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -22,7 +22,7 @@ from multiprocessing import connection
 from typing import Any
 
 from stac import config
-from stac.children import die_with_parent
+from stac.children import die_with_parent, python_path
 
 BUILD_SECONDS = 300.0  # for starting a worker and building its environments
 STEP_SECONDS = 120.0  # for one reset, step or snapshot of a worker's environments
@@ -44,14 +44,12 @@ class Process:
         bound = struct.pack("ll", *divmod(int(1e6 * STEP_SECONDS), 1_000_000))
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
-        # It finds the modules that this process finds.
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _START, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": python_path()},
                 # Ctrl-C is for the process that started us; it will hang up.
                 start_new_session=True,
             )

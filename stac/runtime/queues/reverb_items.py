@@ -150,8 +150,10 @@ class Items:
                 block = _packed(
                     self._block, [leaf[env, end - self._rows : end] for leaf in leaves]
                 )
-                last = _packed(self._own, [leaf[env] for leaf in own])
-                yield block, last if end == new else None
+                if end < new:
+                    yield block, None
+                else:
+                    yield block, _packed(self._own, [leaf[env] for leaf in own])
 
     def join(self, items: Sequence[Sequence[np.ndarray]]) -> Experience:
         """Returns the trajectories in `count` items, as fresh arrays [count, ...]."""
