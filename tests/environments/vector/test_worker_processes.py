@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
@@ -36,8 +37,9 @@ def alive(pid: int) -> bool:
 def running() -> set[int]:
     """Processes that this one has started and that still run."""
     pids = set()
-    for task in pathlib.Path("/proc/self/task").iterdir():
-        pids |= {int(pid) for pid in (task / "children").read_text().split()}
+    for thread in pathlib.Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended since
+            pids |= {int(pid) for pid in (thread / "children").read_text().split()}
     return {pid for pid in pids if alive(pid)}
 
 
