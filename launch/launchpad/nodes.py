@@ -19,7 +19,7 @@ from stac.agents import make as agents
 from stac.config import Config, RunError
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
-from stac.launch.launchpad import child
+from stac.launch import child
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say

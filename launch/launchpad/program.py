@@ -32,7 +32,8 @@ from stac import config as configuration
 from stac.agents import make as agents
 from stac.config import Config
 from stac.environments import make
-from stac.launch.launchpad import child, nodes, processes
+from stac.launch import child, processes
+from stac.launch.launchpad import nodes
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.queues import reverb_items
 from stac.runtime.storage import workdir as workdir_

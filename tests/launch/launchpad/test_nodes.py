@@ -124,7 +124,7 @@ def test_a_learner_that_fails_is_a_failure(asking):
 def test_a_nodes_process_says_how_it_went(does, status, says):
     program = f"""
         from stac.config import ConfigError
-        from stac.launch.launchpad import child
+        from stac.launch import child
         from stac.runtime.queues.base import Closed
         def work(stop, heartbeat):
             {does}

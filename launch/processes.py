@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from stac.config import FAILED, USER_ERROR, RuntimeConfig
-from stac.launch.launchpad import child
+from stac.launch import child
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.restarts import Restarts

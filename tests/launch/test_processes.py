@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from stac.config import FAILED, USER_ERROR, RuntimeConfig
-from stac.launch.launchpad import processes
+from stac.launch import processes
 from stac.runtime.faults import restarts
 from tests import conftest
 
@@ -24,7 +24,7 @@ SOON = 20.0  # seconds: Python starts slowly on a machine that has other work
 
 LIVES = """
     import os, signal, sys, time
-    from stac.launch.launchpad import child
+    from stac.launch import child
     from stac.runtime.faults.shutdown import Saved, Stop
     def work(stop, heartbeat):
         print("at work", file=sys.stderr, flush=True)
@@ -214,7 +214,7 @@ def test_children_do_not_outlive_their_parent(asked):
     program = OBEYS if not asked else HANGS
     parent = f"""
 import time
-from tests.launch.launchpad.test_processes import *
+from tests.launch.test_processes import *
 watched = Watched(actor={program!r})
 {"watched.begun(); watched.running.ask()" if asked else ""}
 time.sleep(60)
