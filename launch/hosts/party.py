@@ -195,7 +195,9 @@ class Party:
                 f" there ({error.strerror or error}): give an address of its own and a"
                 " free port"
             ) from error
-        with listener:
+        with listener, contextlib.ExitStack() as stack:
+            # Closing alone would not wake the thread that accepts.
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
             deadline = time.monotonic() + MEET_SECONDS
             news = 0.0
@@ -213,7 +215,6 @@ class Party:
                     news = now + _NEWS_SECONDS
                 with contextlib.suppress(queue.Empty):
                     self._admit(*self._inbox.get(timeout=_BEAT_SECONDS), difference)
-            listener.shutdown(socket.SHUT_RDWR)
         names = [self._names[host] for host in range(self.hosts.count)]
         for line in self._lines.values():
             line.send({"names": names})

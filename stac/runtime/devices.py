@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import flatten_util
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stac import config
@@ -24,6 +23,7 @@ from stac.types import Array, LearnerState, Params, Trajectory, Tree
 AXIS = "learners"
 STOPPING = "stopping"  # the metric that counts the learner devices told to stop
 _JOIN_SECONDS = 120  # for all hosts to reach the first one's service
+_MEET_MILLISECONDS = 600_000  # from there to the first sum
 
 
 def join_hosts(service: str, count: int, index: int) -> None:
@@ -49,6 +49,18 @@ def join_hosts(service: str, count: int, index: int) -> None:
 def leave_hosts() -> None:
     """Waits for the other hosts to leave as well; for the end of a whole run alone."""
     jax.distributed.shutdown()
+
+
+def _meet() -> None:
+    """Waits for all hosts, which build their agents at their own speed.
+
+    gloo, which sums between CPU devices, gives up where a host comes to the first sum
+    half a minute after another. JAX has no public name for a barrier with a time-out.
+    """
+    from jax._src import distributed
+
+    client: Any = distributed.global_state.client
+    client.wait_at_barrier("stac", _MEET_MILLISECONDS)
 
 
 class Split(NamedTuple):
@@ -146,7 +158,7 @@ class Shares(NamedTuple):
     stopping: Array  # [k] float32: 1 where the host was told to stop
 
 
-Step = Callable[[LearnerState, Shares], tuple[LearnerState, base.Metrics]]
+Step = Callable[[Tree, Tree], tuple[Tree, base.Metrics]]
 
 
 def pmapped(step: Step, devices: Sequence[jax.Device]) -> Step:
@@ -154,9 +166,7 @@ def pmapped(step: Step, devices: Sequence[jax.Device]) -> Step:
     mapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
     count = len(_here(devices))
 
-    def update(
-        state: LearnerState, shares: Shares
-    ) -> tuple[LearnerState, base.Metrics]:
+    def update(state: LearnerState, shares: Tree) -> tuple[LearnerState, base.Metrics]:
         split = jax.tree.map(
             lambda leaf: leaf.reshape((count, -1) + leaf.shape[1:]), shares
         )
@@ -181,9 +191,7 @@ def shard_mapped(step: Step, devices: Sequence[jax.Device]) -> Step:
         return mapped
     split = NamedSharding(mesh, PartitionSpec(AXIS))
 
-    def update(
-        state: LearnerState, shares: Shares
-    ) -> tuple[LearnerState, base.Metrics]:
+    def update(state: LearnerState, shares: Tree) -> tuple[LearnerState, base.Metrics]:
         return mapped(
             state,
             jax.tree.map(
@@ -227,6 +235,7 @@ class LearnerDevices:
                 for name, value in metrics.items()
             } | {STOPPING: stopping}
 
+        self._mapped = mapped
         self._update = mapped(step, self.devices)
 
     def init(self, seed: int) -> LearnerState:
@@ -254,7 +263,18 @@ class LearnerDevices:
         """
         if self.hosts == 1:
             return state
-        return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(state))
+        _meet()
+
+        def share(leaf: Array) -> Array:
+            rows = np.zeros((len(self._here), *np.shape(leaf)), leaf.dtype)
+            rows[0] = leaf if jax.process_index() == 0 else 0
+            return rows
+
+        def add(_: Tree, shares: Tree) -> tuple[Tree, base.Metrics]:
+            return jax.tree.map(lambda row: jax.lax.psum(row[0], AXIS), shares), {}
+
+        add_over_hosts = self._mapped(add, self.devices)
+        return self.fetch(add_over_hosts((), jax.tree.map(share, state))[0])
 
     def update(
         self, state: LearnerState, trajectory: Trajectory, stopping: bool = False

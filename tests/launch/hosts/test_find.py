@@ -1,0 +1,76 @@
+"""Who the hosts are: flags first, then what started the processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from stac import config
+from stac.launch.hosts import find
+from stac.launch.hosts.find import ALONE, Hosts
+
+SLURM = {
+    "SLURM_JOB_ID": "31415926",
+    "SLURM_STEP_NUM_TASKS": "3",
+    "SLURM_STEP_NODELIST": "tpu[03-05,9],x1",
+    "SLURM_PROCID": "2",
+}
+KUBERNETES = {"TPU_WORKER_HOSTNAMES": "a.b,c.d", "TPU_WORKER_ID": "1"}
+TPU_VM = {
+    "worker-network-endpoints": "unknown:unknown:10.0.0.2,unknown:unknown:10.0.0.3",
+    "agent-worker-number": "1",
+}
+
+
+def nothing(name: str) -> None:
+    """A machine that is no TPU VM."""
+
+
+def test_flags_win_over_all_that_is_detected():
+    given = find.find("a:7000", "2", "1", SLURM, TPU_VM.get)
+    assert given == Hosts("a:7000", 2, 1)
+    assert (given.address, given.service) == (("a", 7000), "a:7001")
+    assert find.find(None, "1", None, SLURM, TPU_VM.get) == ALONE
+    assert find.find(None, "1", "0", SLURM, TPU_VM.get) == ALONE
+
+
+@pytest.mark.parametrize(
+    ("environ", "attribute", "hosts"),
+    [
+        ({}, nothing, ALONE),
+        (SLURM, nothing, Hosts("tpu03:31852", 3, 2)),
+        (SLURM | {"SLURM_STEP_NODELIST": "a,b"}, nothing, Hosts("a:31852", 3, 2)),
+        (SLURM | {"SLURM_STEP_NODELIST": "n-1,n-2"}, nothing, Hosts("n-1:31852", 3, 2)),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, nothing, ALONE),
+        # A batch script that runs no `srun` is no step.
+        ({"SLURM_NTASKS": "3", "SLURM_PROCID": "0"}, nothing, ALONE),
+        (KUBERNETES, nothing, Hosts("a.b:8476", 2, 1)),
+        (KUBERNETES | {"TPU_WORKER_HOSTNAMES": "localhost"}, nothing, ALONE),
+        ({}, TPU_VM.get, Hosts("10.0.0.2:8476", 2, 1)),
+        ({}, {"worker-network-endpoints": "u:u:10.0.0.2"}.get, ALONE),
+    ],
+)
+def test_without_flags_the_environment_names_the_hosts(environ, attribute, hosts):
+    assert find.find(None, None, None, environ, attribute) == hosts
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((None, "2", None), "several hosts need --coordinator"),
+        (("a:7000", None, None), "several hosts need --coordinator"),
+        (("a", "2", "0"), "--coordinator=a: must be HOST:PORT"),
+        (("a:b", "2", "0"), "--coordinator=a:b: must be HOST:PORT"),
+        (("a:65535", "2", "0"), "--coordinator=a:65535: must be HOST:PORT"),
+        (("a:7000", "two", "0"), "--hosts=two: must be a whole number"),
+        (("a:7000", "0", "0"), "--hosts=0: must be at least 1"),
+        (("a:7000", "2", "2"), "--host=2: must be from 0 to 1 of --hosts=2"),
+        (("a:7000", "2", "-1"), "--host=-1: must be a whole number"),
+    ],
+)
+def test_flags_that_do_not_say_it_are_refused(flags, message):
+    with pytest.raises(config.ConfigError, match=message):
+        find.find(*flags, {}, nothing)
+
+
+def test_this_machine_is_no_tpu_vm():
+    assert find.metadata("agent-worker-number") is None
