@@ -69,7 +69,7 @@ def open_learner(
         elif (path / workdir.METRICS).exists():
             progress.status("no checkpoint is there: starting from the beginning")
         begun = latest or checkpoints.Checkpoint(0, first, counters={}, acting={})
-        frames = int(begun.state.frames)
+        frames = int(begun.state.updates) * learner_devices.agent.frames_per_update
         logger = loggers.Loggers(
             {
                 **others,
