@@ -101,15 +101,11 @@ class HeadOutput(NamedTuple):
 
 
 class LearnerState(Protocol):
-    """A family's own pytree. Runtimes read only these two fields."""
+    """A family's own pytree. Runtimes read only this field."""
 
     @property
     def updates(self) -> Array:
         """[] int32, updates since the run began."""
-
-    @property
-    def frames(self) -> Array:
-        """[] int32, environment frames consumed, action repeats included."""
 
 
 def valid(trajectory: Trajectory) -> Array:

@@ -2,7 +2,7 @@
 
 A family of agents is a function that builds an `Agent` from a configuration
 (`stac.agents.make` has the table of them). The runtimes know nothing else of a family:
-its state is a pytree of its own, of which they read `updates` and `frames`
+its state is a pytree of its own, of which they read `updates`
 (`stac.types.LearnerState`); they move the metrics without knowing their names, but for
 those in `Watched`; and the family says which buffer lies between actors and learner.
 Nothing here waits, prints or keeps state.

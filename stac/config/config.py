@@ -28,6 +28,7 @@ from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
 BEHAVIOURS = ("head_1", "random_head", "average")
 WORKERS = ("auto", "serial", "processes")
 RUNTIMES = ("launchpad", "threads", "lockstep")
+_MOST_UPDATES = 2**31 - 1  # they are counted in an int32, frames in Python's integers
 
 T = TypeVar("T")
 
@@ -195,7 +196,7 @@ class Config(Checked):
     environment: EnvironmentConfig = EnvironmentConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     # Environment frames, action repeats included (Table 3).
-    total_frames: Annotated[int, f"[1, {2**31 - 2**24})"] = 200_000_000
+    total_frames: AtLeastOne = 200_000_000
     seed: Annotated[int, f"[0, {2**31})"] = 1
 
     def __post_init__(self) -> None:
@@ -204,6 +205,12 @@ class Config(Checked):
             queue_capacity(self) >= self.batch.batch_size,
             f"runtime.queue_capacity={self.runtime.queue_capacity} cannot hold one"
             f" batch of batch.batch_size={self.batch.batch_size} trajectories",
+        )
+        most = frames_per_update(self, frames_per_step=1) * _MOST_UPDATES
+        check(
+            self.total_frames <= most,
+            f"total_frames={self.total_frames}: must be at most {most}, which are"
+            f" {_MOST_UPDATES} updates",
         )
 
 

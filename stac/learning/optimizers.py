@@ -35,8 +35,11 @@ def meta_adam(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def learning_rate(config: OptimizerConfig, frames: Array, total_frames: int) -> Array:
-    """Linear in environment frames, constant after `total_frames` (Table 3)."""
-    share = jnp.clip(frames.astype(float) / total_frames, 0.0, 1.0)
+    """Linear in environment frames, constant after `total_frames` (Table 3).
+
+    `frames` are [] floating-point: a run may have more than an int32 holds.
+    """
+    share = jnp.clip(frames / float(total_frames), 0.0, 1.0)
     slope = config.end_learning_rate - config.learning_rate
     return config.learning_rate + slope * share
 

@@ -40,7 +40,6 @@ class State(NamedTuple):
     metaparameters: metaparameters.Raw  # eta before the squash: {name: [P]}, tuned only
     meta_optimizer: Tree  # Adam over eta
     updates: Array  # [] int32
-    frames: Array  # [] int32, environment frames consumed, action repeats included
     key: Array  # [2] uint32, for updates that need randomness
 
 
@@ -79,7 +78,6 @@ def init(rule: Rule, params: Params, key: Array) -> State:
         metaparameters=raw,
         meta_optimizer=optimizers.meta_adam(rule.optimizer).init(raw),
         updates=jnp.zeros((), jnp.int32),
-        frames=jnp.zeros((), jnp.int32),
         key=key,
     )
 
@@ -122,9 +120,7 @@ def update(
     new = jax.tree.map(lambda old, new: jnp.where(skipped, old, new), state, learned)
     zeta = metaparameters.logged(state.metaparameters, rule.agent)
     saturated = metaparameters.saturated(new.metaparameters)
-    return new._replace(
-        updates=state.updates + 1, frames=state.frames + rule.frames_per_update
-    ), {
+    return new._replace(updates=state.updates + 1), {
         **metrics.reduced({**step.metrics, **outer}, types.valid(trajectory), all_sum),
         **metrics.by_head("hyperparameters", zeta),
         **metrics.by_head("saturated", saturated),
@@ -161,7 +157,8 @@ def inner_step(
     direction, optimizer = optimizers.rmsprop(rule.optimizer).update(
         gradient, state.optimizer
     )
-    rate = optimizers.learning_rate(rule.optimizer, state.frames, rule.total_frames)
+    frames = _frames(rule, state.updates)
+    rate = optimizers.learning_rate(rule.optimizer, frames, rule.total_frames)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
     if rule.agent.gamma_embedding != "none":  # compare like with like: at gamma outer
         reference = _acting_at_outer_gamma(rule, state.params, trajectory)
@@ -242,6 +239,13 @@ def _not_finite(
     numbers = [*norms, step.loss, *jax.tree.leaves(outer)]
     bad = sum(1.0 - jnp.isfinite(jnp.asarray(number)) for number in numbers)
     return all_sum(bad) > 0
+
+
+def _frames(rule: Rule, updates: Array) -> Array:
+    """Environment frames of so many updates, rounded once: an int32 would overflow."""
+    frames = jnp.asarray(updates).astype(float) * rule.frames_per_update
+    # Else XLA makes one constant of this factor and the schedule's: two roundings.
+    return jax.lax.optimization_barrier(frames)
 
 
 def _scale(rule: Rule) -> float:

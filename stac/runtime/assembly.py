@@ -77,7 +77,8 @@ def open_learner(
             stack.callback(saved.close)
             begun = _newest(saved, begun, path, progress)
             save = functools.partial(_save, saved, acting, progress)
-            frames = int(begun.state.frames)
+            updates = int(begun.state.updates)
+            frames = updates * learner_devices.agent.frames_per_update
             files = {
                 **others,
                 workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),

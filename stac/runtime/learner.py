@@ -157,10 +157,10 @@ class Learner:
         self._config = config
         self._outlets = outlets
         self._clock = clock
-        self._statistics = Statistics(begun.counters, int(state.frames), clock)
+        self._newest = _Update(int(state.updates), devices.replicate(state), {})
+        self._statistics = Statistics(begun.counters, self.frames, clock)
         # How long it has had no batch by now, in seconds; from any thread.
         self.waiting_seconds = self._statistics.waiting_seconds
-        self._newest = _Update(int(state.updates), devices.replicate(state), {})
         self._finished = self._newest
         self._skips = Skips(config.runtime.skipped_share, outlets.note)
         self._statistics.counts["skipped_updates"] = lambda: self._skips.total

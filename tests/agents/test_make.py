@@ -46,7 +46,6 @@ class Mean(NamedTuple):
 
     mean: Array
     updates: Array
-    frames: Array
 
 
 def mean_reward(config: Config, spec: EnvironmentSpec) -> base.Agent:
@@ -58,12 +57,10 @@ def mean_reward(config: Config, spec: EnvironmentSpec) -> base.Agent:
 
     def update(state, trajectory, all_sum):
         mean = all_sum(trajectory.reward.mean())
-        frames = frames_per_update(config, spec.frames_per_step)
-        return Mean(mean, state.updates + 1, state.frames + frames), {"mean": mean}
+        return Mean(mean, state.updates + 1), {"mean": mean}
 
-    zero = jnp.int32(0)
     return base.Agent(
-        init=lambda key: Mean(jnp.float32(0), zero, zero),
+        init=lambda key: Mean(jnp.float32(0), jnp.int32(0)),
         initial_core_state=lambda envs: (),
         act=act,
         update=update,

@@ -138,7 +138,6 @@ def _no_thread_stays():
 def test_a_run_ends_at_its_frames_and_the_same_workdir_continues_it(runs):
     assert (runs.first.step, runs.then.step) == (FIRST, ALL)
     assert int(runs.then.state.updates) == ALL
-    assert int(runs.then.state.frames) == tiny("lockstep", ALL).total_frames
     for name in ("episodes", "seconds"):
         assert runs.then.counters[name] > runs.first.counters[name] > 0
 
@@ -149,7 +148,7 @@ def test_rows_hold_what_a_reader_is_promised(runs):
     promised |= {f"hyperparameters/{n}/head_1" for n in configuration.METAPARAMETERS}
     assert promised <= runs.rows[-1].keys()
     assert [row["updates"] for row in runs.rows][-1] == ALL
-    assert runs.rows[-1]["frames"] == int(runs.then.state.frames)
+    assert runs.rows[-1]["frames"] == tiny("lockstep", ALL).total_frames
 
 
 def test_parameters_that_acted_are_not_older_than_what_was_waiting(runs, request):

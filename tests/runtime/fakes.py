@@ -114,7 +114,6 @@ def counting_agent(frames_per_update: int) -> agents.Agent:
         state = state._replace(
             params={"b": state.params["b"] + added, "unused": state.params["unused"]},
             updates=state.updates + 1,
-            frames=state.frames + frames_per_update,
         )
         return state, {"added": added, "reward_max": trajectory.reward.max()}
 
@@ -145,6 +144,5 @@ def learner_state() -> State:
         metaparameters={},
         meta_optimizer=(),
         updates=np.int32(0),
-        frames=np.int32(0),
         key=np.zeros(2, np.uint32),
     )

@@ -40,6 +40,9 @@ Counters = dict[str, Any]
 # and for the logs until the next save.
 MARGIN = 16 << 20
 
+# An array of earlier versions' states, updates x frames of an update: it is left out.
+_FORMER = {"frames": np.zeros((), np.int32)}
+
 _SUMS = "sums.json"
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
 _TRIAL = "trial.orbax-checkpoint-tmp"  # Orbax takes it for half written: for none
@@ -247,14 +250,17 @@ class Checkpoints:
     def _read(self, step: int, like: LearnerState) -> Checkpoint:
         wanted = named(like)
         described = dict(self._manager.item_metadata(step).items())
+        # Orbax reads all arrays of a checkpoint or none.
+        former = {name: _FORMER[name] for name in described["state"].keys() & _FORMER}
+        there = former | wanted
         # Orbax restores other shapes without a word.
-        if difference := _difference(described["state"], wanted):
+        if difference := _difference(described["state"], there):
             raise ConfigError(
                 f"checkpoint {step} in {self.directory} is of another configuration:"
                 f" {difference}; name another --workdir"
             )
         arguments: dict[str, Any] = {
-            "state": ocp.args.StandardRestore(wanted),
+            "state": ocp.args.StandardRestore(there),
             "counters": ocp.args.JsonRestore(),
         }
         # A description without content, as of the state, is what Orbax reads into.

@@ -63,12 +63,12 @@ def test_a_resumed_run_appends_and_drops_the_line_it_was_cut_in(
 def test_tensorboard_gets_finite_values_over_frames(tmp_path: pathlib.Path) -> None:
     logger = loggers.TensorBoard(tmp_path)
     logger.write({"frames": 640, "episode_return": math.nan, "lag": jnp.float32(0.25)})
-    logger.write({"frames": 1280, "hyperparameters/gamma/head_1": 0.99})
+    logger.write({"frames": 2**31, "hyperparameters/gamma/head_1": 0.99})
     logger.close()
     logger.close()
     scalars = scalars_in_files(tmp_path)
     assert scalars["run/lag"] == [(640, 0.25)]
-    assert scalars["hyperparameters/gamma/head_1"] == [(1280, pytest.approx(0.99))]
+    assert scalars["hyperparameters/gamma/head_1"] == [(2**31, pytest.approx(0.99))]
     assert "at_a_glance/episode_return" not in scalars
 
 

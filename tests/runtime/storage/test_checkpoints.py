@@ -31,7 +31,6 @@ def a_state(tuned: bool = True) -> LearnerState:
         metaparameters={"gamma": jnp.array([4.6, 4.5])} if tuned else {},
         meta_optimizer=(jnp.int32(7), {"m": np.zeros(2)}) if tuned else (),
         updates=np.int32(300),
-        frames=jnp.int32(192_000),
         key=np.array([1, 2**32 - 1], np.uint32),
     )
 
@@ -92,7 +91,10 @@ def test_what_belongs_to_the_actors_comes_back_with_the_state(
 def test_a_checkpoint_of_an_earlier_version_is_read(
     tmp_path: pathlib.Path,
 ) -> None:
-    """As the first version wrote it, with the digests of the next one."""
+    """As the first version wrote it, with the digests of the next one.
+
+    Its state counted frames, too.
+    """
     items = {
         "state": ocp.StandardCheckpointHandler(),
         "counters": ocp.JsonCheckpointHandler(),
@@ -100,7 +102,9 @@ def test_a_checkpoint_of_an_earlier_version_is_read(
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
     old = ocp.CheckpointManager(tmp_path, options=options, item_handlers=items)
     arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(checkpoints.named(a_state())),
+        state=ocp.args.StandardSave(
+            checkpoints.named(a_state()) | {"frames": np.array(192_000, np.int32)}
+        ),
         counters=ocp.args.JsonSave(
             {"seconds": 2.5, "episodes": 7, "sha256": "1f", "names_sha256": "2e"}
         ),
