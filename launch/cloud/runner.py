@@ -232,7 +232,10 @@ class Runner:
             while any(process.poll() is None for process in processes):
                 time.sleep(LOOK_SECONDS)
                 now, new = time.monotonic(), len(self._signals) - before
-                since = min(since, now) if new else since
+                if new and now < since:
+                    since = now
+                    if patience:
+                        lines.show("launch.cloud: ending; another Ctrl-C does not wait")
                 if new > 1 or now - since >= patience:
                     for process in processes:
                         _end(process)

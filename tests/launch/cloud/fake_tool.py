@@ -3,7 +3,8 @@
 One program under several names on the PATH. It logs its calls, keeps what it has
 created as files, and runs the commands of a host as processes in the host's folder.
 FAKE_FAIL, FAKE_HANG: a pattern of the calls that fail, or hang, once they have worked.
-FAKE_TRIES: so often a call fails, before it works again.
+FAKE_STAYS: of the things that cannot be deleted.
+FAKE_TRIES: so often calls fail before they work again; for ever by default.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ def main() -> int:
     if matches("FAKE_HANG", call):
         (ROOT / "hangs").touch()
         time.sleep(60)
-    if matches("FAKE_FAIL", call):
-        tries = ROOT / "tries"
-        failed = int(tries.read_text()) if tries.exists() else 0
-        tries.write_text(str(failed + 1))
-        if failed < int(os.environ.get("FAKE_TRIES", "99")):
-            print(f"ERROR: {tool} fails", file=sys.stderr)
-            return 1
+    if matches("FAKE_FAIL", call) and fails():
+        print(f"ERROR: {tool} fails", file=sys.stderr)
+        return 1
     return status
+
+
+def fails() -> bool:
+    """Whether it is to fail once more."""
+    with (ROOT / "failures").open("a+") as failures:
+        failures.write("x")
+        return failures.tell() <= int(os.environ.get("FAKE_TRIES", "99"))
 
 
 def matches(variable: str, call: str) -> bool:
@@ -67,7 +71,7 @@ def gcloud(arguments: list[str]) -> int:
     if verb == "create":
         thing.write_text(name)
     elif verb == "delete":
-        if matches("FAKE_STAYS", thing.name):
+        if matches("FAKE_STAYS", thing.name) and fails():
             return 1
         thing.unlink()
     elif verb == "list" and thing.exists():

@@ -48,7 +48,7 @@ import os, sys
 from stac.launch.cloud import __main__ as command, runner
 from stac.runtime.faults import shutdown
 
-runner.PAUSE_SECONDS, runner.PATIENCE = 0.05, 4
+runner.PAUSE_SECONDS, runner.PATIENCE, runner.LOOK_SECONDS = 0.05, 4, 0.02
 sys.executable = os.environ["FAKE_TRAINER"]
 shutdown.as_program(command.main)
 """

@@ -21,6 +21,7 @@ def test_every_task_trains_with_its_own_index_and_the_job_is_gone(launch):
     assert run.things == []
 
 
+@pytest.mark.slow
 def test_the_jobs_status_is_the_launchs(launch):
     run = launch(launches.SLURM, TRAINER_STATUS="3")
     assert run.status() == 3
@@ -32,7 +33,7 @@ def test_the_warning_before_the_jobs_end_saves_and_queues_it_again(launch):
     run.wait_for("--host=1")
     pid = int((run.folder / "job.pid").read_text())
     os.kill(pid, signal.SIGUSR1)
-    run.wait_for("saves")
+    run.wait_for("\nsaves")
     assert run.status() == 0, run.text
     assert run.called("scontrol requeue 7") == 1
     assert run.text.count("--host=1") == 2, "it was started again by the same command"
@@ -40,17 +41,20 @@ def test_the_warning_before_the_jobs_end_saves_and_queues_it_again(launch):
     assert run.things == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_ctrl_c_saves_and_the_job_is_gone(launch, number):
     run = launch(launches.SLURM, TRAINER_TICKS="600")
     run.wait_for("--host=1")
     run.send(number)
     assert run.status() == 0, run.text
-    assert run.text.count("saves") == 2
+    assert run.text.count("\nsaves") == 2
     assert run.called("scontrol requeue") == 0
     assert run.things == []
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_cancels_the_job(launch):
     run = launch(launches.SLURM, TRAINER_TICKS="600", FAKE_HANG="signal=TERM")
     run.wait_for("--host=1")
