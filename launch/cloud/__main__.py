@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
-from stac import __main__ as stac_command
 from stac.config import USER_ERROR, ConfigError, check, choose
 from stac.launch import flags
 from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
@@ -30,6 +29,7 @@ TARGETS = {
     "jobset": jobset.JOBSET,
     "slurm": slurm.SLURM,
 }
+PROGRAMS = ("atari", "catch", "control", "gymnasium", "realworld")
 _COMMON = {
     "name": Option("of all that is created; a new one by default"),
     "hosts": Option("their number; by the machines' kind by default, 1 in slurm"),
@@ -105,10 +105,10 @@ def _launch(command: list[str], hosts: int, options: dict[str, str]) -> Launch:
     """Reads the trained command, as its hosts will."""
     check(command, f"no command to train with: {_USAGE}")
     program = command[0].removeprefix("launch.")
-    choose("command", program, stac_command.COMMANDS)
+    choose("command", program, PROGRAMS)
     domain = importlib.import_module(f"stac.launch.{program}").DOMAIN
     arguments = ("--runtime=threads", *command[1:])
-    request = flags.parse([f"launch.{program}", *arguments], domain)
+    request = flags.parse([f"launch.{program}", *arguments, "--hosts=1"], domain)
     chosen = request.config.runtime.name
     check(
         hosts == 1 or chosen == "threads",

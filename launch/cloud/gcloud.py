@@ -35,7 +35,9 @@ _KINDS = {
     "v6e": ("v2-alpha-tpuv6e", 4),
 }
 _ONE_HOST = 8  # up to this size every kind is one host
-_ZONE, _SHOW = "--zone={zone}", "--format=value(name)"
+_ZONE = "--zone={zone}"
+# In some lists the name is a path.
+_OF_THAT_NAME = """'--filter=name ~ "(^|/){name}$"' '--format=value(name)'"""
 _QUEUED, _MANAGED = "tpus queued-resources", "instance-groups managed"
 
 
@@ -53,7 +55,7 @@ def _queued(launch: Launch, hosts: int) -> Plan:
     gcloud = _gcloud(launch, runtime=runtime)
     thing = Made(
         f"queued resource {launch.name}",
-        gcloud(f"{_QUEUED} list {_ZONE} '--filter=name ~ /{{name}}$' {_SHOW}"),
+        gcloud(f"{_QUEUED} list {_ZONE} {_OF_THAT_NAME}"),
         gcloud(f"{_QUEUED} delete {{name}} {_ZONE} --force"),
     )
     create = gcloud(
@@ -92,7 +94,7 @@ def _group(launch: Launch, hosts: int) -> Plan:
     ) -> Step:
         thing = Made(
             f"{name} {launch.name}",
-            gcloud(f"{tool} list '--filter=name = {{name}}' {_SHOW}"),
+            gcloud(f"{tool} list {_OF_THAT_NAME}"),
             gcloud(f"{tool} delete {{name}} {place}"),
         )
         create = gcloud(f"{tool} create {kind} {{name}} {place} {flags}")

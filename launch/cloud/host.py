@@ -95,7 +95,7 @@ def command(
     words = [python, "-m", "stac", launch.program, *launch.flags]
     line = shlex.join([*words, f"--workdir={workdir}"])
     if hosts == 1:
-        return line
+        return f"{line} --hosts=1"
     return f'{line} --coordinator="{coordinator}" --hosts={hosts} --host="{host}"'
 
 

@@ -75,7 +75,7 @@ def gcloud(arguments: list[str]) -> int:
             return 1
         thing.unlink()
     elif verb == "list" and thing.exists():
-        wanted = re.split(r"[ /=~$]+", flags["--filter"].strip("$"))[-1]
+        wanted = re.findall(r"[a-z0-9-]+", flags["--filter"])[-1]
         print(thing.read_text() if thing.read_text() == wanted else "", end="")
     elif verb == "describe":
         print(os.environ.get("FAKE_STATE", "ACTIVE"))
