@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import pathlib
 import pkgutil
 import sys
@@ -28,9 +29,12 @@ from stac.config import (
     RunError,
     challenges,
     changed,
+    check,
     flat,
 )
 from stac.config.checks import nearest
+from stac.launch.hosts import find
+from stac.launch.hosts.find import ALONE, Hosts
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir
 
@@ -46,6 +50,12 @@ _COMMON = {
     ),
     "learner_devices": ("runtime.learner_devices", "those that learn"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
+}
+# The hosts of the run: no part of its configuration.
+_HOSTS = {
+    "coordinator": "HOST:PORT of the first of several hosts; see docs/scaling.md",
+    "hosts": "their number; 1: alone, whatever started this process",
+    "host": "the index of this host, 0 for the first",
 }
 # Fields that other flags set, because more than the one field follows from them.
 _ELSEWHERE = {
@@ -74,6 +84,7 @@ class Request(NamedTuple):
 
     config: Config
     workdir: pathlib.Path
+    hosts: Hosts = ALONE
 
 
 class Help(Exception):
@@ -81,14 +92,15 @@ class Help(Exception):
 
 
 def main(
-    run: Callable[[Config, str], int | None],
+    run: Callable[[Config, str, Hosts], int | None],
     domain: Domain,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parses, prepares the workdir and runs; returns the exit status.
 
     Args:
-      run: takes the configuration and the workdir; returns an exit status or None.
+      run: takes the configuration, the workdir ("" but on the first host) and the
+        hosts; returns an exit status or None.
       domain: the command.
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
@@ -107,15 +119,17 @@ def main(
         return FAILED
 
 
-def _run(run: Callable[[Config, str], int | None], request: Request) -> int:
+def _run(run: Callable[[Config, str, Hosts], int | None], request: Request) -> int:
     from stac.environments import make
 
     make.spec(request.config)  # an unknown task leaves no workdir behind
+    if request.hosts.index:
+        return run(request.config, "", request.hosts) or 0
     with workdir.prepare(request.workdir, request.config) as place:
         verb = "continuing" if place.resumed else "writing to"
         lines.show(f"{verb} {place.path}")
         try:
-            status = run(request.config, str(place.path)) or 0
+            status = run(request.config, str(place.path), request.hosts) or 0
         except ConfigError:  # only the runtime knows its devices, for example
             place.abandon()
             raise
@@ -140,6 +154,10 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     if task == "list":
         tasks = pkgutil.resolve_name(domain.tasks)
         raise Help("\n".join(tasks() if callable(tasks) else tasks))
+    coordinator, count, index = (values[name].value for name in _HOSTS)
+    hosts = find.find(coordinator, count, index, os.environ)
+    if hosts.count > 1 and values["runtime"].using_default_value:
+        values["runtime"].value = "threads"
     _refuse_rest(rest, values)
     changes = _changes(values)
     plain = domain.config(agent=values["agent"].value, **words)
@@ -150,7 +168,13 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     place = values["workdir"].value
     if place == "":
         raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
-    return Request(config, workdir.place(place or workdir.default(config, *others)))
+    check(
+        hosts.count == 1 or config.runtime.name == "threads",
+        f"{hosts.count} hosts: only --runtime=threads spans several; --hosts=1 runs"
+        " alone",
+    )
+    path = workdir.place(place or workdir.default(config, *others))
+    return Request(config, path, hosts)
 
 
 def numbers(config: Config) -> dict[str, Any]:
@@ -175,6 +199,7 @@ def _define(domain: Domain) -> flags.FlagValues:
         **domain.flags,
         "workdir": (None, "all that the run writes; an existing one is continued"),
         **{name: (None, about) for name, (_, about) in _COMMON.items()},
+        **{name: (None, about) for name, about in _HOSTS.items()},
         **dict.fromkeys(_fields(), (None, "")),
     }
     words["runtime"] = (default_runtime(), _COMMON["runtime"][1])

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,7 +39,11 @@ _LAST_WORDS_SECONDS = 1.0  # from the end of a process to the end of its output
 _LAST_SECONDS = 1.0  # for the queue, which has nothing to finish
 # A terminal or a scheduler may send these to all of its processes at once.
 _FOR_THE_PARENT = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
-_CHATTER = b"[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
+_CHATTER = re.compile(
+    rb"\[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
+    # JAX about hosts that are gone, which the hosts' parents say in a line.
+    rb"|.*external/xla/.*/distributed|Additional GRPC error|:{\"created\"|\[Gloo\]"
+)
 
 
 class Process:
@@ -240,7 +245,7 @@ def relay(source: IO[bytes]) -> None:
     """Passes lines on to stderr, to the end of `source`, without Reverb's chatter."""
     with source:
         for line in source:
-            if not line.startswith(_CHATTER):
+            if not _CHATTER.match(line):
                 with contextlib.suppress(OSError, ValueError):  # nobody reads any more
                     sys.stderr.buffer.write(line)
                     sys.stderr.buffer.flush()

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stac.config import Config, check
+from stac.launch.hosts import supervisor
+from stac.launch.hosts.find import ALONE, Hosts
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir as workdir_
 
@@ -39,7 +41,9 @@ SLOW = {
 }
 
 
-def run(config: Config, workdir: str, **others: Any) -> int | None:
+def run(
+    config: Config, workdir: str, hosts: Hosts = ALONE, **others: Any
+) -> int | None:
     """Runs to the end, or until told to stop; returns an exit status or None.
 
     `others` are the runtime's own arguments.
@@ -47,6 +51,8 @@ def run(config: Config, workdir: str, **others: Any) -> int | None:
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
     """
+    if hosts.count > 1:
+        return supervisor.run(config, workdir, hosts)
     if finished := _finished(config, workdir):
         for line in finished:
             lines.show(line)
@@ -86,7 +92,7 @@ def train(
         config, runtime=dataclasses.replace(config.runtime, name=runtime)
     )
     with workdir_.prepare(path, config) as place:
-        others = {} if loggers is None else {"others": loggers}
+        others: dict[str, Any] = {} if loggers is None else {"others": loggers}
         return run(config, str(place.path), **others)
 
 

@@ -55,23 +55,41 @@ def run(
     """
     stop = shutdown.Stop()
     with shutdown.on_signals(stop):
-        parts = Parts.build(config, stop)
-        turns = lockstep.Turns(
-            config, parts.actor, parts.parameters, stop, parts.buffer
-        )
-        with assembly.open_learner(
-            config,
-            parts.devices,
-            workdir,
-            parts.store.publish,
-            stop,
-            acting=turns.snapshot,
-            others=others,
-        ) as learner:
-            if config.runtime.name == "lockstep":
-                turns.run(learner)
-            else:
-                _threads(parts, learner, stop)
+        train(config, workdir, stop, stop, others)
+
+
+def train(
+    config: Config,
+    workdir: str | pathlib.Path,
+    asked: shutdown.Stop,
+    stop: shutdown.Stop,
+    others: Mapping[str, Logger] = MappingProxyType({}),
+) -> None:
+    """Does what `run` does, until `asked` is set.
+
+    Args:
+      config: see `run`.
+      workdir: see `run`; of several hosts only the first has it.
+      asked: to end; it gets the function that saves.
+      stop: wakes all parts of this process. It is `asked` itself, but where there are
+        several hosts: there all parts go on until the hosts' last common update.
+      others: see `run`.
+    """
+    parts = Parts.build(config, stop)
+    turns = lockstep.Turns(config, parts.actor, parts.parameters, stop, parts.buffer)
+    with assembly.open_learner(
+        config,
+        parts.devices,
+        workdir,
+        parts.store.publish,
+        asked,
+        acting=turns.snapshot,
+        others=others,
+    ) as learner:
+        if config.runtime.name == "lockstep":
+            turns.run(learner)
+        else:
+            _threads(parts, learner, asked, stop)
 
 
 class Parts(NamedTuple):
@@ -119,19 +137,26 @@ class Parts(NamedTuple):
             self.agent, environment, self.config.batch, seed, index, device
         )
 
+    def indices(self) -> range:
+        """The actors of this host: those of all hosts are numbered through."""
+        count = self.config.runtime.num_actors
+        return range(jax.process_index() * count, (jax.process_index() + 1) * count)
 
-def _threads(parts: Parts, learner: Learner, stop: shutdown.Stop) -> None:
+
+def _threads(
+    parts: Parts, learner: Learner, asked: shutdown.Stop, stop: shutdown.Stop
+) -> None:
     """Actors in threads of their own, the learner in this one, a queue between.
 
     The first actor that gives up ends the run, and its failure is raised.
     """
-    config = parts.config
-    queue = parts.buffer.local(configuration.queue_capacity(config))
-    feeder = Feeder(queue, config.batch.batch_size)
+    config, hosts = parts.config, jax.process_count()
+    queue = parts.buffer.local(configuration.queue_capacity(config) // hosts)
+    feeder = Feeder(queue, config.batch.batch_size // hosts)
     stop.wakes(feeder.close)
     actors = [
         _supervised(parts, index, queue, learner.updates, stop)
-        for index in range(config.runtime.num_actors)
+        for index in parts.indices()
     ]
     failures: list[BaseException] = []
 
@@ -149,7 +174,7 @@ def _threads(parts: Parts, learner: Learner, stop: shutdown.Stop) -> None:
     for thread in watches.values():
         thread.start()
     try:
-        learner.run(feeder, stop, lambda: sum(each.restarts.total for each in actors))
+        learner.run(feeder, asked, lambda: sum(each.restarts.total for each in actors))
     finally:
         feeder.close()
         stop.set()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+
+import jax
 
 from stac.config import Config
 from stac.runtime import devices, learner
@@ -18,6 +21,7 @@ from stac.types import LearnerState, Params
 # The bytes that actors, and what lies between them and the learner, are to continue
 # from beside a state of so many updates; None where they would be of another moment.
 Acting = Callable[[int], Mapping[str, bytes] | None]
+_OTHER_HOSTS_SECONDS = 60.0  # between the lines of hosts after the first
 
 
 @contextlib.contextmanager
@@ -31,6 +35,9 @@ def open_learner(
     others: Mapping[str, loggers.Logger] = MappingProxyType({}),
 ) -> Iterator[learner.Learner]:
     """A learner at the workdir's newest checkpoint, or at its beginning.
+
+    Of several hosts the first reads and writes the workdir, and the others begin with
+    its state.
 
     Args:
       config: the run.
@@ -51,44 +58,34 @@ def open_learner(
         damaged, or the newest that is not is of another configuration.
     """
     path = pathlib.Path(path)
+    writes = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         progress = terminal.Terminal(
-            config.total_frames, shown=learner_devices.agent.watched.shown
+            config.total_frames,
+            seconds=terminal.SECONDS if writes else _OTHER_HOSTS_SECONDS,
+            shown=learner_devices.agent.watched.shown,
         )
         stack.callback(progress.close)
         progress.status("building the learner")
-        saved = checkpoints.Checkpoints(
-            path / workdir.CHECKPOINTS, config.runtime.checkpoints_to_keep
-        )
-        stack.callback(saved.close)
-        first = learner_devices.init(config.seed)
-        saved.try_to_save(first)
-        latest = saved.latest(like=first, say=progress.note)
-        if latest is not None:
-            progress.status(f"continuing from update {latest.step}")
-        elif (path / workdir.METRICS).exists():
-            progress.status("no checkpoint is there: starting from the beginning")
-        begun = latest or checkpoints.Checkpoint(0, first, counters={}, acting={})
-        frames = int(begun.state.frames)
-        logger = loggers.Loggers(
-            {
+        begun = checkpoints.Checkpoint(0, learner_devices.init(config.seed), {}, {})
+        files: dict[str, loggers.Logger] = {}
+        save: Callable[[int, LearnerState, Counters], object] = _save_nothing
+        if writes:
+            saved = checkpoints.Checkpoints(
+                path / workdir.CHECKPOINTS, config.runtime.checkpoints_to_keep
+            )
+            stack.callback(saved.close)
+            begun = _newest(saved, begun, path, progress)
+            save = functools.partial(_save, saved, acting, progress)
+            frames = int(begun.state.frames)
+            files = {
                 **others,
                 workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
                 "events.out.tfevents": loggers.TensorBoard(path, frames),
-                "the terminal": progress,
-            },
-            progress.note,
-        )
+            }
+        begun = begun._replace(state=learner_devices.agreed(begun.state))
+        logger = loggers.Loggers({**files, "the terminal": progress}, progress.note)
         stack.callback(logger.close)
-
-        def save(updates: int, state: LearnerState, counters: Counters) -> None:
-            states = None
-            try:
-                states = acting(updates)
-            except Exception as error:  # noqa: BLE001 - the learner's state comes first
-                reason = disk.reason(error)
-                progress.note(f"saved without the states of actors: {reason}")
-            saved.save(updates, state, counters, states)
 
         built = learner.Learner(
             learner_devices,
@@ -98,8 +95,48 @@ def open_learner(
         )
         stop.saves(lambda: Saved(built.save(), _last_words(built, path)))
         progress.waiting_seconds = built.waiting_seconds
-        yield built
-        progress.close(_last_words(built, path))
+        try:
+            yield built
+        finally:
+            if built.saved is not None or built.done:
+                progress.close(_last_words(built, path))
+
+
+def _newest(
+    saved: checkpoints.Checkpoints,
+    first: checkpoints.Checkpoint,
+    path: pathlib.Path,
+    progress: terminal.Terminal,
+) -> checkpoints.Checkpoint:
+    """The checkpoint to continue from, or `first`; says which."""
+    saved.try_to_save(first.state)
+    latest = saved.latest(like=first.state, say=progress.note)
+    if latest is not None:
+        progress.status(f"continuing from update {latest.step}")
+    elif (path / workdir.METRICS).exists():
+        progress.status("no checkpoint is there: starting from the beginning")
+    return latest or first
+
+
+def _save(
+    saved: checkpoints.Checkpoints,
+    acting: Acting,
+    progress: terminal.Terminal,
+    updates: int,
+    state: LearnerState,
+    counters: Counters,
+) -> None:
+    states = None
+    try:
+        states = acting(updates)
+    except Exception as error:  # noqa: BLE001 - the learner's state comes first
+        reason = disk.reason(error)
+        progress.note(f"saved without the states of actors: {reason}")
+    saved.save(updates, state, counters, states)
+
+
+def _save_nothing(updates: int, state: LearnerState, counters: Counters) -> None:
+    """On all hosts but the first."""
 
 
 def finished(
@@ -121,5 +158,7 @@ def finished(
 
 def _last_words(built: learner.Learner, path: pathlib.Path) -> str:
     done = f"done: {terminal.amount(built.frames)} frames; " if built.done else ""
+    if jax.process_index():
+        return f"{done}the first host saves"
     saved = "nothing" if built.saved is None else f"update {built.saved:,}"
     return f"{done}{saved} is saved in {path}"

@@ -4,6 +4,10 @@ At most two updates are started and not finished, and mostly one. While the devi
 computes one, the host takes the next batch, starts its update (JAX queues it behind),
 and only then waits for the first, publishes its parameters, and now and then logs and
 saves. So the device does not wait for the host, and the host cannot run ahead of it.
+
+Several hosts start the same updates, or one would wait for the others for ever. So a
+host that is told to stop says so in its next update. All of them read that when it is
+finished, and by then each has started one update more, or none: that one is their last.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import jax
 
 from stac.agents import base
 from stac.config import Config
-from stac.runtime.devices import LearnerDevices
+from stac.runtime.devices import STOPPING, LearnerDevices
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.faults.skips import Skips
 from stac.runtime.logs.loggers import Logger
@@ -166,6 +170,7 @@ class Learner:
         self._saved_at = clock()  # of the last save, or attempt
         self._unsaved: NotSaved | None = None  # the failure of the last attempt
         self._ending = False
+        self._last: int | None = None  # update, where several hosts are to stop
         self._saving = threading.Lock()
         self._pairing = threading.Lock()  # the finished update and its counters
         outlets.publish(self._newest.number, devices.actor_params(self._newest.states))
@@ -191,8 +196,9 @@ class Learner:
         """Updates until the run is over, stopped, or the feed ends; then saves.
 
         Args:
-          feed: of batches; closed at the end.
-          stop: of the run.
+          feed: of batches; closed at the end. Where there are several hosts, `stop`
+            must not close it: the last updates need batches.
+          stop: asks for the end of the run.
           restarts: counts those of actors in this part of the run.
 
         Raises:
@@ -209,28 +215,40 @@ class Learner:
             last.callback(self.settle)
             last.callback(feed.close)
             with contextlib.suppress(Closed):
-                while not (self.done or stop.is_set()):
+                while not (self.done or self._stops(stop)):
                     if not feed.ready():
                         self.settle()  # publishes the newest while there is time
                     with self._statistics.waiting():
                         experience = feed.next()
-                    self.step(experience)
+                    self.step(experience, stop.is_set())
         if self._unsaved is not None:
             raise self._unsaved
         if self.saved != self._finished.number:
             raise NotSaved("the last update is not saved: another save does not end")
+
+    def _stops(self, stop: Stop) -> bool:
+        if self._devices.hosts == 1:
+            return stop.is_set()
+        return self._last is not None and self.updates >= self._last
 
     def _log_the_last(self) -> None:
         self._ending = True
         if self._statistics.unlogged:
             self._log(self._finished)
 
-    def step(self, experience: Experience) -> None:
-        """Starts the update on a batch [B, ...]; then finishes the one before."""
+    def step(self, experience: Experience, stopping: bool = False) -> None:
+        """Starts the update on a batch [B, ...]; then finishes the one before.
+
+        Args:
+          experience: of this host.
+          stopping: whether this host was told to stop, for the others to know.
+        """
         before = self._newest
         if not before.metrics:
             self._outlets.status("compiling the update")
-        states, metrics = self._devices.update(before.states, experience.trajectory)
+        states, metrics = self._devices.update(
+            before.states, experience.trajectory, stopping
+        )
         number = before.number + 1
         self._newest = _Update(number, states, metrics, experience.report)
         self._finish(before)
@@ -281,6 +299,11 @@ class Learner:
         if update.number == self._finished.number or update.report is None:
             return
         params = self._devices.actor_params(update.states)
+        stops = self._devices.hosts > 1 and self._devices.fetch(
+            update.metrics[STOPPING]
+        )
+        if stops and self._last is None:
+            self._last = update.number + 1
         name = self._devices.agent.watched.skipped
         skipped = name in update.metrics and self._devices.fetch(update.metrics[name])
         with self._pairing:
@@ -301,6 +324,7 @@ class Learner:
         frames = update.number * self._devices.agent.frames_per_update
         row = self._statistics.row(update.number, frames)
         row |= jax.tree.map(float, self._devices.fetch(update.metrics))
+        row.pop(STOPPING)  # of the machinery
         self._outlets.logger.write(row)
         alerts = self._devices.agent.watched.alerts(row)
         for key in sorted(alerts.keys() - self._alerts):

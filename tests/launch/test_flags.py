@@ -221,7 +221,7 @@ def test_launchpad_where_it_is_not_installed_names_the_cure(
 def test_what_a_runtime_refuses_is_one_line_too(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def run(config: Config, workdir: str) -> None:
+    def run(config: Config, workdir: str, hosts: object) -> None:
         raise ConfigError("batch_size 32 does not\ndivide over 6 learner devices")
 
     argv = ["atari", "--runtime=threads", "--workdir=here"]
@@ -233,7 +233,7 @@ def test_what_a_runtime_refuses_is_one_line_too(
 
 
 def test_what_fails_is_no_refusal_and_keeps_its_workdir() -> None:
-    def run(config: Config, workdir: str) -> None:
+    def run(config: Config, workdir: str, hosts: object) -> None:
         raise RuntimeError("device lost")
 
     argv = ["atari", "--runtime=threads", "--workdir=here"]
@@ -245,7 +245,7 @@ def test_what_fails_is_no_refusal_and_keeps_its_workdir() -> None:
 def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def run(config: Config, workdir: str) -> int:
+    def run(config: Config, workdir: str, hosts: object) -> int:
         assert workdir == str(tmp_path / "run")
         assert (tmp_path / "run" / "config.json").exists()
         with pytest.raises(ConfigError, match="another run"):

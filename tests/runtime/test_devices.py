@@ -235,7 +235,7 @@ except config.ConfigError as error:
 def test_devices_are_split_as_given_or_as_in_the_paper(
     monkeypatch, here, acting, learning, batch_size, split
 ):
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:here])
+    monkeypatch.setattr(jax, "local_devices", lambda **_: jax.devices()[:here])
     places = devices.split(acting, learning, batch_size)
     assert tuple(tuple(d.id for d in part) for part in places) == tuple(
         tuple(part) for part in split
@@ -280,7 +280,8 @@ def test_an_update_moves_the_batch_to_the_devices_and_nothing_else(mapped, capfd
     copies = capfd.readouterr().err.splitlines()
     assert not [line for line in copies if "device-to-device" in line]
     placed = [line for line in copies if "host-to-device" in line]
-    assert len(placed) <= 4  # the rewards, which alone are read; pmap may tell of none
+    # The rewards, which alone are read, and the flag to stop; pmap may tell of none.
+    assert len(placed) <= 8
     for leaf in jax.tree.leaves(state):
         assert len(leaf.addressable_shards) == 4
 

@@ -8,6 +8,8 @@ import select
 import sys
 from typing import NoReturn, TextIO
 
+prefix = ""  # of every line: which host says it, where there are several
+
 _ROOM_SECONDS = 1.0  # for a slow reader to make room for one more line
 
 
@@ -16,7 +18,7 @@ def say(line: str) -> None:
     # The reader may have gone first: `| tee` ends by the same Ctrl-C.
     with contextlib.suppress(OSError, ValueError):
         if has_room(sys.stderr):
-            print(line, file=sys.stderr, flush=True)
+            print(_prefixed(line), file=sys.stderr, flush=True)
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
@@ -30,8 +32,12 @@ def show(text: str, stream: TextIO | None = None) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     # A closed pipe or a log on a full disk does not end a run of days.
     with contextlib.suppress(OSError, ValueError):
-        escaped = text.encode(encoding, "backslashreplace").decode(encoding)
+        escaped = _prefixed(text).encode(encoding, "backslashreplace").decode(encoding)
         print(escaped, file=stream, flush=True)
+
+
+def _prefixed(text: str) -> str:
+    return "\n".join(prefix + line for line in text.split("\n"))
 
 
 def leave(status: int) -> NoReturn:

@@ -75,17 +75,23 @@ class Checkpoints:
         sys.unraisablehook = _hide_closed_loops
         self.directory = pathlib.Path(directory).absolute()
         self._damaged = self.directory.with_name(f"{self.directory.name}.damaged")
+        alone = self._alone = ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(), active_processes={jax.process_index()}
+        )
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
-            create=True,
+            create=False,
             cleanup_tmp_directories=False,  # `save` does, and two would trip over it
             enable_async_checkpointing=False,
+            multiprocessing_options=alone,
         )
+        arrays = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
         handlers = {
-            "state": ocp.StandardCheckpointHandler(),
-            "acting": ocp.StandardCheckpointHandler(),
-            "counters": ocp.JsonCheckpointHandler(),
+            "state": arrays,
+            "acting": arrays,
+            "counters": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
         }
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self.directory, options=options, item_handlers=handlers
         )
@@ -104,7 +110,9 @@ class Checkpoints:
             disk.check_room(self.directory, size + MARGIN)
             trial.mkdir()  # where this fails, Orbax would leave warnings too
             trial.rmdir()
-            with ocp.StandardCheckpointer() as checkpointer:
+            with ocp.StandardCheckpointer(
+                multiprocessing_options=self._alone
+            ) as checkpointer:
                 checkpointer.save(trial, {"number": np.zeros(1)})
         except Exception as error:  # a disk fails in many ways
             raise ConfigError(

@@ -1,0 +1,144 @@
+"""Who the hosts of a run are: by flags, or by what started the processes.
+
+Flags win. Without them the environment is asked: a step of Slurm, a TPU slice of
+Kubernetes, a TPU VM. JAX has a detection of its own. It is wrong in places (a managed
+instance group, a set of several Jobs), and only a process that takes the TPU can ask.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import urllib.request
+from collections.abc import Callable, Mapping
+
+from stac.config import check
+
+_PORT = 8476  # and the next one, on the first host
+_METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
+_METADATA_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """The hosts of a run, as one of them sees them."""
+
+    coordinator: str  # "name:port" of the first host, which uses the next port, too
+    count: int
+    index: int  # of this host, from 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The first host's name, and its port for the hosts' parents."""
+        name, _, port = self.coordinator.rpartition(":")
+        return name, int(port)
+
+    @property
+    def service(self) -> str:
+        """The address for JAX's own service."""
+        name, port = self.address
+        return f"{name}:{port + 1}"
+
+
+ALONE = Hosts("", 1, 0)
+
+
+def metadata(name: str) -> str | None:
+    """An attribute of this machine, where it is a TPU VM of Google's."""
+    product = pathlib.Path("/sys/class/dmi/id/product_name")
+    devices = (
+        *pathlib.Path("/dev").glob("accel*"),
+        *pathlib.Path("/dev/vfio").glob("?"),
+    )
+    try:
+        if not devices or "Google" not in product.read_text():
+            return None
+        request = urllib.request.Request(
+            _METADATA + name, headers={"Metadata-Flavor": "Google"}
+        )
+        with urllib.request.urlopen(request, timeout=_METADATA_SECONDS) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return None
+
+
+def find(
+    coordinator: str | None,
+    hosts: str | None,
+    host: str | None,
+    environ: Mapping[str, str],
+    attribute: Callable[[str], str | None] = metadata,
+) -> Hosts:
+    """The hosts of this run; ALONE where there is but one.
+
+    Args:
+      coordinator: the flag `--coordinator`; None: not given.
+      hosts: the flag `--hosts`.
+      host: the flag `--host`.
+      environ: the environment variables.
+      attribute: see `metadata`.
+
+    Raises:
+      ConfigError: the flags do not say who the hosts are.
+    """
+    if coordinator is hosts is host is None:
+        found = _slurm(environ) or _kubernetes(environ) or _tpu_vm(attribute) or ALONE
+        return found if found.count > 1 else ALONE
+    if hosts == "1" and host in (None, "0"):
+        return ALONE
+    check(
+        None not in (coordinator, hosts, host),
+        "several hosts need --coordinator=HOST:PORT of the first, --hosts=N and"
+        " --host=K (0 for the first) together; --hosts=1 runs alone",
+    )
+    check(
+        re.fullmatch(r"[^:\s]+:[1-9]\d{,4}", coordinator or "")
+        and int((coordinator or "").partition(":")[2]) < 2**16 - 1,
+        f"--coordinator={coordinator}: must be HOST:PORT, such as 10.0.0.2:{_PORT}",
+    )
+    count, index = _whole("hosts", hosts), _whole("host", host)
+    check(count, f"--hosts={hosts}: must be at least 1")
+    check(
+        index < count,
+        f"--host={host}: must be from 0 to {count - 1} of --hosts={count}",
+    )
+    return Hosts(coordinator or "", count, index)
+
+
+def _whole(flag: str, text: str | None) -> int:
+    check((text or "").isdecimal(), f"--{flag}={text}: must be a whole number")
+    return int(text or "")
+
+
+def _slurm(environ: Mapping[str, str]) -> Hosts | None:
+    """A step of one task a host (`srun --ntasks-per-node=1`)."""
+    count = int(environ.get("SLURM_STEP_NUM_TASKS", 1))
+    nodes = environ.get("SLURM_STEP_NODELIST", "")
+    if count == 1 or not nodes:
+        return None
+    # "tpu[03-05,9],x1": the first is tpu03.
+    prefix, numbers = re.match(r"([^,\[]*)(?:\[([^\]]*)\])?", nodes).groups()  # type: ignore[union-attr] # matches anything
+    first = re.split("[-,]", numbers or "")[0]
+    job = int(environ.get("SLURM_JOB_ID", 0))
+    port = 20_000 + 2 * (job % 10_000)  # two jobs may share the first host
+    return Hosts(f"{prefix}{first}:{port}", count, int(environ["SLURM_PROCID"]))
+
+
+def _kubernetes(environ: Mapping[str, str]) -> Hosts | None:
+    """A TPU slice whose variables GKE sets in each of its pods."""
+    names = environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    if len(names) == 1 or "TPU_WORKER_ID" not in environ:
+        return None
+    return Hosts(f"{names[0]}:{_PORT}", len(names), int(environ["TPU_WORKER_ID"]))
+
+
+def _tpu_vm(attribute: Callable[[str], str | None]) -> Hosts | None:
+    """A TPU VM: "unknown:unknown:10.0.0.2,unknown:unknown:10.0.0.3" are two."""
+    endpoints, index = attribute("worker-network-endpoints"), None
+    if endpoints:
+        index = attribute("agent-worker-number")
+    if not endpoints or not index:
+        return None
+    workers = [endpoint.split(":")[2] for endpoint in endpoints.split(",")]
+    return Hosts(f"{workers[0]}:{_PORT}", len(workers), int(index))

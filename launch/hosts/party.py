@@ -1,0 +1,249 @@
+"""How the parents of all hosts hear each other: each has a connection to the first.
+
+Every host has a parent process without JAX (`supervisor.py`). The first host's listens,
+the others connect. A line of JSON is a message:
+
+    {"host": 2, "count": 4, "name": "c", "version": …, "config": {…}}   a host reports
+    {"names": ["a", "b", "c", "d"]}         the first one's answer, when all are there,
+    {"refused": "why"}                      or when one of them may not take part
+    {"from": 2, "event": "fault", "words": "why"}    the first one passes it on to all
+    {}                                      every second: still there
+
+JAX's own service cannot do this: where a host dies it ends the processes of all others,
+minutes later and without a name. It does not compare versions or configurations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from stac.config import ConfigError, RunError
+from stac.launch.hosts.find import Hosts
+from stac.runtime.faults import lines
+
+FAULT, STOP, DONE = "fault", "stop", "done"  # kinds of events
+
+MEET_SECONDS = 300.0  # for all hosts to come
+SILENCE_SECONDS = 20.0  # without a message: the host is gone
+_BEAT_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+_NEWS_SECONDS = 10.0  # between two lines about hosts that are missing
+_LONGEST = 1 << 20  # bytes of a message
+
+Message = Mapping[str, Any]
+
+
+class Event(NamedTuple):
+    """A host tells this to all others."""
+
+    host: int
+    kind: str  # FAULT, STOP or DONE
+    words: str = ""
+
+
+class Line:
+    """A connection to another host's parent. Its messages go into an inbox."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        # Gets (line, message), and at the end (line, {"ended": "why"}).
+        inbox: queue.SimpleQueue[tuple[Line, Message]],
+    ) -> None:
+        connection.settimeout(SILENCE_SECONDS)
+        self._connection, self._inbox = connection, inbox
+        self._sending = threading.Lock()
+        self._closed = threading.Event()
+        for work in (self._beat, self._listen):
+            threading.Thread(target=work, daemon=True).start()
+
+    def send(self, message: Message) -> None:
+        """Sends unless the other side is gone, which `_listen` notices."""
+        with self._sending, contextlib.suppress(OSError):
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
+
+    def close(self) -> None:
+        self._closed.set()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _beat(self) -> None:
+        while not self._closed.wait(_BEAT_SECONDS):
+            self.send({})
+
+    def _listen(self) -> None:
+        try:
+            with self._connection.makefile("rb") as reader:
+                while (text := reader.readline(_LONGEST)).endswith(b"\n"):
+                    if message := json.loads(text):
+                        self._inbox.put((self, dict(message)))
+            why = "is gone: it closed the connection"
+        except TimeoutError:
+            why = f"has not been heard for {SILENCE_SECONDS:g} s"
+        except (OSError, ValueError, TypeError) as error:
+            why = f"is gone: {error}"
+        self._inbox.put((self, {"ended": why}))
+
+
+class Party:
+    """All hosts of a run, as the parent on one of them sees them."""
+
+    def __init__(self, hosts: Hosts, name: str) -> None:
+        """`name` of this host, for people."""
+        self.hosts, self._names = hosts, {hosts.index: name}
+        self._lines: dict[int, Line] = {}  # to all others; or to the first, of another
+        self._inbox: queue.SimpleQueue[tuple[Line, Message]] = queue.SimpleQueue()
+
+    def meet(self, about: Message, difference: Callable[[Message], str]) -> None:
+        """Waits for all hosts.
+
+        Args:
+          about: what has to be the same on all hosts.
+          difference: says what differs in another host's `about`, or "".
+
+        Raises:
+          ConfigError: a host may not take part; or the first host cannot listen.
+          RunError: a host did not come in time, or the first one left.
+        """
+        mine = {
+            "host": self.hosts.index,
+            "count": self.hosts.count,
+            "name": self._names[self.hosts.index],
+        }
+        if self.hosts.index == 0:
+            self._receive_all(difference)
+        else:
+            self._report({**mine, **about})
+
+    def tell(self, kind: str, words: str = "") -> None:
+        """Tells all other hosts."""
+        self._pass_on(Event(self.hosts.index, kind, words))
+
+    def event(self, seconds: float) -> Event | None:
+        """What another host tells, waiting at most so long; None: nothing."""
+        try:
+            line, message = self._inbox.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        senders = [host for host, each in self._lines.items() if each is line]
+        if not senders:  # it never reported
+            return None
+        [sender] = senders
+        event = Event(sender, FAULT, str(message.get("ended", "sends nonsense")))
+        with contextlib.suppress(KeyError):
+            event = Event(message["from"], message["event"], message["words"])
+        if self.hosts.index == 0:
+            self._pass_on(event)
+        return event
+
+    def describe(self, host: int) -> str:
+        """`host 2 (tpu-worker-2)`."""
+        return f"host {host} ({self._names[host]})"
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+
+    def _pass_on(self, event: Event) -> None:
+        message = {"from": event.host, "event": event.kind, "words": event.words}
+        for host, line in self._lines.items():
+            if host != event.host:
+                line.send(message)
+
+    def _report(self, mine: Message) -> None:
+        """Reports to the first host; returns when all hosts are there."""
+        where = self.hosts.coordinator
+        lines.show(f"looking for the first host at {where}")
+        deadline = time.monotonic() + MEET_SECONDS
+        while True:
+            try:
+                connection = socket.create_connection(
+                    self.hosts.address, SILENCE_SECONDS
+                )
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise RunError(
+                        f"the first host is not found at {where} for {MEET_SECONDS:g} s"
+                        f" ({error}): is the same command running there with --host=0?"
+                    ) from error
+            time.sleep(_RETRY_SECONDS)
+        line = self._lines[0] = Line(connection, self._inbox)
+        line.send(mine)
+        _, answer = self._inbox.get()
+        if "refused" in answer:
+            raise ConfigError(answer["refused"])
+        if "names" not in answer:
+            raise RunError(f"the first host, {where}, {answer.get('ended')}")
+        self._names = dict(enumerate(answer["names"]))
+
+    def _receive_all(self, difference: Callable[[Message], str]) -> None:
+        """Listens until all hosts have reported, and answers them."""
+        try:
+            listener = socket.create_server(self.hosts.address)
+        except OSError as error:
+            raise ConfigError(
+                f"--coordinator={self.hosts.coordinator}: the first host cannot listen"
+                f" there ({error.strerror or error}): give an address of its own and a"
+                " free port"
+            ) from error
+        with listener:
+            threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+            deadline = time.monotonic() + MEET_SECONDS
+            news = 0.0
+            while missing := sorted({*range(self.hosts.count)} - {*self._names}):
+                now = time.monotonic()
+                who = ", ".join(map(str, missing))
+                if now > deadline:
+                    raise RunError(
+                        f"these hosts did not come within {MEET_SECONDS:g} s: {who};"
+                        " is the same command running there, and may it reach"
+                        f" {self.hosts.coordinator}?"
+                    )
+                if now > news:
+                    lines.show(f"waiting at {self.hosts.coordinator} for host {who}")
+                    news = now + _NEWS_SECONDS
+                with contextlib.suppress(queue.Empty):
+                    self._admit(*self._inbox.get(timeout=_BEAT_SECONDS), difference)
+            listener.shutdown(socket.SHUT_RDWR)
+        names = [self._names[host] for host in range(self.hosts.count)]
+        for line in self._lines.values():
+            line.send({"names": names})
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it is closed when all are there
+            while True:
+                Line(listener.accept()[0], self._inbox)
+
+    def _admit(
+        self, line: Line, message: Message, difference: Callable[[Message], str]
+    ) -> None:
+        """Takes a host's report; or its farewell, and then it may come again."""
+        host = message.get("host")
+        if host is None or not {"name", "count"} <= message.keys():
+            line.close()
+            for left in [k for k, each in self._lines.items() if each is line]:
+                lines.show(f"{self.describe(left)} has left")
+                del self._lines[left], self._names[left]
+            return
+        name = f"host {host} ({message['name']})"
+        if message["count"] != self.hosts.count:
+            why = f"has --hosts={message['count']}, the first has {self.hosts.count}"
+        elif host in self._names:
+            why = f"has the index of {self.describe(host)}: give each its own --host"
+        else:
+            why = difference(message)
+        self._lines[host if host not in self._names else -1] = line
+        if why:
+            for each in self._lines.values():
+                each.send({"refused": f"{name} {why}"})
+            raise ConfigError(f"{name} {why}")
+        self._names[host] = message["name"]
