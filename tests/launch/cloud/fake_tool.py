@@ -170,7 +170,7 @@ def sbatch(arguments: list[str]) -> int:
     (ROOT / "job").write_text(script)
     environment = {
         **os.environ,
-        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_ID": os.environ.get("FAKE_JOB", "7"),
         "SLURM_JOB_NODELIST": "node[0-1]",
         "SLURM_NNODES": options["nodes"],
     }
@@ -211,7 +211,7 @@ def scontrol(arguments: list[str]) -> int:
     if arguments[0] == "requeue":
         (ROOT / "again").touch()
     else:
-        print("node0\nnode1")
+        print(os.environ.get("FAKE_NODES", "node0\nnode1"))
     return 0
 
 

@@ -26,7 +26,7 @@ JOBSET = (
     "--accelerator=tpu-v5-lite-podslice",
 )
 SLURM = ("slurm", "--hosts=2", "--sbatch_flags=--partition=gpu")
-SECONDS = 60.0
+SECONDS = 120.0
 # It shows its flags, trains for a moment, and saves when it is told to end.
 TRAINER = """#!/bin/bash
 for word in "$@"; do case $word in --workdir=*) run=${word#*=} ;; esac; done

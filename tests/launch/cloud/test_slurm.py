@@ -9,6 +9,8 @@ import pytest
 
 from tests.launch.cloud import launches
 
+SLOW = pytest.mark.slow
+
 
 def test_every_task_trains_with_its_own_index_and_the_job_is_gone(launch):
     run = launch(launches.SLURM)
@@ -21,7 +23,7 @@ def test_every_task_trains_with_its_own_index_and_the_job_is_gone(launch):
     assert run.things == []
 
 
-@pytest.mark.slow
+@SLOW
 def test_the_jobs_status_is_the_launchs(launch):
     run = launch(launches.SLURM, TRAINER_STATUS="3")
     assert run.status() == 3
@@ -42,7 +44,7 @@ def test_the_warning_before_the_jobs_end_saves_and_queues_it_again(launch):
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=SLOW)]
 )
 def test_ctrl_c_saves_and_the_job_is_gone(launch, number):
     run = launch(launches.SLURM, TRAINER_TICKS="600")
@@ -54,7 +56,7 @@ def test_ctrl_c_saves_and_the_job_is_gone(launch, number):
     assert run.things == []
 
 
-@pytest.mark.slow
+@SLOW
 def test_a_second_ctrl_c_cancels_the_job(launch):
     run = launch(launches.SLURM, TRAINER_TICKS="600", FAKE_HANG="signal=TERM")
     run.wait_for("--host=1")
@@ -62,4 +64,22 @@ def test_a_second_ctrl_c_cancels_the_job(launch):
     run.wait_for(path="hangs")
     run.send(signal.SIGINT)
     assert run.status() == 130, run.text
+    assert run.things == []
+
+
+@SLOW
+def test_two_tasks_really_train_and_save_at_the_same_update(launch):
+    command = ("launch.catch", "--agent=impala", "--num_actors=1")
+    run = launch(
+        launches.SLURM,
+        (*command, "--total_frames=20_000_000"),
+        launches.REAL_TRAINER,
+        FAKE_NODES="127.0.0.1",
+        FAKE_JOB=str(os.getpid()),
+    )
+    run.wait_for(" frames (")
+    run.send(signal.SIGINT)
+    assert run.status() == 0, run.text
+    assert "asking the run to save" in run.text
+    assert list((run.workdir / "checkpoints").iterdir())
     assert run.things == []
