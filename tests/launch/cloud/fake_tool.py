@@ -198,7 +198,10 @@ def srun(arguments: list[str]) -> int:
     """Starts a task for every node, and hands signals on to all."""
     command = arguments[arguments.index("bash") :]
     tasks = [
-        subprocess.Popen(command, env={**os.environ, "SLURM_PROCID": str(index)})
+        subprocess.Popen(
+            command,
+            env={**os.environ, "SLURM_PROCID": str(index), "SLURM_LOCALID": "0"},
+        )
         for index in range(int(os.environ["SLURM_NNODES"]))
     ]
     (ROOT / "srun.pid").write_text(str(os.getpid()))

@@ -90,7 +90,7 @@ def test_machines_that_are_refused_end_the_launch_and_the_request_is_deleted(lau
     ("step", "number"),
     [
         ("queued-resources create", signal.SIGINT),
-        ("install.sh", signal.SIGINT),
+        pytest.param("install.sh", signal.SIGINT, marks=SLOW),
         pytest.param("install.sh", signal.SIGTERM, marks=SLOW),
         pytest.param("install.sh", signal.SIGHUP, marks=SLOW),
     ],
@@ -130,6 +130,7 @@ def test_a_second_ctrl_c_leaves_the_run_and_still_deletes(launch):
     assert run.things == []
 
 
+@SLOW
 def test_a_connection_that_ends_is_made_again(launch):
     run = launch(launches.QUEUED, FAKE_FAIL="follow.sh", FAKE_TRIES="2")
     assert run.status() == 0, run.text
@@ -145,6 +146,7 @@ def test_a_host_that_cannot_be_reached_any_more_ends_the_launch(launch):
     assert run.things == []
 
 
+@SLOW
 def test_a_delete_that_fails_is_tried_again(launch):
     run = launch(launches.QUEUED, FAKE_STAYS="queued-resources", FAKE_TRIES="2")
     assert run.status() == 0, run.text
@@ -158,7 +160,7 @@ def test_what_cannot_be_deleted_is_named_with_the_command_and_the_rest_is_delete
     run = launch(launches.GROUP, FAKE_STAYS="instance-templates")
     assert run.status() == 1
     assert run.called("instance-templates delete") == 4
-    assert run.things == ["compute-instance-templates"]
+    assert run.things == ["instance-templates"]
     last = run.text.splitlines()[-1]
     assert "instance template mine COULD NOT BE DELETED" in last
     assert "gcloud compute instance-templates delete mine" in last
@@ -166,12 +168,12 @@ def test_what_cannot_be_deleted_is_named_with_the_command_and_the_rest_is_delete
 
 def test_a_name_that_is_taken_is_refused_and_its_owner_is_left_alone(launch, tmp_path):
     (tmp_path / "things").mkdir()
-    (tmp_path / "things" / "compute-tpus-queued-resources").write_text("mine")
+    (tmp_path / "things" / "tpus-queued-resources").write_text("mine")
     run = launch(launches.QUEUED)
     assert run.status() == 1
     assert "there is a queued resource mine already" in run.text
     assert run.called(" delete ") + run.called(" create ") == 0
-    assert run.things == ["compute-tpus-queued-resources"]
+    assert run.things == ["tpus-queued-resources"]
 
 
 @SLOW

@@ -12,6 +12,7 @@ from tests.launch.cloud import launches
 SLOW = pytest.mark.slow
 
 
+@SLOW
 def test_every_task_trains_with_its_own_index_and_the_job_is_gone(launch):
     run = launch(launches.SLURM)
     assert run.status() == 0, run.text
