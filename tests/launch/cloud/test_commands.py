@@ -1,0 +1,104 @@
+"""What the command answers to mistakes, before anything is made."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+
+import pytest
+
+from stac.launch.cloud import __main__ as command
+
+QUEUED = ("queued-resource", "--zone=z-1-a", "--accelerator_type=v4-8")
+CATCH = ("--", "launch.catch")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("slrum", *CATCH), "unknown target 'slrum': did you mean slurm?"),
+        (
+            ("queued-resource", *CATCH),
+            "queued-resource needs --accelerator_type, --zone",
+        ),
+        ((*QUEUED, "--zon=a", *CATCH), "unrecognized arguments: --zon=a; see"),
+        ((*QUEUED, "--spot=maybe", *CATCH), "--spot=maybe: true or false"),
+        ((*QUEUED, "--use=true", *CATCH), "--use=true needs --name"),
+        ((*QUEUED, "--name=Mine", *CATCH), "--name=Mine: up to 40 lower-case letters"),
+        ((*QUEUED, "--hosts=two", *CATCH), "--hosts=two: must be a whole number"),
+        (
+            (*QUEUED[:2], "--accelerator_type=v9-8", *CATCH),
+            "unknown accelerator type 'v9'",
+        ),
+        ((*QUEUED[:2], "--accelerator_type=v4", *CATCH), "must be such as v4-16"),
+        (QUEUED, "no command to train with: python -m launch.cloud TARGET"),
+        ((*QUEUED, "--"), "no command to train with"),
+        (
+            (*QUEUED, "--", "launch.atary"),
+            "unknown command 'atary': did you mean atari?",
+        ),
+        ((*QUEUED, *CATCH, "--sed=1"), "unknown flag --sed: did you mean --seed or"),
+        (
+            (*QUEUED, "--hosts=2", *CATCH, "--runtime=lockstep"),
+            "--runtime=lockstep is for one host, and here are 2: use threads",
+        ),
+        (
+            (
+                *("instance-group", "--zone=z-1-a", "--topology=4"),
+                *("--machine_type=ct6e-standard-4t", *CATCH),
+            ),
+            "--topology=4: must be such as 4x4 or 2x2x4",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_status_2(arguments, line, capsys):
+    assert command.main([*arguments[:1], "--dry_run", *arguments[1:]]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("launch.cloud: ")
+    assert shown.err.count("\n") == 1
+    assert line in shown.err
+
+
+@pytest.mark.parametrize(
+    ("target", "tool"),
+    [
+        (QUEUED, "gcloud"),
+        (("slurm",), "sbatch"),
+        (
+            ("jobset", "--image=i", "--topology=2x2", "--accelerator=a"),
+            "kubectl",
+        ),
+    ],
+)
+def test_a_tool_that_is_missing_is_named_but_for_a_dry_run(
+    target, tool, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        shutil, "which", lambda name: "uv" if "uv" in str(name) else None
+    )
+    assert command.main([*target, *CATCH]) == 2
+    assert f"launch.cloud: {tool} is not installed here" in capsys.readouterr().err
+    assert command.main([*target, "--dry_run", *CATCH]) == 0
+
+
+def test_every_command_that_trains_can_be_launched():
+    files = (command._ROOT / "launch").glob("*.py")
+    trains = {path.stem for path in files if "\nDOMAIN = " in path.read_text()}
+    assert trains == set(command.PROGRAMS)
+
+
+def test_without_a_target_all_are_listed(capsys):
+    assert command.main([]) == command.main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"\n  {name} " in listed for name in command.TARGETS)
+
+
+@pytest.mark.parametrize("name", command.TARGETS)
+def test_a_target_lists_its_options_and_an_example_that_works(name, capsys):
+    assert command.main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    options = (*command.TARGETS[name].options, "name", "hosts", "dry_run")
+    assert all(f"\n  --{option} " in shown for option in options)
+    words = shlex.split(command.TARGETS[name].example)
+    assert command.main([name, *words, "--dry_run", *CATCH]) == 0
