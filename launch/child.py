@@ -101,6 +101,8 @@ def _report(beating: Heartbeat, watch: Watch) -> None:
 
 def _tell(**message: Any) -> bool:
     """Tells the parent; returns whether there is a parent to listen."""
+    if PARENT not in os.environ:  # started by another launcher, perhaps in a terminal
+        return False
     try:
         with _TELLING:
             os.write(sys.stdin.fileno(), json.dumps(message).encode() + b"\n")

@@ -46,6 +46,10 @@ _COMMON = {
     ),
     "learner_devices": ("runtime.learner_devices", "those that learn"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
+    "listen": (
+        "runtime.listen",
+        "HOST:PORT where actors of other machines may join; see docs/scaling.md",
+    ),
 }
 # Fields that other flags set, because more than the one field follows from them.
 _ELSEWHERE = {
