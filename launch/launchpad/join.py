@@ -25,6 +25,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 import socket
 import socketserver
@@ -101,6 +102,9 @@ def reason(error: BaseException) -> str:
     """Says in a word or two how a connection failed or broke."""
     if isinstance(error, TimeoutError):
         return "no answer"
+    number = getattr(error, "errno", None) or 0
+    if number > 0:  # `create_server` adds words of its own to `strerror`
+        return os.strerror(number)
     return getattr(error, "strerror", None) or str(error)
 
 

@@ -51,7 +51,7 @@ _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow, which Reverb loads, and Courier
     "GRPC_VERBOSITY": "NONE",
 }
-_OWN_HOSTS = "localhost,127.0.0.1"  # where the parts of one program listen
+_OWN_HOSTS = ("localhost", "127.0.0.1")  # where the parts of one program listen
 
 
 def run(config: Config, workdir: str | pathlib.Path) -> int:
@@ -212,7 +212,8 @@ def _without_proxy(
     Whatever proxies the environment names; others who read it still use them.
     """
     given = environ.get("no_grpc_proxy", environ.get("no_proxy", ""))
-    return {"no_grpc_proxy": ",".join(filter(None, [given, _OWN_HOSTS, *hosts]))}
+    names = filter(None, [*given.split(","), *_OWN_HOSTS, *hosts])
+    return {"no_grpc_proxy": ",".join(dict.fromkeys(names))}
 
 
 def _resources(config: Config) -> dict[str, PythonProcess]:

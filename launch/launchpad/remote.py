@@ -99,7 +99,9 @@ def _act(address: join.Address, line: join.Line, stop: shutdown.Stop) -> int | N
         if _reached(line, talk.ended):
             failed = _play(address, line, talk)
             if failed is not None:
-                return failed.report()
+                status = failed.report()
+                lines.say("this machine leaves; the learner goes on without it")
+                return status
     if talk.over:
         lines.show(f"{address}: {talk.over}")
         return 0
