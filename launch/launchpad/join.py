@@ -159,9 +159,9 @@ class Joined:
     def serve(self, peer: str, stream: io.BufferedIOBase) -> None:
         """Serves one machine to the end of its connection."""
         hello = _read(stream)
-        if hello.get("version") != version.code():
-            mine, theirs = version.code(), hello.get("version")
-            line = f"it has another version of stac: {theirs} there, {mine} here"
+        mine, theirs = version.code(), str(hello.get("version"))[:12]
+        if theirs != mine:
+            line = f"the learner has version {mine} of stac's code, the actors {theirs}"
             say(f"actors on {peer} are refused: {line}")
             _write(stream, {"refused": line})
             return

@@ -70,10 +70,10 @@ def wait_for_actors(run: Run, count: int, since: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.launchpad
-def test_machines_join_leave_die_and_join_again_until_the_run_is_over(start, tmp_path):
+def test_machines_join_die_and_join_again_until_the_run_is_over(start, tmp_path):
     port = free_port()
     flags = (f"--listen={port}", "--config.runtime.checkpoint_every_seconds=1")
-    flags += ("--num_actors=1", "--total_frames=1000000")
+    flags += ("--num_actors=1", "--total_frames=400000")
 
     def join(*options: str) -> Run:
         connect = f"--connect=127.0.0.1:{port}"
@@ -100,17 +100,11 @@ def test_machines_join_leave_die_and_join_again_until_the_run_is_over(start, tmp
     learner = start(tmp_path, *flags)
     second.wait_for("1 acting, 1 to 1,")
     wait_for_actors(learner, 1, 0)
-    third = join("--num_actors=1")
-    third.wait_for("1 acting, 2 to 2,")
-    third.terminate()
-    assert third.status(END_SECONDS) == 0
-    assert third.processes() == []
-
     assert learner.status(START_SECONDS) == 0
     assert second.status(END_SECONDS) == 0
     assert second.processes() == learner.processes() == []
     assert second.lines[-1] == f"127.0.0.1:{port}: the run is over"
-    text = learner.text + second.text + third.text
+    text = learner.text + second.text
     assert "Traceback" not in text
-    assert rows(tmp_path)[-1]["frames"] == 1_000_000
+    assert rows(tmp_path)[-1]["frames"] >= 400_000
     assert rows(tmp_path)[-1]["actor_restarts"] == 0

@@ -113,13 +113,11 @@ def ask(address: join.Address, text: bytes) -> bytes:
         return connection.makefile("rb").read()
 
 
-def test_another_version_of_the_code_is_refused_on_both_sides(
-    learner, address, monkeypatch, capfd
-):
+def test_another_version_of_the_code_is_refused_on_both_sides(learner, address, capfd):
     here = version.code()
     hello = {"version": "0123456789ab", "machine": "a1", "actors": 1}
     answer = json.loads(ask(address, json.dumps(hello).encode() + b"\n"))
-    refusal = f"it has another version of stac: 0123456789ab there, {here} here"
+    refusal = f"the learner has version {here} of stac's code, the actors 0123456789ab"
     assert answer == {"refused": refusal}
     assert learner.metrics() == {}
     assert capfd.readouterr().err == f"actors on 127.0.0.1 are refused: {refusal}\n"
