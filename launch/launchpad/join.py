@@ -123,7 +123,7 @@ class Joined:
         self._address, self._config = address, config
         self._lock = threading.Lock()  # guards the two below
         self._next = config.runtime.num_actors  # the index of the next actor
-        # Actors at work by machine and by connection; a machine that left stays.
+        # Actors that act by machine and by connection; a machine that left stays.
         self._acting: dict[str, dict[object, int]] = collections.defaultdict(dict)
         self._over = ""
         try:
@@ -135,7 +135,7 @@ class Joined:
         ).start()
 
     def metrics(self) -> dict[str, int]:
-        """{"actors/a1": 8}: the actors at work on each machine that ever joined."""
+        """{"actors/a1": 8}: the actors that act on each machine that ever joined."""
         with self._lock:
             return {
                 f"actors/{machine}": sum(lines.values())
@@ -268,7 +268,7 @@ class Line:
             raise OSError(_FOREIGN) from error
 
     def tell(self, acting: int) -> str:
-        """Says how many actors are at work; returns why the run is over, or "".
+        """Says how many actors act; returns why the run is over, or "".
 
         Raises:
           OSError: the connection is cut.

@@ -22,7 +22,7 @@ from stac.runtime.faults import lines, shutdown
 
 _RETRY_SECONDS = 3.0  # between two attempts to join
 _REACH_SECONDS = 2.0  # to connect to the queue or the learner
-_STARTING_SECONDS = 30.0  # until those that do not answer are told of
+_STARTING_SECONDS = 60.0  # until those that do not answer are told of
 _END_SECONDS = 5.0  # for the actors, which have nothing to save
 
 
@@ -69,7 +69,7 @@ def _again(address: join.Address, actors: int, stop: shutdown.Stop) -> join.Line
 
 
 class _Talk:
-    """Tells the learner every second how many actors work, in a thread of its own."""
+    """Tells the learner every second how many actors act, in a thread of its own."""
 
     def __init__(self, line: join.Line) -> None:
         self._line = line
@@ -89,7 +89,7 @@ class _Talk:
 
     def _acting(self) -> int:
         everyone = self.running.everyone if self.running else []
-        return sum(each.begun and each.status is None for each in everyone)
+        return sum(each.acts for each in everyone)
 
 
 def _act(address: join.Address, line: join.Line, stop: shutdown.Stop) -> int | None:

@@ -198,7 +198,7 @@ class Learner:
           feed: of batches; closed at the end.
           stop: of the run.
           restarts: counts those of actors in this part of the run.
-          machines: counts the actors at work on other machines, by metric.
+          machines: counts the actors that act on other machines, by metric.
 
         Raises:
           Exception: the feed's, after saving.

@@ -11,7 +11,7 @@ import pytest
 
 from stac.launch import actors
 from tests import conftest
-from tests.launch.runs import END_SECONDS, START_SECONDS, Run, rows
+from tests.launch.runs import END_SECONDS, LONG, START_SECONDS, Run, rows
 
 pytestmark = pytest.mark.faults
 
@@ -72,14 +72,13 @@ def wait_for_actors(run: Run, count: int, since: int) -> None:
 @pytest.mark.launchpad
 def test_machines_join_die_and_join_again_until_the_run_is_over(start, tmp_path):
     port = free_port()
-    flags = (f"--listen={port}", "--config.runtime.checkpoint_every_seconds=1")
-    flags += ("--num_actors=1", "--total_frames=400000")
+    listen = f"--listen={port}"
 
     def join(*options: str) -> Run:
         connect = f"--connect=127.0.0.1:{port}"
         return start(None, connect, *options, program="launch.actors")
 
-    learner = start(tmp_path, *flags)
+    learner = start(tmp_path / "first", listen, f"--total_frames={LONG}")
     learner.wait_for("compiling the update")
     first = join("--num_actors=2")
     first.wait_for("2 acting, 1 to 2, for impala on catch, features")
@@ -97,14 +96,14 @@ def test_machines_join_die_and_join_again_until_the_run_is_over(start, tmp_path)
     assert learner.status(END_SECONDS) == 0
     second.wait_for(f"127.0.0.1:{port} is lost: ")
 
-    learner = start(tmp_path, *flags)
-    second.wait_for("1 acting, 1 to 1,")
-    wait_for_actors(learner, 1, 0)
-    assert learner.status(START_SECONDS) == 0
+    flags = ("--num_actors=0", "--agent=stac", "--total_frames=50000")
+    another = start(tmp_path / "second", listen, *flags)
+    second.wait_for("1 acting, 0 to 0, for stac on catch, features")
+    assert another.status(START_SECONDS) == 0
     assert second.status(END_SECONDS) == 0
-    assert second.processes() == learner.processes() == []
     assert second.lines[-1] == f"127.0.0.1:{port}: the run is over"
-    text = learner.text + second.text
+    assert [run.processes() for run in (learner, another, second)] == [[]] * 3
+    text = learner.text + another.text + second.text
     assert "Traceback" not in text
-    assert rows(tmp_path)[-1]["frames"] >= 400_000
-    assert rows(tmp_path)[-1]["actor_restarts"] == 0
+    assert rows(tmp_path / "second")[-1]["frames"] >= 50_000
+    assert rows(tmp_path / "second")[-1]["actor_restarts"] == 0

@@ -46,7 +46,7 @@ class Statistics:
         self._before = {name: int(counters.get(name, 0)) for name in COUNTS}
         # Since this process began; of the run in rows and in what a checkpoint keeps.
         self.counts: dict[str, Callable[[], int]] = dict.fromkeys(COUNTS, int)
-        # Actors at work on other machines, by the names of their metrics.
+        # Actors that act on other machines, by the names of their metrics.
         self.machines: Callable[[], Mapping[str, float]] = dict
         self._diverged = 0
         self.counts["diverged_simulations"] = lambda: self._diverged
