@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 
@@ -205,6 +206,21 @@ def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
     path = workdir / "metrics.jsonl"
     *lines, _ = path.read_text().split("\n") if path.exists() else [""]
     return [json.loads(line) for line in lines]
+
+
+def wait_for_actors(run: Run, **counts: int) -> float:
+    """Waits until the metrics count these actors by machine; returns the seconds."""
+    began = time.monotonic()
+    while True:
+        newest = (rows(run.workdir) or [{}])[-1]
+        machines = {name for name in newest if name.startswith("actors/")}
+        acting = {name.partition("/")[2]: newest[name] for name in machines}
+        seconds = time.monotonic() - began
+        if acting == counts:
+            return seconds
+        assert not run.over, run.text
+        assert seconds < START_SECONDS, acting
+        time.sleep(0.2)
 
 
 def saved(workdir: pathlib.Path) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 
 from stac.launch import actors
 from tests import conftest
-from tests.launch.runs import END_SECONDS, LONG, START_SECONDS, Run, rows
+from tests.launch.runs import END_SECONDS, LONG, START_SECONDS, rows, wait_for_actors
 
 pytestmark = pytest.mark.faults
 
@@ -59,51 +58,33 @@ def free_port() -> int:
         return min(server.getsockname()[1], 65533)
 
 
-def wait_for_actors(run: Run, count: int, since: int) -> None:
-    """Waits until the learner's metrics count so many on this machine."""
-    name = f"actors/{socket.gethostname()}"
-    while rows(run.workdir)[-1:] == [] or rows(run.workdir)[-1].get(name) != count:
-        run.wait_for(" updates", since)
-        since = len(run.lines)
-    assert rows(run.workdir)[-1]["updates"] > 0
-
-
 @pytest.mark.slow
 @pytest.mark.launchpad
-def test_machines_join_die_and_join_again_until_the_run_is_over(start, tmp_path):
+def test_a_machine_follows_its_learner_from_run_to_run_until_one_is_over(
+    start, tmp_path
+):
     port = free_port()
-    listen = f"--listen={port}"
+    alone = (f"--listen={port}", "--num_actors=0")
+    first = start(tmp_path / "first", *alone, f"--total_frames={LONG}")
+    first.wait_for("building the learner")
+    machine = start(
+        None,
+        f"--connect=127.0.0.1:{port}",
+        "--num_actors=1",
+        program="launch.actors",
+    )
+    machine.wait_for("1 acting, 0 to 0, for impala on catch, features")
+    wait_for_actors(first, **{socket.gethostname(): 1})
+    first.terminate()
+    assert first.status(END_SECONDS) == 0
+    machine.wait_for(f"127.0.0.1:{port} is lost: ")
 
-    def join(*options: str) -> Run:
-        connect = f"--connect=127.0.0.1:{port}"
-        return start(None, connect, *options, program="launch.actors")
-
-    learner = start(tmp_path / "first", listen, f"--total_frames={LONG}")
-    learner.wait_for("compiling the update")
-    first = join("--num_actors=2")
-    first.wait_for("2 acting, 1 to 2, for impala on catch, features")
-    wait_for_actors(learner, 2, 0)
-
-    first.behead()
-    wait_for_actors(learner, 0, len(learner.lines))
-    assert first.status(END_SECONDS) == -signal.SIGKILL
-    assert first.processes() == []
-
-    second = join("--num_actors=1")
-    second.wait_for("1 acting, 3 to 3,")
-    wait_for_actors(learner, 1, len(learner.lines))
-    learner.terminate()
-    assert learner.status(END_SECONDS) == 0
-    second.wait_for(f"127.0.0.1:{port} is lost: ")
-
-    flags = ("--num_actors=0", "--agent=stac", "--total_frames=50000")
-    another = start(tmp_path / "second", listen, *flags)
-    second.wait_for("1 acting, 0 to 0, for stac on catch, features")
-    assert another.status(START_SECONDS) == 0
-    assert second.status(END_SECONDS) == 0
-    assert second.lines[-1] == f"127.0.0.1:{port}: the run is over"
-    assert [run.processes() for run in (learner, another, second)] == [[]] * 3
-    text = learner.text + another.text + second.text
-    assert "Traceback" not in text
-    assert rows(tmp_path / "second")[-1]["frames"] >= 50_000
+    flags = (*alone, "--agent=stac", "--total_frames=20000")
+    second = start(tmp_path / "second", *flags)
+    machine.wait_for("1 acting, 0 to 0, for stac on catch, features")
+    assert second.status(START_SECONDS) == 0
+    assert machine.status(END_SECONDS) == 0
+    assert machine.lines[-1] == f"127.0.0.1:{port}: the run is over"
+    assert [run.processes() for run in (first, second, machine)] == [[]] * 3
+    assert "Traceback" not in first.text + second.text + machine.text
     assert rows(tmp_path / "second")[-1]["actor_restarts"] == 0

@@ -22,7 +22,15 @@ from collections.abc import Iterator
 import pytest
 
 from stac.launch.launchpad import join
-from tests.launch.runs import END_SECONDS, LONG, START_SECONDS, Run, early, game, rows
+from tests.launch.runs import (
+    END_SECONDS,
+    LONG,
+    Run,
+    early,
+    game,
+    rows,
+    wait_for_actors,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.launchpad, pytest.mark.slow]
 
@@ -85,22 +93,6 @@ def machines() -> Iterator[tuple[Machine, ...]]:
     yield (learner, *others)
     for machine in (learner, *others):
         machine.close()
-
-
-def acting(run: Run) -> dict[str, float]:
-    """The newest row's counts of actors, by machine."""
-    newest = (rows(run.workdir) or [{}])[-1]
-    pairs = ((name.partition("actors/")[2], value) for name, value in newest.items())
-    return {name: value for name, value in pairs if name}
-
-
-def wait_for_actors(run: Run, **counts: float) -> float:
-    """Waits for these counts in the metrics; returns the seconds that took."""
-    began = time.monotonic()
-    while acting(run) != counts:
-        assert time.monotonic() - began < START_SECONDS, run.text
-        time.sleep(0.2)
-    return time.monotonic() - began
 
 
 def speed(run: Run, seconds: float = MEASURED_SECONDS) -> float:
