@@ -11,7 +11,8 @@ parent's business: a child at work ignores SIGTERM, and the others are blocked.
 A child writes lines of JSON to its standard input, a socket whose other end its parent
 reads:
 
-    {"worked": 12.5}                 every second: it is alive; see Heartbeat
+    {"worked": 12.5, "acts": true}   every second: it is alive; see Heartbeat. An
+                                     actor acts once it made its first trajectories
     {"words": ["why", "traceback"]}  it ends because something failed
 """
 
@@ -91,7 +92,7 @@ def _fail(why: str, trace: str) -> None:
 
 def _report(beating: Heartbeat, watch: Watch) -> None:
     """Shows the parent that this process lives; ends it where its actor hangs."""
-    while _tell(worked=beating.worked_seconds):
+    while _tell(worked=beating.worked_seconds, acts=not beating.starting):
         time.sleep(heartbeat.TICK_SECONDS)
         if silent := watch.look():
             hung = Silent(silent, threading.main_thread().ident)
@@ -101,6 +102,8 @@ def _report(beating: Heartbeat, watch: Watch) -> None:
 
 def _tell(**message: Any) -> bool:
     """Tells the parent; returns whether there is a parent to listen."""
+    if PARENT not in os.environ:  # started by another launcher, perhaps in a terminal
+        return False
     try:
         with _TELLING:
             os.write(sys.stdin.fileno(), json.dumps(message).encode() + b"\n")

@@ -50,6 +50,10 @@ _COMMON = {
     ),
     "learner_devices": ("runtime.learner_devices", "those that learn"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
+    "listen": (
+        "runtime.listen",
+        "HOST:PORT where actors of other machines may join; see docs/scaling.md",
+    ),
 }
 # The hosts of the run: no part of its configuration.
 _HOSTS = {

@@ -72,6 +72,7 @@ class Process:
         """Starts it, for the first time or after it ended."""
         self.starts_at = None
         self.worked_seconds = 0.0  # of its actor; see Heartbeat
+        self._acts = False
         self.why = self.trace = ""  # of its end: the child's own words, or the watch's
         self._heartbeat = Heartbeat()  # beats with each line that the child writes
         self._watch = Watch(self._heartbeat, self._silence)
@@ -106,6 +107,11 @@ class Process:
     def begun(self) -> bool:
         """Whether it has imported everything and begun its work."""
         return not self._heartbeat.starting
+
+    @property
+    def acts(self) -> bool:
+        """Whether its actor has made trajectories and it still runs."""
+        return self._acts and self.status is None
 
     def fell_silent(self) -> bool:
         """Whether it runs and has been silent for too long; true once."""
@@ -163,6 +169,7 @@ class Process:
         self._heartbeat.beat()
         self._heartbeat.starting = False
         self.worked_seconds = message.get("worked", self.worked_seconds)
+        self._acts = message.get("acts", self._acts)
         if "words" in message and not self.why:
             self.why, self.trace = message["words"]
 

@@ -10,8 +10,8 @@ from stac import launch
 from stac.config import USER_ERROR, ConfigError, choose
 from stac.runtime.faults import lines, shutdown
 
-# Each is a module of `stac.launch` with a `DOMAIN` and a `main`.
-COMMANDS = ("catch", "gymnasium", "atari", "control", "realworld")
+# Each is a module of `stac.launch` with a `main`, and a `DOMAIN` or a `SUMMARY`.
+COMMANDS = ("catch", "gymnasium", "atari", "control", "realworld", "actors")
 
 
 def main() -> NoReturn:
@@ -23,9 +23,7 @@ def _run() -> int:
     sys.path.insert(0, "")  # as with `python -m`: --env=module:Id may be right here
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help", "list"):
-        rows = [
-            f"  {command:<10} {_module(command).DOMAIN.summary}" for command in COMMANDS
-        ]
+        rows = [f"  {command:<10} {_summary(command)}" for command in COMMANDS]
         usage = "stac COMMAND [--flag=value ...]; stac COMMAND --help lists its flags"
         lines.show("\n".join([usage, "", "Trains STAC, STACX or IMPALA on:", *rows]))
         return 0
@@ -35,6 +33,11 @@ def _run() -> int:
         lines.say(f"stac: {error}")
         return USER_ERROR
     return int(_module(name).main([f"stac {name}", *arguments]))
+
+
+def _summary(command: str) -> str:
+    module = _module(command)
+    return str(module.DOMAIN.summary if hasattr(module, "DOMAIN") else module.SUMMARY)
 
 
 def _module(command: str) -> Any:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from stac.config import Config, RunError
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch import child
+from stac.launch.launchpad import join
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say
@@ -64,7 +66,7 @@ class LearnerNode:
         self._config, self._spec, self._item = config, spec, item
         self._queue, self._workdir = queue, workdir
         self._newest: tuple[int, Params] | None = None
-        self._restarts = [0] * config.runtime.num_actors
+        self._restarts: dict[int, int] = {}  # of each actor, by its index
         self._reached = False  # by an actor
         self._gave_up = False
 
@@ -90,6 +92,11 @@ class LearnerNode:
 
     def _learn(self, stop: Stop, heartbeat: Heartbeat) -> None:
         config, spec = self._config, self._spec
+        joined: join.Joined | None = None
+        machines: Callable[[], Mapping[str, float]] = dict
+        if listen := config.runtime.listen:
+            joined = join.Joined(join.parse("listen", listen), config)
+            machines = joined.metrics
         agent = agents.build(config, spec)
         places = devices.split(
             (), config.runtime.learner_devices, config.batch.batch_size, shared=False
@@ -106,9 +113,14 @@ class LearnerNode:
             )
             first.start()
             with stop.closing(feeder.close):
-                learner.run(feeder, stop, lambda: sum(self._restarts))
+                learner.run(feeder, stop, self._count_restarts, machines)
+            if joined is not None:
+                joined.close("the run is over" if learner.done else "")
         if self._gave_up:
             raise RunError(self._absence(NEVER_SECONDS))
+
+    def _count_restarts(self) -> int:
+        return sum(list(self._restarts.values()))  # a copy: actors may add theirs
 
     def _await_the_first(self, feeder: Feeder, learner: Learner, stop: Stop) -> None:
         """Tells of a first trajectory that does not come, and then stops the run."""
@@ -120,13 +132,15 @@ class LearnerNode:
             if waited > LATE_SECONDS and not told:
                 say(self._absence(waited))
                 told = True
-            if waited > NEVER_SECONDS:
+            if waited > NEVER_SECONDS and self._config.runtime.num_actors:
                 self._gave_up = True
                 stop.set()
 
     def _absence(self, seconds: float) -> str:
         """Says that no trajectory came, and the likely cause."""
         cause = "no actor has reached the learner: a firewall or proxy on localhost?"
+        if not self._config.runtime.num_actors:
+            cause = "no actor of another machine has reached the learner"
         if self._reached:
             cause = (
                 "the actors have parameters, so building their environments or a first"
@@ -147,7 +161,7 @@ def act(
     index: int,
 ) -> None:
     """Acts, from the start of the process to its end."""
-    restarts = int(os.environ[child.RESTARTS])
+    restarts = int(os.environ.get(child.RESTARTS, "0"))
 
     def work(stop: Stop, heartbeat: Heartbeat) -> None:
         stop.saves(_nothing_of_ours)

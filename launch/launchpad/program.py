@@ -8,7 +8,8 @@
 
 Each node is a process of this machine. The queue and the learner each listen on a free
 port, on every network interface. Neither Reverb nor Courier asks for a password, so run
-this on a machine or a network of your own.
+this on a machine or a network of your own. Actors of other machines may join where
+`--listen` names an address (`join.py`, `remote.py`); the ports are then the next two.
 
 The run is over when the learner ends. An actor that dies or hangs starts again. If it
 does so too often, or if the queue ends, the run is taken down.
@@ -19,7 +20,8 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import launchpad as lp
@@ -29,11 +31,13 @@ from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from stac import children
 from stac import config as configuration
+from stac.agents import base
 from stac.agents import make as agents
 from stac.config import Config
 from stac.environments import make
+from stac.environments.base import EnvironmentSpec
 from stac.launch import child, processes
-from stac.launch.launchpad import nodes
+from stac.launch.launchpad import join, nodes
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.queues import reverb_items
 from stac.runtime.storage import workdir as workdir_
@@ -47,7 +51,7 @@ _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow, which Reverb loads, and Courier
     "GRPC_VERBOSITY": "NONE",
 }
-_OWN_HOSTS = "localhost,127.0.0.1"  # where the parts of one program listen
+_OWN_HOSTS = ("localhost", "127.0.0.1")  # where the parts of one program listen
 
 
 def run(config: Config, workdir: str | pathlib.Path) -> int:
@@ -64,8 +68,9 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
     Raises:
       ConfigError: environment and network do not fit.
     """
-    os.environ.update({**_QUIET, **os.environ, **_without_proxy(os.environ)})
-    flags.FLAGS.mark_as_parsed()  # Launchpad reads its own flags: their defaults
+    if config.runtime.listen:
+        join.check_free(join.parse("listen", config.runtime.listen))
+    prepare()
     stop = shutdown.Stop()
     with shutdown.on_signals(stop, _END_SECONDS + _LAST_SECONDS):
         running = _launch(config, str(workdir))
@@ -82,8 +87,14 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
     return ended.report()
 
 
+def prepare(*hosts: str) -> None:
+    """Sets up this process and its children to talk to each other and to `hosts`."""
+    os.environ.update({**_QUIET, **os.environ, **_without_proxy(os.environ, hosts)})
+    flags.FLAGS.mark_as_parsed()  # Launchpad reads its own flags: their defaults
+
+
 def build(config: Config, workdir: str) -> lp.Program:
-    """The program, not launched.
+    """The program, not launched: `lp.launch` takes it with any launch type.
 
     Raises:
       ConfigError: environment and network do not fit.
@@ -93,37 +104,98 @@ def build(config: Config, workdir: str) -> lp.Program:
         "--actor_devices: launchpad's actors are processes on the CPU: leave it out, or"
         " use --runtime=threads",
     )
-    spec = make.spec(config)
-    agent = agents.build(config, spec)
-    core_state = jax.eval_shape(lambda: agent.initial_core_state(1))
-    item = reverb_items.spec(spec, config.batch, core_state)
+    spec, agent, item = parts(config)
+    listen = config.runtime.listen
+    at = join.parse("listen", listen) if listen else None
     program = lp.Program("stac")
     address = lp.Address("reverb")
     # Not lp.ReverbNode: it loads TensorFlow into the parent and never stops its server.
     capacity = configuration.queue_capacity(config)
-    queue = lp.PyNode(nodes.serve, agent.buffer, capacity, address)
+    queue = _Queue(nodes.serve, agent.buffer, capacity, address)
+    queue.port = at and at.queue
     address.assign(queue)
     program.add_node(queue, label=child.QUEUE)
-    learner = program.add_node(
-        lp.CourierNode(nodes.LearnerNode, config, spec, item, address, workdir),
-        label=child.LEARNER,
-    )
-    with program.group(child.ACTOR):
-        for index in range(config.runtime.num_actors):
-            program.add_node(
-                lp.PyNode(nodes.act, config, spec, item, address, learner, index)
-            )
+    learner = _Learner(nodes.LearnerNode, config, spec, item, address, workdir)
+    learner.port = at and at.learner
+    handle = program.add_node(learner, label=child.LEARNER)
+    add_actors(program, 0, config, spec, item, address, handle)
     return program
+
+
+def parts(config: Config) -> tuple[EnvironmentSpec, base.Agent, reverb_items.Spec]:
+    """The environment's spec, the agent, and the shape of the queue's items.
+
+    Raises:
+      ConfigError: environment and network do not fit.
+    """
+    spec = make.spec(config)
+    agent = agents.build(config, spec)
+    core_state = jax.eval_shape(lambda: agent.initial_core_state(1))
+    return spec, agent, reverb_items.spec(spec, config.batch, core_state)
+
+
+def add_actors(program: lp.Program, first: int, config: Config, *others: Any) -> None:
+    """Adds this machine's actors, numbered from `first`; `others`: see nodes.act."""
+    with program.group(child.ACTOR):
+        for index in range(first, first + config.runtime.num_actors):
+            program.add_node(lp.PyNode(nodes.act, config, *others, index))
+
+
+def fixed(address: str) -> lp.Address:
+    """An address that is known before the program is launched."""
+    known = lp.Address()
+    known.bind(_Fixed(address))
+    return known
+
+
+class _Fixed(lp.AbstractAddressBuilder):
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def build(self) -> str:
+        return self._address
+
+
+class _AtPort:
+    """A node that listens at a port of the user's choice, or at any free one."""
+
+    port: int | None = None
+    addresses: list[lp.Address]
+
+    def bind_addresses(self, **keywords: Any) -> None:
+        super().bind_addresses(**keywords)  # type: ignore[misc] # of a lp.Node
+        for address in self.addresses if self.port else []:
+            address.bind(_Fixed(f"localhost:{self.port}"))
+
+
+class _Queue(_AtPort, lp.PyNode):
+    pass
+
+
+class _Learner(_AtPort, lp.CourierNode):
+    pass
 
 
 def _launch(config: Config, workdir: str) -> processes.Processes:
     program = build(config, workdir)
+    actors = config.runtime.num_actors
+    lines.show(f"starting the processes: queue, learner, {actors} acting")
+    if listen := config.runtime.listen:
+        at = join.parse("listen", listen)
+        lines.show(
+            f"starting to listen at {at}, where python -m launch.actors --connect={at}"
+            f" joins; the ports {at.queue} (queue) and {at.learner} (parameters) are"
+            " open on all network interfaces"
+        )
+    return start(program, config)
+
+
+def start(program: lp.Program, config: Config) -> processes.Processes:
+    """Launches a program as processes of this terminal."""
     # The one name of Launchpad's that is not public; its last release is out.
     run_locally._LOCAL_LAUNCHER_MAP["current_terminal"] = functools.partial(
         processes.Processes, runtime=config.runtime, files=workdir_.locks()
     )
-    actors = config.runtime.num_actors
-    lines.show(f"starting the processes: queue, learner, {actors} acting")
     return lp.launch(
         program,
         launch_type="local_mp",
@@ -132,13 +204,16 @@ def _launch(config: Config, workdir: str) -> processes.Processes:
     )
 
 
-def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+def _without_proxy(
+    environ: Mapping[str, str], hosts: Sequence[str] = ()
+) -> dict[str, str]:
     """Keeps gRPC, which Reverb and Courier use, from a proxy between our processes.
 
     Whatever proxies the environment names; others who read it still use them.
     """
     given = environ.get("no_grpc_proxy", environ.get("no_proxy", ""))
-    return {"no_grpc_proxy": ",".join(filter(None, [given, _OWN_HOSTS]))}
+    names = filter(None, [*given.split(","), *_OWN_HOSTS, *hosts])
+    return {"no_grpc_proxy": ",".join(dict.fromkeys(names))}
 
 
 def _resources(config: Config) -> dict[str, PythonProcess]:

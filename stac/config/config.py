@@ -168,13 +168,14 @@ class RuntimeConfig(Checked, section="runtime."):
     """How the work is spread; nothing here changes what an update computes."""
 
     name: Annotated[str, RUNTIMES] = "launchpad"
-    num_actors: AtLeastOne = 2
+    num_actors: Count = 2  # on this machine
     envs_per_actor: AtLeastOne = 32  # E
     queue_capacity: Count = 0  # trajectories; 0: one batch. Actors wait when it is
     # full: every batch that waits in it was acted with parameters one update older
     # Indices of this host's devices; (): as stac.runtime.devices.split does.
     actor_devices: tuple[int, ...] = ()
     learner_devices: tuple[int, ...] = ()
+    listen: str = ""  # launchpad: HOST:PORT, where actors of other machines may join
     log_every_seconds: Positive = 5.0
     checkpoint_every_seconds: Positive = 300.0
     checkpoints_to_keep: AtLeastOne = 3
@@ -183,6 +184,19 @@ class RuntimeConfig(Checked, section="runtime."):
     actor_restarts: Count = 10  # of each actor, within so many minutes; 0: none
     actor_restart_minutes: AtLeastOne = 10
     silence_seconds: NotNegative = 180.0  # without a sign of life: a fault; 0: never
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(
+            self.name == "launchpad" or not self.listen,
+            f"runtime.listen={self.listen}: only --runtime=launchpad lets actors of"
+            " other machines join",
+        )
+        check(
+            self.num_actors or self.listen,
+            "runtime.num_actors=0: must be in [1, inf), or 0 where others may join by"
+            " --listen",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -155,4 +155,4 @@ def share_of_cores(actors: int) -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, cores // actors)
+    return max(1, cores // max(1, actors))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import NamedTuple, Protocol
 
@@ -191,7 +191,11 @@ class Learner:
         return self.frames >= self._config.total_frames
 
     def run(
-        self, feed: Feed, stop: Stop, restarts: Callable[[], int] = lambda: 0
+        self,
+        feed: Feed,
+        stop: Stop,
+        restarts: Callable[[], int] = lambda: 0,
+        machines: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         """Updates until the run is over, stopped, or the feed ends; then saves.
 
@@ -200,6 +204,7 @@ class Learner:
             must not close it: the last updates need batches.
           stop: asks for the end of the run.
           restarts: counts those of actors in this part of the run.
+          machines: counts the actors that act on other machines, by metric.
 
         Raises:
           Exception: the feed's, after saving.
@@ -208,6 +213,7 @@ class Learner:
         """
         self._statistics.queue_size = feed.size
         self._statistics.counts["actor_restarts"] = restarts
+        self._statistics.machines = machines
         self._statistics.counts["discarded_trajectories"] = feed.discarded
         with contextlib.ExitStack() as last:  # each of these, whatever fails before
             last.callback(self.save)

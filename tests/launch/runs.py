@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
+from collections.abc import Sequence
 
 from tests import conftest
 
@@ -50,33 +52,31 @@ class Run:
 
     def __init__(
         self,
-        workdir: pathlib.Path,
+        workdir: pathlib.Path | None,
         *flags: str,
         path: pathlib.Path | None = None,
         program: str = "launch.catch",
+        within: Sequence[str] = (),
     ) -> None:
         """Starts it.
 
         Args:
-          workdir: need not exist.
+          workdir: need not exist; None for a program that takes neither it nor SMALL.
           *flags: beside SMALL, over which they win.
           path: goes before PYTHONPATH's own; see `early`.
           program: a module.
+          within: a command that runs the command behind it, in the same process.
         """
         self.workdir, self.flags = workdir, (*SMALL, *flags)
+        if workdir is not None:
+            flags = (f"--workdir={workdir}", *self.flags)
         paths = f"{path or ''}:{conftest.ROOT}"
         mark = str(uuid.uuid4())
         self._mark = f"{_MARK}={mark}"
         environment = {**os.environ, "PYTHONPATH": paths, _MARK: mark}
         environment.pop("XLA_FLAGS", None)  # one device, as a user has it
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                program,
-                f"--workdir={workdir}",
-                *self.flags,
-            ],
+            [*within, sys.executable, "-m", program, *flags],
             cwd=conftest.ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -206,6 +206,21 @@ def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
     path = workdir / "metrics.jsonl"
     *lines, _ = path.read_text().split("\n") if path.exists() else [""]
     return [json.loads(line) for line in lines]
+
+
+def wait_for_actors(run: Run, **counts: int) -> float:
+    """Waits until the metrics count these actors by machine; returns the seconds."""
+    began = time.monotonic()
+    while True:
+        newest = (rows(run.workdir) or [{}])[-1]
+        machines = {name for name in newest if name.startswith("actors/")}
+        acting = {name.partition("/")[2]: newest[name] for name in machines}
+        seconds = time.monotonic() - began
+        if acting == counts:
+            return seconds
+        assert not run.over, run.text
+        assert seconds < START_SECONDS, acting
+        time.sleep(0.2)
 
 
 def saved(workdir: pathlib.Path) -> list[int]:

@@ -53,6 +53,9 @@ WORKS = LIVES.format(
     grace=60,
     does="heartbeat._since -= 3600; heartbeat.beat(); time.sleep(1.2); 1 / 0",
 )
+ACTS = LIVES.format(
+    grace=60, does=f"{STARTED}\n        with heartbeat.waiting(): stop.wait(60)"
+)
 IMPORTS = "import time; time.sleep(60)"
 ENDS = "raise SystemExit(3)"
 DIES = """
@@ -148,6 +151,19 @@ def test_children_that_are_asked_end_well(watch):
     watched.running.ask()
     assert watched.ended() is None
     assert watched.finish() == [0, 0]
+
+
+def test_an_actor_acts_from_its_first_trajectories_to_its_end(watch):
+    watched = watch(actor=ACTS, queue=OBEYS)
+    watched.begun()
+    actor, other = watched.running.everyone
+    deadline = time.monotonic() + SOON
+    while not actor.acts:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert not other.acts
+    watched.finish()
+    assert not actor.acts
 
 
 def test_no_end_matters_any_more_once_all_were_asked():

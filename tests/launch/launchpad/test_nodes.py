@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stac.config import Config
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
 from tests import conftest
@@ -109,6 +110,16 @@ def test_a_learner_that_fails_is_a_failure(asking):
     asking.learner.will_answer(RuntimeError("the learner's own"))
     with pytest.raises(RuntimeError, match="the learner's own"):
         asking.parameters.latest()
+
+
+def test_a_learner_counts_restarts_of_actors_whatever_their_index():
+    from stac.launch.launchpad import nodes
+
+    learner = nodes.LearnerNode(Config(), None, None, None, "")
+    learner._publish(3, {})
+    for actor, restarts in ((0, 1), (7_000, 0), (7_000, 2), (7_001, 4)):
+        assert learner.get_parameters(actor, restarts, -1) == (3, {})
+    assert learner._count_restarts() == 7
 
 
 @pytest.mark.parametrize(

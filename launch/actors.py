@@ -1,0 +1,67 @@
+"""`python -m launch.actors --connect=HOST:PORT`: acts for a learner elsewhere.
+
+The learner runs with `--runtime=launchpad --listen=HOST:PORT`, and says what is played.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags as absl_flags
+
+from stac.config import FAILED, USER_ERROR, ConfigError, RunError, check
+from stac.launch import flags
+from stac.runtime.faults import lines, shutdown
+
+SUMMARY = "(none: its actors join a learner on another machine)"
+_HELP = """{start}: acts for a learner on another machine
+
+  --connect          HOST:PORT that the learner's --listen names
+  --num_actors       actors; one for each core by default
+
+The learner says what is played. Ctrl-C leaves its run, which goes on."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reads the command line and acts; returns the exit status."""
+    argv = sys.argv if argv is None else argv
+    name = argv[0] if argv[0].startswith("stac ") else "launch.actors"
+    try:
+        return _run(name, argv[1:])
+    except ConfigError as error:
+        lines.say(f"{name}: {' '.join(str(error).split())}")
+        return USER_ERROR
+    except RunError as error:
+        lines.say(f"{name}: {error}")
+        return FAILED
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    values = absl_flags.FlagValues()
+    absl_flags.DEFINE_string("connect", "", "", flag_values=values)
+    absl_flags.DEFINE_integer("num_actors", 0, "", 0, flag_values=values)
+    absl_flags.DEFINE_boolean("help", False, "", flag_values=values, short_name="h")
+    try:
+        rest = values(["", *arguments])[1:]
+    except absl_flags.Error as error:
+        raise ConfigError(str(error).removeprefix("flag ")) from None
+    if values["help"].value:
+        start = name if name.startswith("stac ") else f"python -m {name}"
+        lines.show(_HELP.format(start=start))
+        return 0
+    check(not rest, f"unexpected argument {rest and rest[0]!r}: write --name=value")
+    check(values["connect"].value, "--connect=HOST:PORT is missing: see --help")
+    check(
+        flags.default_runtime() == "launchpad",
+        "Launchpad is not installed (it needs Linux and Python 3.10), and its actors"
+        " alone can join",
+    )
+    from stac.launch.launchpad import join, remote
+
+    address = join.parse("connect", str(values["connect"].value))
+    return remote.run(address, int(values["num_actors"].value or 0))
+
+
+if __name__ == "__main__":
+    shutdown.as_program(main)

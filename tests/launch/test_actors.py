@@ -1,0 +1,90 @@
+"""`python -m launch.actors`: its command line, and machines that come and go."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from stac.launch import actors
+from tests import conftest
+from tests.launch.runs import END_SECONDS, LONG, START_SECONDS, rows, wait_for_actors
+
+pytestmark = pytest.mark.faults
+
+BAD = {
+    "": "--connect=HOST:PORT is missing: see --help",
+    "--connect=nowhere": "--connect=nowhere: must be HOST:PORT, as in 10.0.0.5:7000",
+    "--connect=127.0.0.1:1": "cannot join a learner at 127.0.0.1:1: Connection refused",
+    "--num_actors=two": "--num_actors=two: ",
+    "--num_actors=-1": "--num_actors=-1: ",
+    "--conect=:7000": "Unknown command line flag 'conect'. Did you mean: connect ?",
+    "10.0.0.5:7000": "unexpected argument '10.0.0.5:7000': write --name=value",
+}
+
+
+@pytest.mark.launchpad
+@pytest.mark.parametrize(("argument", "line"), BAD.items())
+def test_a_bad_command_line_ends_with_status_2_and_one_line(argument, line, capfd):
+    assert actors.main(["x", *filter(None, [argument])]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"launch.actors: {line}")
+
+
+def test_without_launchpad_it_is_refused_in_one_line(monkeypatch, capfd):
+    monkeypatch.setattr(actors.flags, "default_runtime", lambda: "threads")
+    assert actors.main(["x", "--connect=10.0.0.5:7000"]) == 2
+    assert capfd.readouterr().err.startswith(
+        "launch.actors: Launchpad is not installed (it needs Linux and Python 3.10)"
+    )
+
+
+def test_it_says_how_it_is_used_also_as_a_part_of_stac():
+    ended = subprocess.run(
+        [sys.executable, "-m", "stac", "actors", "--help"],
+        cwd=conftest.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("stac actors: acts for a learner on another machine")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return min(server.getsockname()[1], 65533)
+
+
+@pytest.mark.slow
+@pytest.mark.launchpad
+def test_a_machine_follows_its_learner_from_run_to_run_until_one_is_over(
+    start, tmp_path
+):
+    port = free_port()
+    alone = (f"--listen={port}", "--num_actors=0")
+    first = start(tmp_path / "first", *alone, f"--total_frames={LONG}")
+    first.wait_for("building the learner")
+    machine = start(
+        None,
+        f"--connect=127.0.0.1:{port}",
+        "--num_actors=1",
+        program="launch.actors",
+    )
+    machine.wait_for("1 acting, 0 to 0, for impala on catch, features")
+    wait_for_actors(first, **{socket.gethostname(): 1})
+    first.terminate()
+    assert first.status(END_SECONDS) == 0
+    machine.wait_for(f"127.0.0.1:{port} is lost: ")
+
+    flags = (*alone, "--agent=stac", "--total_frames=20000")
+    second = start(tmp_path / "second", *flags)
+    machine.wait_for("1 acting, 0 to 0, for stac on catch, features")
+    assert second.status(START_SECONDS) == 0
+    assert machine.status(END_SECONDS) == 0
+    assert machine.lines[-1] == f"127.0.0.1:{port}: the run is over"
+    assert [run.processes() for run in (first, second, machine)] == [[]] * 3
+    assert "Traceback" not in first.text + second.text + machine.text
+    assert rows(tmp_path / "second")[-1]["actor_restarts"] == 0
