@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
-import pathlib
 import pickle
 import platform
 import signal
@@ -23,10 +21,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import stac
 from stac import children
 from stac.config import FAILED, Config, flat
-from stac.launch import processes
+from stac.launch import processes, version
 from stac.launch.hosts import party
 from stac.launch.hosts.find import Hosts
 from stac.runtime.faults import lines, shutdown
@@ -76,15 +73,11 @@ def run(config: Config, workdir: str, hosts: Hosts) -> int:
 
 def describe(config: Config) -> dict[str, Any]:
     """What has to be the same on all hosts: versions, code and configuration."""
-    package = pathlib.Path(stac.__file__).parent
-    code = hashlib.sha256()
-    for path in sorted(package.glob("**/*.py")):
-        code.update(str(path.relative_to(package)).encode() + path.read_bytes())
     return {
         "version": {
             "Python": platform.python_version(),
             "jax": importlib.metadata.version("jax"),
-            "the code of stac": code.hexdigest()[:12],
+            "the code of stac": version.code(),
         },
         "config": flat(json.loads(json.dumps(dataclasses.asdict(config)))),
     }
