@@ -13,7 +13,6 @@ import dataclasses
 import importlib.metadata
 import json
 import pickle
-import platform
 import signal
 import socket
 import sys
@@ -22,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from stac import children
-from stac.config import FAILED, Config, flat
+from stac.config import FAILED, USER_ERROR, Config, flat
 from stac.launch import processes, version
 from stac.launch.hosts import party
 from stac.launch.hosts.find import Hosts
@@ -55,7 +54,8 @@ def run(config: Config, workdir: str, hosts: Hosts) -> int:
       hosts: of the run.
 
     Returns:
-      An exit status: 0, or 1 where a host failed. The reason has been printed.
+      An exit status: 0, or 1 where a host failed, or 2 for a user's mistake. The reason
+      has been printed.
 
     Raises:
       ConfigError: a host has another configuration or another version of the code.
@@ -75,8 +75,8 @@ def describe(config: Config) -> dict[str, Any]:
     """What has to be the same on all hosts: versions, code and configuration."""
     return {
         "version": {
-            "Python": platform.python_version(),
             "jax": importlib.metadata.version("jax"),
+            "jaxlib": importlib.metadata.version("jaxlib"),
             "the code of stac": version.code(),
         },
         "config": flat(json.loads(json.dumps(dataclasses.asdict(config)))),
@@ -119,6 +119,8 @@ def _supervise(config: Config, workdir: str, all_hosts: party.Party) -> int:
         child.join(_END_SECONDS)
     if not fault:
         return 0
+    if child.status == USER_ERROR:
+        return USER_ERROR  # it has said why
     lines.say(f"{fault}: the run is stopped; the same command on every host continues")
     return FAILED
 
