@@ -1,6 +1,6 @@
 """One of several hosts that learn from the same batches; a program for tests.
 
-python -m tests.runtime.learning_host SERVICE COUNT INDEX MAPPED OUTPUT
+python -m tests.runtime.learning_host SERVICE COUNT INDEX AGENT MAPPED OUTPUT
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ DEVICES = 2  # of each host
 SECONDS = 240.0  # after which it tells where it hangs
 
 
-def main(service: str, count: str, index: str, mapped: str, output: str) -> None:
+def main(
+    service: str, count: str, index: str, name: str, mapped: str, output: str
+) -> None:
     jax.config.update("jax_num_cpu_devices", DEVICES)
     devices.join_hosts(service, int(count), int(index))
-    config = agree.small("stacx")
+    config = agree.small(name)
     agent = actor_critic.build(config, make.spec(config))
     places = devices.split((), range(DEVICES), config.batch.batch_size)
     learners = devices.LearnerDevices(agent, places.learners, getattr(devices, mapped))

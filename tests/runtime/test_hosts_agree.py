@@ -21,7 +21,7 @@ from tests.runtime import test_devices_agree as agree
 SECONDS = 300.0
 
 
-def learned_by_hosts(count, mapped, folder):
+def learned_by_hosts(count, name, mapped, folder):
     """(leaves of state and metrics, counts of hosts that stop) of each host."""
     service = f"127.0.0.1:{free_pair()}"
     environment = dict(os.environ)
@@ -30,7 +30,9 @@ def learned_by_hosts(count, mapped, folder):
     outputs = [folder / f"{index}" for index in range(count)]
     hosts = [
         subprocess.Popen(
-            [*program, str(index), mapped, output], cwd=conftest.ROOT, env=environment
+            [*program, str(index), name, mapped, output],
+            cwd=conftest.ROOT,
+            env=environment,
         )
         for index, output in enumerate(outputs)
     ]
@@ -44,17 +46,17 @@ def learned_by_hosts(count, mapped, folder):
 
 
 @pytest.mark.parametrize(
-    ("count", "mapped"),
+    ("count", "name", "mapped"),
     [
-        (2, "pmapped"),
-        pytest.param(3, "pmapped", marks=pytest.mark.slow),
-        pytest.param(2, "shard_mapped", marks=pytest.mark.slow),
+        (2, "stac", "pmapped"),
+        pytest.param(3, "stacx", "pmapped", marks=pytest.mark.slow),
+        pytest.param(2, "stacx", "shard_mapped", marks=pytest.mark.slow),
     ],
 )
 def test_hosts_with_shares_of_a_batch_learn_as_one_device_with_all(
-    count, mapped, tmp_path
+    count, name, mapped, tmp_path
 ):
-    config = agree.small("stacx")
+    config = agree.small(name)
     agent = actor_critic.build(config, make.spec(config))
     learners = devices.LearnerDevices(agent, jax.local_devices()[:1])
     first = learners.init(seed=1)
@@ -66,7 +68,7 @@ def test_hosts_with_shares_of_a_batch_learn_as_one_device_with_all(
     # Metrics sum hundreds of terms of either sign: their own tolerance.
     parts = [*jax.tree.leaves(state), *jax.tree.leaves(metrics)]
     tolerances = [1e-5] * len(jax.tree.leaves(state)) + [1e-4] * len(metrics)
-    for leaves, stopping in learned_by_hosts(count, mapped, tmp_path):
+    for leaves, stopping in learned_by_hosts(count, name, mapped, tmp_path):
         # Two devices of one host say in the fourth update that they stop.
         assert stopping == [0, 0, 0, 2, 0]
         for one, several, rtol in zip(parts, leaves, tolerances, strict=True):
