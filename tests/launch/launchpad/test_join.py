@@ -179,7 +179,7 @@ def test_another_server_is_told_from_a_learner(address, answer, why):
     ids=lambda words: repr(words[:50]),
 )
 def test_whatever_else_calls_costs_a_learner_nothing(learner, address, words, capfd):
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # it may hang up early
         ask(address, words.replace(b"VERSION", version.code().encode()))
     with contextlib.closing(join.Line(address, 1)) as line:
         assert line.tell(1) == ""
