@@ -132,6 +132,7 @@ cd "$(dirname "$0")"
 exec > >(tee log) 2>&1
 rm -f status
 echo $$ >pid
+trap 'exit 143' TERM
 {where}
 {command} &
 run=$!
