@@ -39,7 +39,8 @@ export PATH="$HOME/.local/bin:$PATH"
 command -v uv >/dev/null ||
   curl -LsSf https://astral.sh/uv/install.sh | sh >/dev/null 2>&1 ||
   python3 -m pip install --quiet --user uv
-uv venv --quiet --clear --python=3.12 venv
+rm -rf venv
+uv venv --quiet --python=3.12 venv
 uv pip install --quiet --python=venv/bin/python ./*.whl {extra}
 """
 FOLLOW = """\
@@ -74,7 +75,7 @@ def files(launch: Launch, hosts: int, where: str, after: str = "") -> Mapping[st
         wait=WAIT,
         after=after,
     )
-    install = INSTALL.format(extra=shlex.quote(launch.options["extra"]))
+    install = INSTALL.format(extra=shlex.join(shlex.split(launch.options["extra"])))
     return {
         "package/install.sh": install,
         "package/run.sh": run,
@@ -131,6 +132,7 @@ cd "$(dirname "$0")"
 exec > >(tee log) 2>&1
 rm -f status
 echo $$ >pid
+trap 'exit 143' TERM
 {where}
 {command} &
 run=$!
