@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -45,7 +44,6 @@ def run(command: list[str], workdir: pathlib.Path) -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, *command[1:], f"--workdir={workdir}"],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
         capture_output=True,
         text=True,
         timeout=240,

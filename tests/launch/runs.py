@@ -74,7 +74,6 @@ class Run:
         mark = str(uuid.uuid4())
         self._mark = f"{_MARK}={mark}"
         environment = {**os.environ, "PYTHONPATH": paths, _MARK: mark}
-        environment.pop("XLA_FLAGS", None)  # one device, as a user has it
         self._process = subprocess.Popen(
             [*within, sys.executable, "-m", program, *flags],
             cwd=conftest.ROOT,
