@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -24,15 +23,12 @@ SECONDS = 300.0
 def learned_by_hosts(count, name, mapped, folder):
     """(leaves of state and metrics, counts of hosts that stop) of each host."""
     service = f"127.0.0.1:{free_pair()}"
-    environment = dict(os.environ)
-    environment.pop("XLA_FLAGS", None)
     program = [sys.executable, "-m", "tests.runtime.learning_host", service, str(count)]
     outputs = [folder / f"{index}" for index in range(count)]
     hosts = [
         subprocess.Popen(
             [*program, str(index), name, mapped, output],
             cwd=conftest.ROOT,
-            env=environment,
         )
         for index, output in enumerate(outputs)
     ]
