@@ -169,7 +169,8 @@ class Runner:
             if not self._plan.status:
                 return abs(status)
             (answer,) = self._all([self._plan.status], keeps=True)
-            if (word := answer.output.strip()).isdigit():
+            word = answer.output.strip()
+            if not answer.status and word.isdigit():
                 return int(word)
             lasted = time.monotonic() - began > 2 * PAUSE_SECONDS
             failures = 0 if lasted else failures + 1
