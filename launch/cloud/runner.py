@@ -164,15 +164,14 @@ class Runner:
         lines.show(f"launch.cloud: {follow.about}")
         self._register(follow)
         while failures < PATIENCE:
-            began = time.monotonic()
             status = self._watch(self._start(follow.commands[0]))
             if not self._plan.status:
                 return abs(status)
             (answer,) = self._all([self._plan.status], keeps=True)
-            if (word := answer.output.strip()).isdigit():
+            word = answer.output.strip()
+            if not answer.status and word.isdigit():
                 return int(word)
-            lasted = time.monotonic() - began > 2 * PAUSE_SECONDS
-            failures = 0 if lasted else failures + 1
+            failures = failures + 1 if answer.status else 0
             self._pause()
         raise Failed("host 0 cannot be reached any more")
 
