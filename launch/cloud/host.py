@@ -37,8 +37,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 export PATH="$HOME/.local/bin:$PATH"
 command -v uv >/dev/null ||
-  curl -LsSf https://astral.sh/uv/install.sh | sh >/dev/null 2>&1 ||
-  python3 -m pip install --quiet --user uv
+  python3 -m pip install --quiet --user uv 2>/dev/null ||
+  python3 -m pip install --quiet --user --break-system-packages uv
 rm -rf venv
 uv venv --quiet --python=3.12 venv
 uv pip install --quiet --python=venv/bin/python ./*.whl {extra}

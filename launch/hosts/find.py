@@ -134,11 +134,14 @@ def _kubernetes(environ: Mapping[str, str]) -> Hosts | None:
 
 
 def _tpu_vm(attribute: Callable[[str], str | None]) -> Hosts | None:
-    """A TPU VM: "unknown:unknown:10.0.0.2,unknown:unknown:10.0.0.3" are two."""
+    """A TPU VM, or one of an instance group.
+
+    "unknown:unknown:10.0.0.2,unknown:unknown:10.0.0.3" are two; so are plain names.
+    """
     endpoints, index = attribute("worker-network-endpoints"), None
     if endpoints:
         index = attribute("agent-worker-number")
     if not endpoints or not index:
         return None
-    workers = [endpoint.split(":")[2] for endpoint in endpoints.split(",")]
+    workers = [endpoint.rpartition(":")[2] for endpoint in endpoints.split(",")]
     return Hosts(f"{workers[0]}:{_PORT}", len(workers), int(index))

@@ -43,6 +43,8 @@ def join_hosts(service: str, count: int, index: int) -> None:
         index,
         initialization_timeout=_JOIN_SECONDS,
         coordinator_bind_address=service if index == 0 else None,
+        # All of the host's devices; of a Slurm task JAX would take one.
+        cluster_detection_method="deactivate",
     )
 
 

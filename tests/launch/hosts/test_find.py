@@ -46,6 +46,11 @@ def test_flags_win_over_all_that_is_detected():
         (KUBERNETES, nothing, Hosts("a.b:8476", 2, 1)),
         (KUBERNETES | {"TPU_WORKER_HOSTNAMES": "localhost"}, nothing, ALONE),
         ({}, TPU_VM.get, Hosts("10.0.0.2:8476", 2, 1)),
+        (
+            {},
+            (TPU_VM | {"worker-network-endpoints": "a-0,a-1"}).get,
+            Hosts("a-0:8476", 2, 1),
+        ),
         ({}, {"worker-network-endpoints": "u:u:10.0.0.2"}.get, ALONE),
     ],
 )
