@@ -73,7 +73,9 @@ def _status(work: Work, stop: Stop, beating: Heartbeat) -> int:
     except Closed:
         return 0
     except ConfigError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        line = " ".join(str(error).split())
+        lines.say(line)
+        _tell(words=(line, ""))
         return USER_ERROR
     except RunError as error:  # its message says it all
         _fail(str(error), "")

@@ -33,8 +33,9 @@ from stac.config import (
     flat,
 )
 from stac.config.checks import nearest
-from stac.launch.hosts import find
+from stac.launch.hosts import find, supervisor
 from stac.launch.hosts.find import ALONE, Hosts
+from stac.launch.hosts.party import Party
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir
 
@@ -91,12 +92,15 @@ class Request(NamedTuple):
     hosts: Hosts = ALONE
 
 
+Run = Callable[[Config, str, "Party | None"], "int | None"]
+
+
 class Help(Exception):
     """The user asked for help, or a list; the message is that."""
 
 
 def main(
-    run: Callable[[Config, str, Hosts], int | None],
+    run: Run,
     domain: Domain,
     argv: Sequence[str] | None = None,
 ) -> int:
@@ -104,7 +108,7 @@ def main(
 
     Args:
       run: takes the configuration, the workdir ("" but on the first host) and the
-        hosts; returns an exit status or None.
+        hosts, where there are several; returns an exit status or None.
       domain: the command.
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
@@ -123,23 +127,24 @@ def main(
         return FAILED
 
 
-def _run(run: Callable[[Config, str, Hosts], int | None], request: Request) -> int:
+def _run(run: Run, request: Request) -> int:
     from stac.environments import make
 
     make.spec(request.config)  # an unknown task leaves no workdir behind
-    if request.hosts.index:
-        return run(request.config, "", request.hosts) or 0
-    with workdir.prepare(request.workdir, request.config) as place:
-        verb = "continuing" if place.resumed else "writing to"
-        lines.show(f"{verb} {place.path}")
-        try:
-            status = run(request.config, str(place.path), request.hosts) or 0
-        except ConfigError:  # only the runtime knows its devices, for example
-            place.abandon()
-            raise
-        if status == USER_ERROR:
-            place.abandon()
-        return status
+    with supervisor.together(request.config, request.hosts) as hosts:
+        if request.hosts.index:
+            return run(request.config, "", hosts) or 0
+        with workdir.prepare(request.workdir, request.config) as place:
+            verb = "continuing" if place.resumed else "writing to"
+            lines.show(f"{verb} {place.path}")
+            try:
+                status = run(request.config, str(place.path), hosts) or 0
+            except ConfigError:  # only the runtime knows its devices, for example
+                place.abandon()
+                raise
+            if status == USER_ERROR:
+                place.abandon()
+            return status
 
 
 def parse(argv: Sequence[str], domain: Domain) -> Request:
@@ -176,6 +181,11 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
         hosts.count == 1 or config.runtime.name == "threads",
         f"{hosts.count} hosts: only --runtime=threads spans several; --hosts=1 runs"
         " alone",
+    )
+    check(
+        config.batch.batch_size % hosts.count == 0,
+        f"batch.batch_size={config.batch.batch_size}: must be a multiple of the"
+        f" {hosts.count} hosts",
     )
     path = workdir.place(place or workdir.default(config, *others))
     return Request(config, path, hosts)

@@ -42,7 +42,7 @@ _FOR_THE_PARENT = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 _CHATTER = re.compile(
     rb"\[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
     # JAX about hosts that are gone, which the hosts' parents say in a line.
-    rb"|.*external/xla/.*/distributed|Additional GRPC error|:{\"created\"|\[Gloo\]"
+    rb"|.*external/xla/.*/distributed|Additional GRPC error|:{\"created\""
 )
 
 

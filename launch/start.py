@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stac.config import Config, check
 from stac.launch.hosts import supervisor
-from stac.launch.hosts.find import ALONE, Hosts
+from stac.launch.hosts.party import Party
 from stac.runtime.faults import lines
 from stac.runtime.storage import workdir as workdir_
 
@@ -42,16 +42,20 @@ SLOW = {
 
 
 def run(
-    config: Config, workdir: str, hosts: Hosts = ALONE, **others: Any
+    config: Config, workdir: str, hosts: Party | None = None, **others: Any
 ) -> int | None:
     """Runs to the end, or until told to stop; returns an exit status or None.
 
-    `others` are the runtime's own arguments.
+    Args:
+      config: the run.
+      workdir: a prepared directory.
+      hosts: all that take part, where there are several.
+      others: the runtime's own arguments.
 
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
     """
-    if hosts.count > 1:
+    if hosts is not None:
         return supervisor.run(config, workdir, hosts)
     if finished := _finished(config, workdir):
         for line in finished:

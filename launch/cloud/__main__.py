@@ -35,6 +35,8 @@ _COMMON = {
     "hosts": Option("their number; by the machines' kind by default, 1 in slurm"),
     "collect_minutes": Option("between two copies of the workdir here", default="10"),
 }
+# Flags of a run that the launch gives to each host.
+_OURS = ("coordinator", "hosts", "host", "listen", "runtime", "config.runtime.name")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _USAGE = (
     "python -m launch.cloud TARGET [--option=value ...] -- launch.atari --game=pong"
@@ -62,9 +64,14 @@ def _main(arguments: list[str]) -> int:
     choose("target", own[0], TARGETS)
     target = TARGETS[own[0]]
     options = _options(own, target)
-    hosts = _number(options["hosts"], "hosts") or target.hosts(options)
+    hosts = _number(options["hosts"], "hosts") if options["hosts"] else 0
+    check(hosts or not options["hosts"], "--hosts=0: must be at least 1")
+    hosts = hosts or target.hosts(options)
     launch = _launch(command, hosts, options)
-    made_plan = target.plan(launch, hosts)
+    try:
+        made_plan = target.plan(launch, hosts)
+    except ValueError as error:  # of words that shlex splits
+        raise ConfigError(f"{own[0]}: an option's quotes: {error}") from error
     if options["dry_run"]:
         lines.show(plan.text(made_plan))
         return 0
@@ -107,13 +114,17 @@ def _launch(command: list[str], hosts: int, options: dict[str, str]) -> Launch:
     program = command[0].removeprefix("launch.")
     choose("command", program, PROGRAMS)
     domain = importlib.import_module(f"stac.launch.{program}").DOMAIN
+    for flag in command[1:]:
+        given = flag.lstrip("-").partition("=")[0]
+        check(
+            given not in _OURS,
+            f"--{given} after -- is the launch's own: leave it out; --hosts goes"
+            " before --",
+        )
     arguments = ("--runtime=threads", *command[1:])
     request = flags.parse([f"launch.{program}", *arguments, "--hosts=1"], domain)
-    chosen = request.config.runtime.name
-    check(
-        hosts == 1 or chosen == "threads",
-        f"--runtime={chosen} is for one host, and here are {hosts}: use threads",
-    )
+    size = request.config.batch.batch_size
+    check(size % hosts == 0, f"a batch of {size} does not divide over {hosts} hosts")
     name = options["name"] or f"stac-{secrets.token_hex(3)}"
     fits = re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name)
     check(fits, f"--name={name}: up to 40 lower-case letters, digits and hyphens")

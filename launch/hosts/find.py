@@ -95,19 +95,22 @@ def find(
     check(
         re.fullmatch(r"[^:\s]+:[1-9]\d{,4}", coordinator or "")
         and int((coordinator or "").partition(":")[2]) < 2**16 - 1,
-        f"--coordinator={coordinator}: must be HOST:PORT, such as 10.0.0.2:{_PORT}",
+        f"--coordinator={coordinator}: must be HOST:PORT, such as 10.0.0.2:{_PORT},"
+        " PORT up to 65534",
     )
     count, index = _whole("hosts", hosts), _whole("host", host)
-    check(count, f"--hosts={hosts}: must be at least 1")
+    check(count >= 1, f"--hosts={hosts}: must be at least 1")
     check(
-        index < count,
+        0 <= index < count,
         f"--host={host}: must be from 0 to {count - 1} of --hosts={count}",
     )
     return Hosts(coordinator or "", count, index)
 
 
 def _whole(flag: str, text: str | None) -> int:
-    check((text or "").isdecimal(), f"--{flag}={text}: must be a whole number")
+    check(
+        re.fullmatch(r"-?\d+", text or ""), f"--{flag}={text}: must be a whole number"
+    )
     return int(text or "")
 
 
@@ -115,18 +118,22 @@ def _slurm(environ: Mapping[str, str]) -> Hosts | None:
     """A step of one task a host (`srun --ntasks-per-node=1`)."""
     count = int(environ.get("SLURM_STEP_NUM_TASKS", 1))
     nodes = environ.get("SLURM_STEP_NODELIST", "")
-    if count == 1 or not nodes:
-        return None
-    # "tpu[03-05,9],x1": the first is tpu03.
-    prefix, numbers = re.match(r"([^,\[]*)(?:\[([^\]]*)\])?", nodes).groups()  # type: ignore[union-attr] # matches anything
-    first = re.split("[-,]", numbers or "")[0]
+    if environ.get("SLURM_STEP_NUM_NODES") != str(count):
+        return None  # several tasks of one host are runs of their own
+    # "tpu[03-05,9]-a,x1": the first is tpu03-a.
+    parts = re.match(r"([^,\[]*)(?:\[(\w+)[^\]]*\])?([^,\[]*)", nodes)
+    first = "".join(filter(None, parts.groups())) if parts else ""
     job = int(environ.get("SLURM_JOB_ID", 0))
     port = 20_000 + 2 * (job % 10_000)  # two jobs may share the first host
-    return Hosts(f"{prefix}{first}:{port}", count, int(environ["SLURM_PROCID"]))
+    return Hosts(f"{first}:{port}", count, int(environ["SLURM_PROCID"]))
 
 
 def _kubernetes(environ: Mapping[str, str]) -> Hosts | None:
     """A TPU slice whose variables GKE sets in each of its pods."""
+    check(
+        environ.get("MEGASCALE_NUM_SLICES", "1") == "1",
+        "several TPU slices: give --coordinator, --hosts and --host",
+    )
     names = environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
     if len(names) == 1 or "TPU_WORKER_ID" not in environ:
         return None

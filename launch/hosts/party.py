@@ -6,6 +6,7 @@ the others connect. A line of JSON is a message:
     {"host": 2, "count": 4, "name": "c", "version": …, "config": {…}}   a host reports
     {"names": ["a", "b", "c", "d"]}         the first one's answer, when all are there,
     {"refused": "why"}                      or when one of them may not take part
+    {"missing": "why"}                      or when one of them does not come
     {"from": 2, "event": "fault", "words": "why"}    the first one passes it on to all
     {}                                      every second: still there
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import socket
 import threading
@@ -28,7 +30,7 @@ from stac.config import ConfigError, RunError
 from stac.launch.hosts.find import Hosts
 from stac.runtime.faults import lines
 
-FAULT, STOP, DONE = "fault", "stop", "done"  # kinds of events
+FAULT, REFUSED, STOP, DONE = "fault", "refused", "stop", "done"  # kinds of events
 
 MEET_SECONDS = 300.0  # for all hosts to come
 SILENCE_SECONDS = 20.0  # without a message: the host is gone
@@ -44,7 +46,7 @@ class Event(NamedTuple):
     """A host tells this to all others."""
 
     host: int
-    kind: str  # FAULT, STOP or DONE
+    kind: str  # FAULT, REFUSED (a user's mistake), STOP or DONE
     words: str = ""
 
 
@@ -55,7 +57,7 @@ class Line:
         self,
         connection: socket.socket,
         # Gets (line, message), and at the end (line, {"ended": "why"}).
-        inbox: queue.SimpleQueue[tuple[Line, Message]],
+        inbox: queue.Queue[tuple[Line, Message]],
     ) -> None:
         connection.settimeout(SILENCE_SECONDS)
         self._connection, self._inbox = connection, inbox
@@ -88,7 +90,7 @@ class Line:
             why = "is gone: it closed the connection"
         except TimeoutError:
             why = f"has not been heard for {SILENCE_SECONDS:g} s"
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             why = f"is gone: {error}"
         self._inbox.put((self, {"ended": why}))
 
@@ -100,7 +102,7 @@ class Party:
         """`name` of this host, for people."""
         self.hosts, self._names = hosts, {hosts.index: name}
         self._lines: dict[int, Line] = {}  # to all others; or to the first, of another
-        self._inbox: queue.SimpleQueue[tuple[Line, Message]] = queue.SimpleQueue()
+        self._inbox: queue.Queue[tuple[Line, Message]] = queue.Queue()
 
     def meet(self, about: Message, difference: Callable[[Message], str]) -> None:
         """Waits for all hosts.
@@ -161,28 +163,35 @@ class Party:
     def _report(self, mine: Message) -> None:
         """Reports to the first host; returns when all hosts are there."""
         where = self.hosts.coordinator
-        lines.show(f"looking for the first host at {where}")
-        deadline = time.monotonic() + MEET_SECONDS
+        deadline, news, reason = time.monotonic() + MEET_SECONDS, 0.0, ""
         while True:
+            if (now := time.monotonic()) > news:
+                lines.show(f"looking for the first host at {where}{reason}")
+                news = now + _NEWS_SECONDS
             try:
                 connection = socket.create_connection(
                     self.hosts.address, SILENCE_SECONDS
                 )
                 break
             except OSError as error:
-                if time.monotonic() > deadline:
-                    raise RunError(
-                        f"the first host is not found at {where} for {MEET_SECONDS:g} s"
-                        f" ({error}): is the same command running there with --host=0?"
-                    ) from error
+                reason = f": {error.strerror or error}"
+            if now > deadline:
+                raise RunError(
+                    f"the first host is not found at {where} for {MEET_SECONDS:g} s"
+                    f"{reason}; is the same command running there with --host=0?"
+                )
             time.sleep(_RETRY_SECONDS)
         line = self._lines[0] = Line(connection, self._inbox)
         line.send(mine)
-        _, answer = self._inbox.get()
+        try:
+            _, answer = self._inbox.get(timeout=MEET_SECONDS + SILENCE_SECONDS)
+        except queue.Empty:
+            answer = {"ended": "does not answer"}
         if "refused" in answer:
             raise ConfigError(answer["refused"])
         if "names" not in answer:
-            raise RunError(f"the first host, {where}, {answer.get('ended')}")
+            gone = f"the first host, {where}, {answer.get('ended')}"
+            raise RunError(answer.get("missing", gone))
         self._names = dict(enumerate(answer["names"]))
 
     def _receive_all(self, difference: Callable[[Message], str]) -> None:
@@ -192,8 +201,8 @@ class Party:
         except OSError as error:
             raise ConfigError(
                 f"--coordinator={self.hosts.coordinator}: the first host cannot listen"
-                f" there ({error.strerror or error}): give an address of its own and a"
-                " free port"
+                f" there ({os.strerror(error.errno or 0)}): give an address of its own"
+                " and a free port"
             ) from error
         with listener, contextlib.ExitStack() as stack:
             # Closing alone would not wake the thread that accepts.
@@ -205,19 +214,24 @@ class Party:
                 now = time.monotonic()
                 who = ", ".join(map(str, missing))
                 if now > deadline:
-                    raise RunError(
+                    why = (
                         f"these hosts did not come within {MEET_SECONDS:g} s: {who};"
                         " is the same command running there, and may it reach"
                         f" {self.hosts.coordinator}?"
                     )
+                    self._answer({"missing": why})
+                    raise RunError(why)
                 if now > news:
                     lines.show(f"waiting at {self.hosts.coordinator} for host {who}")
                     news = now + _NEWS_SECONDS
                 with contextlib.suppress(queue.Empty):
                     self._admit(*self._inbox.get(timeout=_BEAT_SECONDS), difference)
         names = [self._names[host] for host in range(self.hosts.count)]
+        self._answer({"names": names})
+
+    def _answer(self, message: Message) -> None:
         for line in self._lines.values():
-            line.send({"names": names})
+            line.send(message)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # it is closed when all are there
@@ -229,14 +243,14 @@ class Party:
     ) -> None:
         """Takes a host's report; or its farewell, and then it may come again."""
         host = message.get("host")
-        if host is None or not {"name", "count"} <= message.keys():
+        if not isinstance(host, int) or not {"name", "count"} <= message.keys():
             line.close()
             for left in [k for k, each in self._lines.items() if each is line]:
                 lines.show(f"{self.describe(left)} has left")
                 del self._lines[left], self._names[left]
             return
         name = f"host {host} ({message['name']})"
-        if message["count"] != self.hosts.count:
+        if message["count"] != self.hosts.count or not 0 <= host < self.hosts.count:
             why = f"has --hosts={message['count']}, the first has {self.hosts.count}"
         elif host in self._names:
             why = f"has the index of {self.describe(host)}: give each its own --host"
@@ -244,7 +258,6 @@ class Party:
             why = difference(message)
         self._lines[host if host not in self._names else -1] = line
         if why:
-            for each in self._lines.values():
-                each.send({"refused": f"{name} {why}"})
+            self._answer({"refused": f"{name} {why}"})
             raise ConfigError(f"{name} {why}")
         self._names[host] = message["name"]

@@ -9,7 +9,9 @@ save, and end them.
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import pickle
@@ -17,11 +19,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stac import children
-from stac.config import FAILED, USER_ERROR, Config, flat
+from stac.config import FAILED, USER_ERROR, Config, ConfigError, flat
 from stac.launch import processes, version
 from stac.launch.hosts import party
 from stac.launch.hosts.find import Hosts
@@ -45,30 +47,30 @@ class Command(NamedTuple):
     title: str
 
 
-def run(config: Config, workdir: str, hosts: Hosts) -> int:
-    """Trains on all hosts to `total_frames`, or until one gets a signal; saves.
+@contextlib.contextmanager
+def together(config: Config, hosts: Hosts) -> Iterator[party.Party | None]:
+    """All hosts of the run, once they have met; None where there is but one.
 
-    Args:
-      config: with runtime `threads`; the same on all hosts.
-      workdir: a prepared directory, of the first host alone.
-      hosts: of the run.
-
-    Returns:
-      An exit status: 0, or 1 where a host failed, or 2 for a user's mistake. The reason
-      has been printed.
+    A mistake that is found in the block, such as a workdir of another run, ends the
+    others as well.
 
     Raises:
       ConfigError: a host has another configuration or another version of the code.
       RunError: a host does not come.
     """
+    if hosts.count == 1:
+        yield None
+        return
     lines.prefix = f"[host {hosts.index}] "
-    all_hosts = party.Party(hosts, socket.gethostname())
-    try:
-        about = describe(config)
+    lines.show(f"host {hosts.index} of {hosts.count}; --hosts=1 runs alone")
+    about = describe(config)
+    with contextlib.closing(party.Party(hosts, socket.gethostname())) as all_hosts:
         all_hosts.meet(about, lambda theirs: difference(about, theirs))
-        return _supervise(config, workdir, all_hosts)
-    finally:
-        all_hosts.close()
+        try:
+            yield all_hosts
+        except ConfigError as error:
+            all_hosts.tell(party.REFUSED, str(error))
+            raise
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     for part, what in (("version", "version"), ("config", "configuration")):
         mine, theirs = here[part], there.get(part) or {}
         differing = [
-            f"{name} is {theirs.get(name)} there, {mine[name]} on the first host"
+            f"{name} is {theirs.get(name)!r} there, {mine[name]!r} on the first host"
             for name in mine
             if theirs.get(name) != mine[name]
         ]
@@ -97,9 +99,19 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     return ""
 
 
-def _supervise(config: Config, workdir: str, all_hosts: party.Party) -> int:
-    hosts = all_hosts.hosts
-    stop = shutdown.Stop()
+def run(config: Config, workdir: str, all_hosts: party.Party) -> int:
+    """Trains on all hosts to `total_frames`, or until one gets a signal; saves.
+
+    Args:
+      config: with runtime `threads`; the same on all hosts.
+      workdir: a prepared directory, of the first host alone.
+      all_hosts: see `together`.
+
+    Returns:
+      An exit status: 0, or 1 where a host failed, or 2 for a user's mistake. The reason
+      has been printed.
+    """
+    hosts, stop = all_hosts.hosts, shutdown.Stop()
     runtime = dataclasses.replace(config.runtime, silence_seconds=SILENCE_SECONDS)
     run_of_child = base64.b64encode(pickle.dumps((config, workdir, hosts))).decode()
     stop.saves(lambda: shutdown.Saved(True, ""))  # the child does
@@ -113,15 +125,21 @@ def _supervise(config: Config, workdir: str, all_hosts: party.Party) -> int:
             runtime,
             workdir_.locks(),
         )
-        watch = _Watch(all_hosts, child, stop)
-        fault = watch.until_the_end()
+        fault = _Watch(all_hosts, child, stop).until_the_end()
+        words = fault and f"{all_hosts.describe(fault.host)} {fault.words}"
+        if fault and fault.kind == party.FAULT:
+            lines.say(f"{words}: stopping")
         child.ask()
         child.join(_END_SECONDS)
     if not fault:
         return 0
-    if child.status == USER_ERROR:
-        return USER_ERROR  # it has said why
-    lines.say(f"{fault}: the run is stopped; the same command on every host continues")
+    if fault.kind == party.REFUSED:
+        if fault.host != hosts.index:  # its child has said it
+            lines.say(f"{words}")
+        return USER_ERROR
+    if child.trace and fault.host == hosts.index:
+        lines.say(child.trace.rstrip())
+    lines.say(f"{words}: the run is stopped; the same command on every host continues")
     return FAILED
 
 
@@ -136,56 +154,60 @@ class _Watch:
         self._ends_at: float | None = None  # where the run was asked to stop
         self._failed_at: float | None = None  # the child
 
-    def until_the_end(self) -> str:
-        """Returns why the run failed, or "" where all hosts are done."""
-        hosts = self._party.hosts
-        while len(self._done) < hosts.count:
+    def until_the_end(self) -> party.Event | None:
+        """Returns the event that ended the run; None where all hosts are done."""
+        while len(self._done) < self._party.hosts.count:
             event = self._party.event(_LOOK_SECONDS)
-            if event and (fault := self._hear(event)):
-                return fault
+            if event and self._ends_the_run(event):
+                return event
             if self._stop.is_set() and self._ends_at is None:
                 self._end()
                 self._party.tell(party.STOP, "was told to stop")
-            if fault := self._fault():
-                self._party.tell(party.FAULT, fault)
-                return f"{self._party.describe(hosts.index)} {fault}"
-        return ""
+            if event := self._fault():
+                self._party.tell(event.kind, event.words)
+                return event
+        return None
 
-    def _hear(self, event: party.Event) -> str:
+    def _ends_the_run(self, event: party.Event) -> bool:
         if event.kind == party.DONE:
             self._done.add(event.host)
         elif event.kind == party.STOP and self._ends_at is None:
             lines.say(f"{self._party.describe(event.host)} {event.words}: so does this")
             self._end()
-        elif event.kind == party.FAULT and event.host not in self._done:
-            return f"{self._party.describe(event.host)} {event.words}"
-        return ""
+        return event.kind == party.REFUSED or (
+            event.kind == party.FAULT and event.host not in self._done
+        )
 
     def _end(self) -> None:
         self._ends_at = time.monotonic() + _END_SECONDS
         self._child.ask()
 
-    def _fault(self) -> str:
-        """The fault of this host, or ""; notices when its child is done."""
-        now, here = time.monotonic(), self._party.hosts.index
+    def _fault(self) -> party.Event | None:
+        """A fault of this host, if there is one; notices when its child is done."""
+        here = self._party.hosts.index
+        fault = functools.partial(party.Event, here, party.FAULT)
+        now, status = time.monotonic(), self._child.status
         if self._child.fell_silent():
-            return self._child.how()
-        late = self._ends_at is not None and now > self._ends_at
-        if self._child.status is None:
-            return "does not end" if late else ""
-        if here in self._done:
-            return "still waits for the others" if late else ""
-        # JAX ends a child whose first host is gone, also where that one is done.
-        first_is_done = here > 0 and 0 in self._done and self._ends_at is not None
-        if self._child.status == 0 or first_is_done:
+            return fault(self._child.how())
+        if status is None or here in self._done:
+            if self._ends_at is None or now < self._ends_at:
+                return None
+            return fault(
+                "does not end" if status is None else "still waits for the others"
+            )
+        # The loss of another host makes JAX raise in this child, or abort it.
+        may_be_anothers = status in (FAILED, -signal.SIGABRT)
+        # So it may be where the first host is done, and its service with it.
+        if may_be_anothers and here and 0 in self._done and self._ends_at is not None:
+            status = 0
+        if status == 0:
             self._done.add(here)
             self._party.tell(party.DONE)
             self._ends_at = self._ends_at or now + _END_SECONDS
-            return ""
-        if self._failed_at is None:
-            self._failed_at = now
-        raised = self._child.status in (FAILED, -signal.SIGABRT)
-        if now - self._failed_at < _ANOTHERS_FAULT_SECONDS * raised:
-            return ""
-        self._child.join(0.0)
-        return self._child.how()
+            return None
+        self._failed_at = self._failed_at or now
+        if may_be_anothers and now - self._failed_at < _ANOTHERS_FAULT_SECONDS:
+            return None
+        self._child.join(0.0)  # and hears its last words
+        kind = party.REFUSED if status == USER_ERROR else party.FAULT
+        return party.Event(here, kind, self._child.how())

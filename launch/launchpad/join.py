@@ -81,7 +81,10 @@ def parse(flag: str, text: str) -> Address:
     """
     host, _, port = text.rpartition(":")
     right = port.isdecimal() and 0 < int(port) <= 2**16 - 3 and "/" not in host
-    check(right, f"--{flag}={text}: must be HOST:PORT, as in 10.0.0.5:7000")
+    check(
+        right,
+        f"--{flag}={text}: must be HOST:PORT, as in 10.0.0.5:7000, PORT up to 65533",
+    )
     return Address(host.strip("[]") or "127.0.0.1", int(port))
 
 

@@ -37,6 +37,9 @@ def join_hosts(service: str, count: int, index: int) -> None:
     # The default since JAX 0.8; before, CPU devices of two processes cannot sum.
     if "jax_cpu_collectives_implementation" in jax.config.values:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # JAX would take SIGTERM for itself.
+    if "jax_enable_preemption_service" in jax.config.values:
+        jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         service,
         count,

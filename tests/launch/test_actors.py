@@ -16,7 +16,8 @@ pytestmark = pytest.mark.faults
 
 BAD = {
     "": "--connect=HOST:PORT is missing: see --help",
-    "--connect=nowhere": "--connect=nowhere: must be HOST:PORT, as in 10.0.0.5:7000",
+    "--connect=nowhere": "--connect=nowhere: must be HOST:PORT, as in 10.0.0.5:7000,"
+    " PORT up to 65533",
     "--connect=127.0.0.1:1": "cannot join a learner at 127.0.0.1:1: Connection refused",
     "--num_actors=two": "--num_actors=two: ",
     "--num_actors=-1": "--num_actors=-1: ",

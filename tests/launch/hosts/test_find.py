@@ -11,6 +11,7 @@ from stac.launch.hosts.find import ALONE, Hosts
 SLURM = {
     "SLURM_JOB_ID": "31415926",
     "SLURM_STEP_NUM_TASKS": "3",
+    "SLURM_STEP_NUM_NODES": "3",
     "SLURM_STEP_NODELIST": "tpu[03-05,9],x1",
     "SLURM_PROCID": "2",
 }
@@ -40,6 +41,13 @@ def test_flags_win_over_all_that_is_detected():
         (SLURM, nothing, Hosts("tpu03:31852", 3, 2)),
         (SLURM | {"SLURM_STEP_NODELIST": "a,b"}, nothing, Hosts("a:31852", 3, 2)),
         (SLURM | {"SLURM_STEP_NODELIST": "n-1,n-2"}, nothing, Hosts("n-1:31852", 3, 2)),
+        (
+            SLURM | {"SLURM_STEP_NODELIST": "r[1-3]-ib"},
+            nothing,
+            Hosts("r1-ib:31852", 3, 2),
+        ),
+        # Tasks of one host are runs of their own.
+        (SLURM | {"SLURM_STEP_NUM_NODES": "1"}, nothing, ALONE),
         (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, nothing, ALONE),
         # A batch script that runs no `srun` is no step.
         ({"SLURM_NTASKS": "3", "SLURM_PROCID": "0"}, nothing, ALONE),
@@ -69,12 +77,18 @@ def test_without_flags_the_environment_names_the_hosts(environ, attribute, hosts
         (("a:7000", "two", "0"), "--hosts=two: must be a whole number"),
         (("a:7000", "0", "0"), "--hosts=0: must be at least 1"),
         (("a:7000", "2", "2"), "--host=2: must be from 0 to 1 of --hosts=2"),
-        (("a:7000", "2", "-1"), "--host=-1: must be a whole number"),
+        (("a:7000", "2", "-1"), "--host=-1: must be from 0 to 1 of --hosts=2"),
     ],
 )
 def test_flags_that_do_not_say_it_are_refused(flags, message):
     with pytest.raises(config.ConfigError, match=message):
         find.find(*flags, {}, nothing)
+
+
+def test_several_slices_are_refused_without_flags():
+    slices = KUBERNETES | {"MEGASCALE_NUM_SLICES": "2"}
+    with pytest.raises(config.ConfigError, match="several TPU slices: give"):
+        find.find(None, None, None, slices, nothing)
 
 
 def test_this_machine_is_no_tpu_vm():

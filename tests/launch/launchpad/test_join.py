@@ -73,7 +73,7 @@ def test_an_address_is_a_host_and_a_port_or_a_port_of_this_machine(text, address
 def test_an_address_that_is_none_is_refused_with_an_example(text):
     with pytest.raises(ConfigError) as refused:
         join.parse("connect", text)
-    example = "must be HOST:PORT, as in 10.0.0.5:7000"
+    example = "must be HOST:PORT, as in 10.0.0.5:7000, PORT up to 65533"
     assert str(refused.value) == f"--connect={text}: {example}"
 
 
