@@ -39,9 +39,19 @@ CATCH = ("--", "launch.catch")
         ),
         ((*QUEUED, *CATCH, "--sed=1"), "unknown flag --sed: did you mean --seed or"),
         (
-            (*QUEUED, "--hosts=2", *CATCH, "--runtime=lockstep"),
-            "--runtime=lockstep is for one host, and here are 2: use threads",
+            (*QUEUED, *CATCH, "--hosts=2"),
+            "--hosts after -- is the launch's own: leave it out; --hosts goes before",
         ),
+        (
+            (*QUEUED, *CATCH, "--runtime=lockstep"),
+            "--runtime after -- is the launch's own",
+        ),
+        ((*QUEUED, "--hosts=0", *CATCH), "--hosts=0: must be at least 1"),
+        (
+            (*QUEUED, "--hosts=3", *CATCH),
+            "a batch of 16 does not divide over 3 hosts",
+        ),
+        (("slurm", "--sbatch_flags='x", *CATCH), "slurm: an option's quotes: No clos"),
         (
             (
                 *("instance-group", "--zone=z-1-a", "--topology=4"),
