@@ -158,7 +158,7 @@ def _build(needed: bool) -> plan.Argv:
 
 
 def _uv() -> str | None:
-    return shutil.which("uv") or shutil.which(_ROOT / ".venv-tools" / "bin" / "uv")
+    return shutil.which("uv") or shutil.which(str(_ROOT / ".venv-tools/bin/uv"))
 
 
 def _number(text: str, name: str) -> int:

@@ -56,8 +56,8 @@ def dry_run(*arguments: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as shown:
         assert command.main([*arguments, *NEW, *ATARI]) == 0
     text = shown.getvalue().replace(sys.executable, "PYTHON")
-    text = text.replace(str(command._ROOT), "CHECKOUT")
-    return text.replace(command._uv() or "uv", "uv")
+    text = text.replace(command._uv() or "uv", "uv")
+    return text.replace(str(command._ROOT), "CHECKOUT")
 
 
 @pytest.mark.parametrize("name", CASES)
