@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from stac.config import FAILED, USER_ERROR, ConfigError, RunError, check
+from stac.config import ConfigError, check
 from stac.launch import flags
-from stac.runtime.faults import lines, shutdown
+from stac.runtime.faults import shutdown
 
 SUMMARY = "(none: its actors join a learner on another machine)"
 _HELP = """{start}: acts for a learner on another machine
@@ -27,14 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Reads the command line and acts; returns the exit status."""
     argv = sys.argv if argv is None else argv
     name = argv[0] if argv[0].startswith("stac ") else "launch.actors"
-    try:
-        return _run(name, argv[1:])
-    except ConfigError as error:
-        lines.say(f"{name}: {' '.join(str(error).split())}")
-        return USER_ERROR
-    except RunError as error:
-        lines.say(f"{name}: {error}")
-        return FAILED
+    return flags.exit_status(name, lambda: _run(name, argv[1:]))
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
@@ -48,8 +41,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         raise ConfigError(str(error).removeprefix("flag ")) from None
     if values["help"].value:
         start = name if name.startswith("stac ") else f"python -m {name}"
-        lines.show(_HELP.format(start=start))
-        return 0
+        raise flags.Help(_HELP.format(start=start))
     check(not rest, f"unexpected argument {rest and rest[0]!r}: write --name=value")
     check(values["connect"].value, "--connect=HOST:PORT is missing: see --help")
     check(

@@ -114,8 +114,20 @@ def main(
     """
     argv = sys.argv if argv is None else argv
     program = _program(argv, domain)
+    return exit_status(program, lambda: _run(run, parse(argv, domain)))
+
+
+def exit_status(program: str, command: Callable[[], int]) -> int:
+    """Runs a command; returns its exit status.
+
+    A text that was asked for is shown. A refusal or a fault is one line on stderr.
+
+    Args:
+      program: its name, before the line.
+      command: returns its status.
+    """
     try:
-        return _run(run, parse(argv, domain))
+        return command()
     except Help as text:
         lines.show(str(text))
         return 0

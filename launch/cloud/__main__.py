@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
-from stac.config import USER_ERROR, ConfigError, check, choose
+from stac.config import ConfigError, check, choose
 from stac.launch import flags
 from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
 from stac.launch.cloud.plan import Launch, Option, Plan, Target
@@ -45,15 +45,8 @@ _USAGE = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Launches; returns the run's exit status, or 2 for a mistake."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        return _main(list(arguments))
-    except flags.Help as text:
-        lines.show(str(text))
-        return 0
-    except ConfigError as error:
-        lines.say(f"launch.cloud: {' '.join(str(error).split())}")
-        return USER_ERROR
+    own = list(sys.argv[1:] if arguments is None else arguments)
+    return flags.exit_status("launch.cloud", lambda: _main(own))
 
 
 def _main(arguments: list[str]) -> int:
