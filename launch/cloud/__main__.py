@@ -57,14 +57,11 @@ def _main(arguments: list[str]) -> int:
     choose("target", own[0], TARGETS)
     target = TARGETS[own[0]]
     options = _options(own, target)
-    hosts = _number(options["hosts"], "hosts") if options["hosts"] else 0
-    check(hosts or not options["hosts"], "--hosts=0: must be at least 1")
-    hosts = hosts or target.hosts(options)
+    given = options["hosts"]
+    hosts = _number(given, "hosts") if given else target.hosts(options)
+    check(hosts, "--hosts=0: must be at least 1")
     launch = _launch(command, hosts, options)
-    try:
-        made_plan = target.plan(launch, hosts)
-    except ValueError as error:  # of words that shlex splits
-        raise ConfigError(f"{own[0]}: an option's quotes: {error}") from error
+    made_plan = target.plan(launch, hosts)
     if options["dry_run"]:
         lines.show(plan.text(made_plan))
         return 0

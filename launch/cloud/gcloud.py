@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Callable, Mapping
 
 from stac.config import check, choose
@@ -22,6 +21,7 @@ from stac.launch.cloud.plan import (
     Step,
     Target,
     argv,
+    flags_of,
 )
 
 # By the kind in an accelerator type: its runtime, and the cores or chips of a host in
@@ -65,7 +65,11 @@ def _queued(launch: Launch, hosts: int) -> Plan:
     state = f"{_QUEUED} describe {{name}} {_ZONE} --format=value(state.state)"
     lost = ("FAILED", "SUSPENDING", "SUSPENDED", "DELETING")
     steps = (
-        Step(f"creating the {thing.name}", (create + _more(launch),), makes=thing),
+        Step(
+            f"creating the {thing.name}",
+            (create + flags_of(launch, "create_flags"),),
+            makes=thing,
+        ),
         Step(
             "waiting for the machines",
             (gcloud(state),),
@@ -119,7 +123,7 @@ def _group(launch: Launch, hosts: int) -> Plan:
         "--machine-type={machine_type} --image-family={image_family}"
         " --image-project={image_project} --maintenance-policy=TERMINATE"
         f" --scopes=cloud-platform {spot if options['spot'] else ''}",
-        *_more(launch),
+        *flags_of(launch, "create_flags"),
     )
     group = creating(
         "instance group",
@@ -200,10 +204,6 @@ def _gcloud(launch: Launch, **more: str) -> Callable[[str], Argv]:
     words = {**options, "spot": "", "reserved": "", **flags, **more}
     words |= {"name": launch.name, "project": project}
     return lambda text: argv(f"gcloud compute {text} {{project}} --quiet", **words)
-
-
-def _more(launch: Launch) -> Argv:
-    return tuple(shlex.split(launch.options["create_flags"]))
 
 
 def _kind(options: Mapping[str, str]) -> tuple[str, int]:

@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from stac.config import ConfigError
+
 Argv = tuple[str, ...]
 
 
@@ -80,6 +82,18 @@ class Target(NamedTuple):
 def argv(text: str, **words: str) -> Argv:
     """The words of a command line, {filled} from `words`; empty ones are left out."""
     return tuple(filter(None, (part.format(**words) for part in shlex.split(text))))
+
+
+def flags_of(launch: Launch, option: str) -> Argv:
+    """The words of an option that holds flags of another program.
+
+    Raises:
+      ConfigError: its quotes do not match.
+    """
+    try:
+        return tuple(shlex.split(launch.options[option]))
+    except ValueError as error:
+        raise ConfigError(f"--{option}={launch.options[option]}: {error}") from error
 
 
 def shell(script: str) -> Argv:

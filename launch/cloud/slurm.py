@@ -11,7 +11,16 @@ import shlex
 from collections.abc import Mapping
 
 from stac.launch.cloud import host
-from stac.launch.cloud.plan import Launch, Made, Option, Plan, Step, Target, shell
+from stac.launch.cloud.plan import (
+    Launch,
+    Made,
+    Option,
+    Plan,
+    Step,
+    Target,
+    flags_of,
+    shell,
+)
 
 _WARNING_SECONDS = 120  # from the warning to the end of a job's time
 
@@ -66,7 +75,7 @@ exit "$status"
 
 def _plan(launch: Launch, hosts: int) -> Plan:
     name, log = launch.name, _log(launch)
-    submit = ("sbatch", "--wait", *shlex.split(launch.options["sbatch_flags"]))
+    submit = ("sbatch", "--wait", *flags_of(launch, "sbatch_flags"))
     mine = ("--me", f"--name={name}")
     # `--wait` ends with the job, also if it was queued again in between.
     follow = (

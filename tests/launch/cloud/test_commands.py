@@ -51,7 +51,12 @@ CATCH = ("--", "launch.catch")
             (*QUEUED, "--hosts=3", *CATCH),
             "a batch of 16 does not divide over 3 hosts",
         ),
-        (("slurm", "--sbatch_flags='x", *CATCH), "slurm: an option's quotes: No clos"),
+        (("slurm", "--sbatch_flags='x", *CATCH), "--sbatch_flags='x: No closing quot"),
+        ((*QUEUED, "--create_flags='x", *CATCH), "--create_flags='x: No closing quot"),
+        (
+            (*QUEUED[:2], "--accelerator_type=v9-8", "--hosts=1", *CATCH),
+            "launch.cloud: unknown accelerator type 'v9'",
+        ),
         (
             (
                 *("instance-group", "--zone=z-1-a", "--topology=4"),
