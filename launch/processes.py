@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from stac.config import FAILED, USER_ERROR, RuntimeConfig
 from stac.launch import child
+from stac.runtime.faults import shutdown
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.restarts import Restarts
@@ -34,6 +35,9 @@ _FLAGS = (  # absl's, after Launchpad's
     "--verbosity=-2",  # errors only, no news of what is bound where
     "--nopdb_post_mortem",  # nobody could talk to the debugger
 )
+# From the request to end: the learner's grace, its last updates, and its last save,
+# which mostly takes less than a second.
+END_SECONDS = shutdown.GRACE_SECONDS + 14.0
 _LOOK_SECONDS = 0.05  # between two looks at the processes
 _LAST_WORDS_SECONDS = 1.0  # from the end of a process to the end of its output
 _LAST_SECONDS = 1.0  # for the queue, which has nothing to finish

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-import urllib.request
 from collections.abc import Callable, Mapping
 
 from stac.config import check
@@ -54,6 +53,8 @@ def metadata(name: str) -> str | None:
     try:
         if not devices or "Google" not in product.read_text():
             return None
+        import urllib.request  # only here: no other command needs it
+
         request = urllib.request.Request(
             _METADATA + name, headers={"Metadata-Flavor": "Google"}
         )

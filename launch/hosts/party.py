@@ -115,15 +115,10 @@ class Party:
           ConfigError: a host may not take part; or the first host cannot listen.
           RunError: a host did not come in time, or the first one left.
         """
-        mine = {
-            "host": self.hosts.index,
-            "count": self.hosts.count,
-            "name": self._names[self.hosts.index],
-        }
         if self.hosts.index == 0:
             self._receive_all(difference)
         else:
-            self._report({**mine, **about})
+            self._report(about)
 
     def tell(self, kind: str, words: str = "") -> None:
         """Tells all other hosts."""
@@ -160,7 +155,7 @@ class Party:
             if host != event.host:
                 line.send(message)
 
-    def _report(self, mine: Message) -> None:
+    def _report(self, about: Message) -> None:
         """Reports to the first host; returns when all hosts are there."""
         where = self.hosts.coordinator
         deadline, news, reason = time.monotonic() + MEET_SECONDS, 0.0, ""
@@ -182,7 +177,9 @@ class Party:
                 )
             time.sleep(_RETRY_SECONDS)
         line = self._lines[0] = Line(connection, self._inbox)
-        line.send(mine)
+        index, count = self.hosts.index, self.hosts.count
+        name = self._names[index]
+        line.send({"host": index, "count": count, "name": name, **about})
         try:
             _, answer = self._inbox.get(timeout=MEET_SECONDS + SILENCE_SECONDS)
         except queue.Empty:

@@ -12,7 +12,6 @@ import base64
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import pickle
 import signal
@@ -35,8 +34,6 @@ _LOOK_SECONDS = 0.1
 SILENCE_SECONDS = 30.0
 # A child that raises may have lost another host: that one's parent is heard first.
 _ANOTHERS_FAULT_SECONDS = 3.0
-# From the first request to stop: the last updates, and the last save.
-_END_SECONDS = shutdown.GRACE_SECONDS + 14.0
 
 
 class Command(NamedTuple):
@@ -75,10 +72,12 @@ def together(config: Config, hosts: Hosts) -> Iterator[party.Party | None]:
 
 def describe(config: Config) -> dict[str, Any]:
     """What has to be the same on all hosts: versions, code and configuration."""
+    from importlib import metadata  # only here: a run of one host does without
+
     return {
         "version": {
-            "jax": importlib.metadata.version("jax"),
-            "jaxlib": importlib.metadata.version("jaxlib"),
+            "jax": metadata.version("jax"),
+            "jaxlib": metadata.version("jaxlib"),
             "the code of stac": version.code(),
         },
         "config": flat(json.loads(json.dumps(dataclasses.asdict(config)))),
@@ -115,7 +114,7 @@ def run(config: Config, workdir: str, all_hosts: party.Party) -> int:
     runtime = dataclasses.replace(config.runtime, silence_seconds=SILENCE_SECONDS)
     run_of_child = base64.b64encode(pickle.dumps((config, workdir, hosts))).decode()
     stop.saves(lambda: shutdown.Saved(True, ""))  # the child does
-    with shutdown.on_signals(stop, 2 * _END_SECONDS):
+    with shutdown.on_signals(stop, 2 * processes.END_SECONDS):
         child = processes.Process(
             Command(
                 [sys.executable, "-m", "stac.launch.hosts.member", run_of_child],
@@ -130,7 +129,7 @@ def run(config: Config, workdir: str, all_hosts: party.Party) -> int:
         if fault and fault.kind == party.FAULT:
             lines.say(f"{words}: stopping")
         child.ask()
-        child.join(_END_SECONDS)
+        child.join(processes.END_SECONDS)
     if not fault:
         return 0
     if fault.kind == party.REFUSED:
@@ -179,7 +178,7 @@ class _Watch:
         )
 
     def _end(self) -> None:
-        self._ends_at = time.monotonic() + _END_SECONDS
+        self._ends_at = time.monotonic() + processes.END_SECONDS
         self._child.ask()
 
     def _fault(self) -> party.Event | None:
@@ -203,7 +202,7 @@ class _Watch:
         if status == 0:
             self._done.add(here)
             self._party.tell(party.DONE)
-            self._ends_at = self._ends_at or now + _END_SECONDS
+            self._ends_at = self._ends_at or now + processes.END_SECONDS
             return None
         self._failed_at = self._failed_at or now
         if may_be_anothers and now - self._failed_at < _ANOTHERS_FAULT_SECONDS:

@@ -42,10 +42,7 @@ from stac.runtime.faults import lines, shutdown
 from stac.runtime.queues import reverb_items
 from stac.runtime.storage import workdir as workdir_
 
-# The learner's grace and its last save, which mostly takes less than a second; and what
-# else takes time at the end.
-_END_SECONDS = shutdown.GRACE_SECONDS + 14.0
-_LAST_SECONDS = 7.0
+_LAST_SECONDS = 7.0  # for what takes time after the processes
 
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow, which Reverb loads, and Courier
@@ -72,11 +69,11 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
         join.check_free(join.parse("listen", config.runtime.listen))
     prepare()
     stop = shutdown.Stop()
-    with shutdown.on_signals(stop, _END_SECONDS + _LAST_SECONDS):
+    with shutdown.on_signals(stop, processes.END_SECONDS + _LAST_SECONDS):
         running = _launch(config, str(workdir))
         stop.wakes(running.ask)
         first = running.watch()
-        running.finish(_END_SECONDS)
+        running.finish(processes.END_SECONDS)
     [learner] = [each for each in running.everyone if each.role == child.LEARNER]
     if first is None and not learner.begun:
         lines.say(shutdown.NOTHING)

@@ -119,9 +119,16 @@ def test_ctrl_c_while_it_trains_saves_fetches_and_deletes(launch):
 
 
 @SLOW
-def test_a_second_ctrl_c_leaves_the_run_and_still_deletes(launch):
-    run = launch(launches.QUEUED, TRAINER_TICKS="600", FAKE_HANG="kill -TERM")
-    run.wait_for("trains: ")
+@pytest.mark.parametrize(
+    ("target", "asks", "words"),
+    [
+        (launches.QUEUED, "kill -TERM", "trains: "),
+        (launches.SLURM, "signal=TERM", "--host=1"),  # of the last task
+    ],
+)
+def test_a_second_ctrl_c_leaves_the_run_and_still_deletes(launch, target, asks, words):
+    run = launch(target, TRAINER_TICKS="600", FAKE_HANG=asks)
+    run.wait_for(words)
     run.send(signal.SIGINT)
     run.wait_for(path="hangs")
     run.send(signal.SIGINT)

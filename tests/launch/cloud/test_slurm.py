@@ -58,17 +58,6 @@ def test_ctrl_c_saves_and_the_job_is_gone(launch, number):
 
 
 @SLOW
-def test_a_second_ctrl_c_cancels_the_job(launch):
-    run = launch(launches.SLURM, TRAINER_TICKS="600", FAKE_HANG="signal=TERM")
-    run.wait_for("--host=1")
-    run.send(signal.SIGINT)
-    run.wait_for(path="hangs")
-    run.send(signal.SIGINT)
-    assert run.status() == 130, run.text
-    assert run.things == []
-
-
-@SLOW
 def test_two_tasks_really_train_and_save_at_the_same_update(launch):
     command = ("launch.catch", "--agent=impala", "--num_actors=1")
     run = launch(
