@@ -17,10 +17,10 @@ import time
 
 import numpy as np
 
-from stac.analysis import asking
 from stac.config import WORKERS, check
 from stac.environments import control, make
 from stac.environments.vector import batched
+from stac.launch import asking
 
 TASKS = "cartpole.balance,walker.walk,humanoid.walk,walker.walk:pixels"
 WAYS = tuple(way for way in WORKERS if way != "auto")

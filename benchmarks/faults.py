@@ -21,9 +21,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from stac import config as configuration
-from stac.analysis import asking
 from stac.config import Config
-from stac.launch import catch, flags
+from stac.launch import asking, catch, flags
 from tests.launch import moments, runs
 from tests.launch.moments import Moment
 from tests.launch.runs import Run

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from stac.agents import actor_critic, base
-from stac.analysis import asking
 from stac.configs import atari as numbers
 from stac.environments.base import EnvironmentSpec
+from stac.launch import asking
 from stac.types import Trajectory
 
 SPEC = EnvironmentSpec((4, 84, 84), np.dtype(np.uint8), 18, False, 4)

@@ -25,9 +25,9 @@ import numpy as np
 
 from benchmarks.flops import SPEC
 from stac.agents import actor_critic
-from stac.analysis import asking
 from stac.configs import atari as numbers
 from stac.environments import make
+from stac.launch import asking
 from stac.runtime import actor
 from stac.runtime.queues import reverb, reverb_items
 from stac.runtime.storage import checkpoints

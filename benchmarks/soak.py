@@ -19,7 +19,7 @@ import time
 
 import psutil
 
-from stac.analysis import asking
+from stac.launch import asking
 from stac.runtime.logs import loggers
 
 COMMAND = (sys.executable, "-m", "launch.atari")

@@ -26,11 +26,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stac.analysis import asking
 from stac.config import Config, check
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
-from stac.launch import atari, control, flags, realworld
+from stac.launch import asking, atari, control, flags, realworld
 from stac.runtime.logs import loggers
 
 # The command, and the flags that task and variant are given by.

@@ -39,11 +39,18 @@ KNOWS: dict[str, tuple[str, ...]] = {
         "stac.learning",
     ),
     # Runtimes see two contracts; environments and agents arrive built or as factories.
-    "stac.runtime": (*FIRST_ROW, "stac.environments.base", "stac.agents.base"),
+    "stac.runtime": (
+        *FIRST_ROW,
+        "stac.references",
+        "stac.environments.base",
+        "stac.agents.base",
+    ),
     "stac.configs": (*FIRST_ROW, "stac.agents.make"),
     "stac.launch": ("stac",),
     "stac.__main__": ("stac.launch", "stac.runtime.faults", "stac.config"),
-    "stac.analysis": ("stac",),
+    "stac.references": (),
+    "stac.evaluation": ("stac",),
+    "stac.report": ("stac",),
 }
 
 # What any file may import besides the standard library, and the doors of the rest.
@@ -60,7 +67,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "gymnasium": ("stac.environments",),
     "haiku": ("stac.networks",),
     "launchpad": ("stac.launch.launchpad",),
-    "matplotlib": ("stac.analysis",),
+    "matplotlib": ("stac.report",),
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),

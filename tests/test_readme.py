@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.analysis import test_curves
+from tests.report import test_curves
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -86,7 +86,7 @@ def test_the_commands_that_learn_in_minutes_run(
 
 
 def test_the_command_for_curves_draws_runs_beside_ours(tmp_path: pathlib.Path) -> None:
-    (words,) = commands(" -m stac.analysis.")
+    (words,) = commands(" -m stac.report.")
     test_curves.run(tmp_path / "runs" / "x", "impala", 9)
     output = f"--output={tmp_path / 'control.png'}"
     places = {"runs/control": tmp_path / "runs", "--output=control.png": output}

@@ -1,6 +1,6 @@
 """Plays what runs have learned: whole episodes under the newest saved policy.
 
-    python -m stac.analysis.saved_policies runs/control/cartpole.balance/*
+    python -m stac.evaluation.saved_policies runs/control/cartpole.balance/*
 
 For each run: the mean return of `--episodes` whole episodes and its standard error, by
 the way of acting. Discrete actions are sampled, as actors do, and greedy. Continuous
@@ -24,12 +24,13 @@ import jax.numpy as jnp
 
 from stac import distributions
 from stac.agents import actor_critic
-from stac.analysis import asking, episodes
-from stac.analysis.episodes import Policy, Returns
 from stac.config import Config, ConfigError, changed, check, flat
 from stac.distributions import Distribution
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
+from stac.evaluation import episodes
+from stac.evaluation.episodes import Policy, Returns
+from stac.launch import asking
 from stac.runtime.storage import checkpoints, workdir
 from stac.types import Array, Params
 

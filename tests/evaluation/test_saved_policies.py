@@ -11,10 +11,10 @@ import pytest
 
 from stac import distributions
 from stac.agents import actor_critic
-from stac.analysis import episodes, saved_policies, trivial_policies
 from stac.config import Config
 from stac.configs import catch, control
 from stac.environments import make
+from stac.evaluation import episodes, saved_policies, trivial_policies
 from stac.runtime.storage import checkpoints, workdir
 from stac.types import Timestep
 from tests import refusals

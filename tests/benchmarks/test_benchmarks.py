@@ -15,9 +15,10 @@ import pytest
 
 import benchmarks
 from benchmarks import control_environments, faults, flops, soak, throughput
-from stac import analysis
-from stac.analysis import asking, episodes, trivial_policies
+from stac import evaluation, report
 from stac.environments.base import BatchedEnvironment, EnvironmentSpec
+from stac.evaluation import episodes, trivial_policies
+from stac.launch import asking
 from stac.types import Timestep
 from tests import refusals
 
@@ -59,7 +60,7 @@ def test_what_commands_would_refuse_is_told_before_anything_is_measured(
 
 SCRIPTS = [
     path
-    for package in (benchmarks, analysis)
+    for package in (benchmarks, evaluation, report)
     for path in sorted(pathlib.Path(package.__path__[0]).glob("*.py"))
     if "__main__" in path.read_text()
 ]

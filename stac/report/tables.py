@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stac.analysis.runs import Run
 from stac.config import ConfigError, check
+from stac.report.runs import Run
 
 POINTS = 200  # rows of one run
 COLUMNS = ("task", "agent", "seed", "million_frames", "mean_return")

@@ -1,8 +1,8 @@
 """Draws learning curves, a panel a task, and prints a table of returns.
 
-    python -m stac.analysis.curves runs/control --output=control.png
-    python -m stac.analysis.curves runs/control --beside=docs/control.csv --output=x.png
-    python -m stac.analysis.curves docs/control.csv runs/new --output=docs/control.png
+    python -m stac.report.curves runs/control --output=control.png
+    python -m stac.report.curves runs/control --beside=docs/control.csv --output=x.png
+    python -m stac.report.curves docs/control.csv runs/new --output=docs/control.png
 
 Each argument is a workdir, a folder with workdirs anywhere in it, or the table (.csv)
 that was written beside an earlier figure. A run takes the place of a table's curve of
@@ -13,7 +13,7 @@ for each self-tuned metaparameter.
 Thin lines are seeds, thick ones their mean; a gap is where no return was known. Runs of
 one agent and task that differ in their configuration have curves of their own, and the
 label says how they differ. For control from features, where known, two lines across:
-A3C after 10^8 steps, and the best policy of `stac.analysis.trivial_policies`. The
+A3C after 10^8 steps, and the best policy of `stac.evaluation.trivial_policies`. The
 curves of runs are written beside the figure as a table, thinned, so that means over a
 table are a little off (a noisy final return by 4).
 
@@ -30,10 +30,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from stac.analysis import asking, figures, runs, tables
-from stac.analysis.figures import A3C, TRIVIAL
-from stac.analysis.runs import Run
 from stac.config import check, choose
+from stac.launch import asking
+from stac.report import figures, runs, tables
+from stac.report.figures import A3C, TRIVIAL
+from stac.report.runs import Run
 
 LAST = 0.05  # of a run: the final return is the mean over it
 TABLE = ".csv"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stac.analysis import curves, figures, runs, tables
-from stac.analysis.runs import Run
 from stac.config import Config
 from stac.configs import realworld
+from stac.report import curves, figures, runs, tables
+from stac.report.runs import Run
 from tests import refusals
 
 TASK = "cartpole.balance"

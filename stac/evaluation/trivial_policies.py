@@ -1,7 +1,7 @@
 """Mean returns of policies that learn nothing, to compare learned returns with.
 
-    python -m stac.analysis.trivial_policies cartpole.balance --episodes=100
-    python -m stac.analysis.trivial_policies cartpole.swingup:easy
+    python -m stac.evaluation.trivial_policies cartpole.balance --episodes=100
+    python -m stac.evaluation.trivial_policies cartpole.swingup:easy
 
 For each task of control, or of the real world with its challenge: actions that are
 constantly 0, -1 or 1 times the bounds, uniform ones, standard normal noise before the
@@ -20,12 +20,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from stac.agents import make as agents
-from stac.analysis import asking, episodes
-from stac.analysis.episodes import Policy, Returns, returns
 from stac.config import Config, changed
 from stac.configs import control, realworld
 from stac.environments import make
 from stac.environments.base import BatchedEnvironment
+from stac.evaluation import episodes
+from stac.evaluation.episodes import Policy, Returns, returns
+from stac.launch import asking
 
 FAR = 20.0  # its tanh is 1 in double precision
 

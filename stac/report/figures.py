@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stac.analysis.runs import Run, by_curve
 from stac.config import check
+from stac.report.runs import Run, by_curve
 
 if TYPE_CHECKING:  # a wrong command line is refused without the seconds of an import
     import matplotlib.axes
@@ -23,8 +23,8 @@ A3C = {
     "cartpole.swingup": 558.4,
     "walker.stand": 378.4,
 }
-# `python -m stac.analysis.trivial_policies` on these: the best policy of each. Standard
-# errors: 32 for the cup, 11 for the walker, less than 3 for the cartpole.
+# `python -m stac.evaluation.trivial_policies` on these: the best policy of each.
+# Standard errors: 32 for the cup, 11 for the walker, less than 3 for the cartpole.
 TRIVIAL = {
     "ball_in_cup.catch": 123.8,
     "cartpole.balance": 745.8,

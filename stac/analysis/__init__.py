@@ -1,1 +1,0 @@
-"""Tools that draw, score and compare finished runs."""

@@ -1,0 +1,1 @@
+"""Plays whole episodes, and scores policies that are saved or fixed."""

@@ -1,0 +1,1 @@
+"""Draws and compares runs, from their files alone."""
