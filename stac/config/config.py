@@ -32,7 +32,7 @@ _MOST_UPDATES = 2**31 - 1  # they are counted in an int32, frames in Python's in
 
 T = TypeVar("T")
 
-Torso = Annotated[str, ("deep", "shallow", "mlp", "residual_strided")]
+Torso = Annotated[str, ("deep", "shallow", "minatar", "mlp", "residual_strided")]
 GammaEmbedding = Annotated[str, ("none", "shared", "per_head")]
 Decay = Annotated[float, "[0, 1)"]
 RawValue = Annotated[float, f"({-RAW_LIMIT:g}, {RAW_LIMIT:g})"]
@@ -161,6 +161,8 @@ class EnvironmentConfig(Checked, section="environment."):
     stagger: bool = True  # control: cut first episodes short, for with 1,000 steps each
     # all would end at once; their returns are left out
     challenges: Challenges = Challenges()  # realworld
+    sticky_actions: Fraction = 0.1  # MinAtar: probability of the action before
+    ramping: bool = True  # MinAtar: the difficulty rises within an episode
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,9 @@ from stac.environments import base
 _ONLY = {
     "challenges": ("realworld",),
     "protocol": ("atari",),
+    "ramping": ("minatar",),
     "stagger": ("control", "realworld"),
+    "sticky_actions": ("minatar",),
     "workers": ("control", "gymnasium", "realworld"),
 }
 STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
@@ -76,6 +78,15 @@ def _gymnasium(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironm
     return environment
 
 
+def _minatar(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
+    from stac.environments import minatar
+
+    chosen = config.environment
+    return minatar.MinAtar(
+        chosen.task, seed, num_envs, chosen.sticky_actions, chosen.ramping
+    )
+
+
 def _realworld(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
     from stac.environments.realworld import suite
 
@@ -112,6 +123,7 @@ DOMAINS: dict[str, Builder] = {
     "catch": _catch,
     "control": _control,
     "gymnasium": _gymnasium,
+    "minatar": _minatar,
     "realworld": _realworld,
 }
 

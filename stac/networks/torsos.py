@@ -68,6 +68,14 @@ class ShallowTorso(hk.Module):
         return jax.nn.relu(hk.Linear(256)(hk.Flatten()(x)))
 
 
+class MinAtarTorso(hk.Module):
+    """The network of Young and Tian (2019): a convolution and a dense layer."""
+
+    def __call__(self, observation: Array) -> Array:
+        x = jax.nn.relu(hk.Conv2D(16, 3, padding="VALID")(pixels(observation)))
+        return jax.nn.relu(hk.Linear(128)(hk.Flatten()(x)))
+
+
 @dataclasses.dataclass
 class MlpTorso(hk.Module):
     """Dense layers over features (Table 2, control from features)."""
@@ -85,6 +93,7 @@ Torso = Callable[[Array], Array]
 TORSOS: dict[str, Callable[[NetworkConfig], Torso]] = {
     "deep": lambda config: ResidualTorso((16, 32, 32), pool=True),
     "shallow": lambda config: ShallowTorso(name="torso"),
+    "minatar": lambda config: MinAtarTorso(name="torso"),
     "mlp": lambda config: MlpTorso(config.mlp_hiddens),
     "residual_strided": lambda config: ResidualTorso((32, 32, 32), pool=False),
 }
