@@ -64,6 +64,7 @@ def build(
         distribution=distribution,
         agent=config.agent,
         optimizer=config.optimizer,
+        trajectories_per_update=batch.batch_size,
         transitions_per_update=batch.batch_size * (batch.unroll_length - 1),
         frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
         total_frames=config.total_frames,

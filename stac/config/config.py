@@ -25,6 +25,9 @@ from stac.config.checks import (
 )
 from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
 
+# Over batch and time; "batch_mean" sums over time alone, "device_mean" is the mean over
+# devices of each one's sum (a reading of Sec. 8).
+REDUCTIONS = ("sum", "mean", "batch_mean", "device_mean")
 BEHAVIOURS = ("head_1", "random_head", "average")
 WORKERS = ("auto", "serial", "processes")
 RUNTIMES = ("launchpad", "threads", "lockstep")
@@ -62,7 +65,9 @@ class AgentConfig(Checked, section="agent."):
     initial_raw: RawValue = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
     initial_raw_gamma: RawValue = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
     reward_clip: NotNegative = 1.0  # to [-1, 1] in the loss only (IMPALA); 0 is off
-    reduction: Annotated[str, ("sum", "mean")] = "sum"  # over batch and time (Alg. 1)
+    reduction: Annotated[str, REDUCTIONS] = "sum"  # of losses, see below (Alg. 1)
+    bootstrap: Annotated[str, ("target", "mixed")] = "target"  # of the advantage: v_s+1
+    # (line 20), or lambda v_s+1 + (1 - lambda) V(x_s+1) as in rlax
     behaviour: Annotated[str, BEHAVIOURS] = "head_1"  # the policy that acts (Sec. 9.3)
     gamma_embedding: GammaEmbedding = "none"  # Sec. 9.5
     outer: Outer = Outer()
@@ -84,6 +89,7 @@ class NetworkConfig(Checked, section="network."):
     """The network (Table 2)."""
 
     torso: Torso = "deep"  # "deep" is the paper's; "shallow" is IMPALA's small one
+    torso_dense: Count = 0  # a dense layer after the residual torso; IMPALA's has 256
     lstm_size: Count = 0  # 0: no recurrent core (Atari stacks frames)
     head_hidden: AtLeastOne = 256  # of each head, an MLP with one hidden layer
     mlp_hiddens: tuple[int, ...] = (256, 256)  # torso from features
@@ -109,6 +115,9 @@ class OptimizerConfig(Checked, section="optimizer."):
     rms_epsilon: Positive = 0.1  # inside the root
     rms_initial: NotNegative = 0.0  # the second moment's start
     max_gradient_norm: NotNegative = 40.0  # global norm, all heads (IMPALA); 0 is off
+    clip_derivative: bool = (
+        True  # else the metagradient takes the clip's factor as given
+    )
     meta_learning_rate: Positive = 1e-3
     meta_b1: Decay = 0.9
     meta_b2: Decay = 0.999

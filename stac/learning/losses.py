@@ -39,6 +39,7 @@ def head_loss(
     trajectory: Trajectory,  # rewards clipped where the domain clips
     hyper: Hyperparameters,
     distribution: distributions.Distribution,
+    bootstrap: str = "target",  # of advantages, see vtrace.targets
 ) -> tuple[Terms, vtrace.Targets]:
     """Computes Algorithm 1 for one head: the terms of its loss, and its targets.
 
@@ -55,6 +56,7 @@ def head_loss(
         valid,
         jax.lax.stop_gradient(output.value),
         hyper,
+        bootstrap,
     )
     errors = targets.value - output.value[:, :-1]
     gains = targets.rho * log_pi * targets.advantage

@@ -44,8 +44,13 @@ def learning_rate(config: OptimizerConfig, frames: Array, total_frames: int) -> 
     return config.learning_rate + slope * share
 
 
-def clip_by_global_norm(gradient: Tree, maximum: float) -> tuple[Tree, Array]:
+def clip_by_global_norm(
+    gradient: Tree, maximum: float, derivative: bool = True
+) -> tuple[Tree, Array]:
     """Scales the whole tree down to norm `maximum` if it is longer; 0 does nothing.
+
+    Without `derivative` the factor is a constant to who differentiates. With it, a clip
+    that binds hides the gradient's length: metagradients of a common factor are zero.
 
     Returns the tree and its norm before.
     """
@@ -53,6 +58,7 @@ def clip_by_global_norm(gradient: Tree, maximum: float) -> tuple[Tree, Array]:
     if maximum == 0:
         return gradient, norm
     scale = jnp.minimum(1.0, maximum / norm)
+    scale = scale if derivative else jax.lax.stop_gradient(scale)
     return jax.tree.map(lambda leaf: scale * leaf, gradient), norm
 
 

@@ -26,6 +26,7 @@ from stac import types
 from stac.config import AgentConfig, OptimizerConfig
 from stac.distributions import Distribution
 from stac.learning import losses, metaparameters, metrics, optimizers
+from stac.learning.vtrace import Hyperparameters, Targets
 from stac.types import AllSum, Array, HeadOutput, Params, Trajectory, Tree
 
 Outputs = tuple[HeadOutput, ...]
@@ -52,7 +53,8 @@ class Rule(NamedTuple):
     distribution: Distribution
     agent: AgentConfig
     optimizer: OptimizerConfig
-    transitions_per_update: int  # B (n - 1) over all devices; for means only
+    trajectories_per_update: int  # B over all devices; for means only
+    transitions_per_update: int  # B (n - 1); for means only
     frames_per_update: int  # environment frames, over all devices
     total_frames: int  # where the learning rate ends
 
@@ -96,7 +98,7 @@ def update(
 
     def loss_after_step(raw: metaparameters.Raw) -> tuple[Array, tuple[Step, Tree]]:
         step = inner_step(rule, state, raw, trajectory, all_sum)
-        loss, outer = outer_loss(rule, step, trajectory)
+        loss, outer = outer_loss(rule, step, trajectory, loss_scale(rule, all_sum))
         return loss, (step, outer)
 
     raw, meta_optimizer = state.metaparameters, state.meta_optimizer
@@ -148,11 +150,14 @@ def inner_step(
 ) -> Step:
     """Computes theta' and its second moment as functions of eta (Alg. 2, 10-12)."""
     zeta = metaparameters.squash(raw, rule.agent.outer, rule.agent.heads)
+    scale = loss_scale(rule, all_sum)
     (loss, (reference, inner)), gradient = jax.value_and_grad(
-        lambda params: inner_loss(rule, params, zeta, trajectory), has_aux=True
+        lambda params: inner_loss(rule, params, zeta, trajectory, scale), has_aux=True
     )(state.params)
     gradient, norm = optimizers.clip_by_global_norm(
-        all_sum(gradient), rule.optimizer.max_gradient_norm
+        all_sum(gradient),
+        rule.optimizer.max_gradient_norm,
+        rule.optimizer.clip_derivative,
     )
     direction, optimizer = optimizers.rmsprop(rule.optimizer).update(
         gradient, state.optimizer
@@ -166,7 +171,11 @@ def inner_step(
 
 
 def inner_loss(
-    rule: Rule, params: Params, zeta: dict[str, Array], trajectory: Trajectory
+    rule: Rule,
+    params: Params,
+    zeta: dict[str, Array],
+    trajectory: Trajectory,
+    scale: Array | float,  # of sums
 ) -> tuple[Array, tuple[Outputs, metrics.Metrics]]:
     """The mean of all heads' losses at zeta; acting outputs, and local metrics."""
     gamma = jax.lax.stop_gradient(zeta["gamma"])
@@ -176,20 +185,20 @@ def inner_loss(
     total = jnp.zeros(())
     for head, output in enumerate(heads):
         hyper = metaparameters.of_head(zeta, head)
-        terms, targets = losses.head_loss(output, trajectory, hyper, rule.distribution)
+        terms, targets = head_loss(rule, output, trajectory, hyper)
         total += sum(terms) / len(heads)
         valid = types.valid(trajectory)
         inner |= metrics.of_head(terms, targets.importance, valid, head)
     # An average ensemble (Sec. 9.3) has one output more; STAC and STACX have none.
     for average in outputs[len(heads) :]:  # its policy is the heads', V is its own
         hyper = metaparameters.outer_hyperparameters(rule.agent.outer)
-        terms, _ = losses.head_loss(average, trajectory, hyper, rule.distribution)
+        terms, _ = head_loss(rule, average, trajectory, hyper)
         total += terms.value / len(heads)
-    return total * _scale(rule), (acting, inner)
+    return total * scale, (acting, inner)
 
 
 def outer_loss(
-    rule: Rule, step: Step, trajectory: Trajectory
+    rule: Rule, step: Step, trajectory: Trajectory, scale: Array | float
 ) -> tuple[Array, metrics.Metrics]:
     """Head 1's loss at theta', outer hyperparameters, same batch, plus KL (Eq. 3).
 
@@ -199,7 +208,7 @@ def outer_loss(
     acting = _acting_at_outer_gamma(rule, step.params, trajectory)
 
     def head(new: HeadOutput, old: HeadOutput) -> tuple[losses.Terms, Array]:
-        terms, _ = losses.head_loss(new, trajectory, zeta, rule.distribution)
+        terms, _ = head_loss(rule, new, trajectory, zeta)
         valid = types.valid(trajectory)
         kl = losses.policy_kl(new, old, valid, rule.distribution)
         return terms, kl
@@ -207,7 +216,16 @@ def outer_loss(
     heads = [head(new, old) for new, old in zip(acting, step.reference, strict=True)]
     terms, kl = jax.tree.map(lambda *values: sum(values) / len(values), *heads)
     total = sum(terms) + rule.agent.outer.g_kl * kl
-    return total * _scale(rule), metrics.of_outer(terms, kl, total)
+    return total * scale, metrics.of_outer(terms, kl, total)
+
+
+def head_loss(
+    rule: Rule, output: HeadOutput, trajectory: Trajectory, hyper: Hyperparameters
+) -> tuple[losses.Terms, Targets]:
+    """See losses.head_loss."""
+    return losses.head_loss(
+        output, trajectory, hyper, rule.distribution, rule.agent.bootstrap
+    )
 
 
 def acting_outputs(rule: Rule, outputs: Outputs) -> Outputs:
@@ -248,6 +266,13 @@ def _frames(rule: Rule, updates: Array) -> Array:
     return jax.lax.optimization_barrier(frames)
 
 
-def _scale(rule: Rule) -> float:
-    """1 for sums; one over the global number of transitions for means."""
-    return 1.0 if rule.agent.reduction == "sum" else 1.0 / rule.transitions_per_update
+def loss_scale(rule: Rule, all_sum: AllSum) -> Array | float:
+    """The factor of sums over the whole batch; see `stac.config`, REDUCTIONS."""
+    match rule.agent.reduction:
+        case "mean":
+            return 1.0 / rule.transitions_per_update
+        case "batch_mean":
+            return 1.0 / rule.trajectories_per_update
+        case "device_mean":
+            return 1.0 / jax.lax.stop_gradient(all_sum(jnp.ones(())))
+    return 1.0

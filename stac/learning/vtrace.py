@@ -48,11 +48,14 @@ def targets(
     valid: Array,  # [B, n-1] 0 where the transition crosses into another episode
     values: Array,  # [B, n] V(x_s), the last one bootstraps
     hyper: Hyperparameters,  # of one head
+    bootstrap: str = "target",  # of the advantage: v_{s+1}, or "mixed"
 ) -> Targets:
     """Computes the leaky V-trace targets of one head.
 
     A boundary transition has no error of its own and passes none back: its target is
-    V(x_s), so that a time limit before it bootstraps from the final observation.
+    V(x_s), so that a time limit before it bootstraps from the final observation. The
+    mixed bootstrap, lambda v_{s+1} + (1 - lambda) V(x_{s+1}), is that of
+    `rlax.leaky_vtrace_td_error_and_advantage`; lambda's metagradient depends on it.
 
     Source: Zahavy et al. (2020), Algorithm 1 and Eq. (5); alpha_rho and alpha_c are one
     alpha in the main agents, and truncation is rho bar = c bar.
@@ -65,6 +68,8 @@ def targets(
     errors = _accumulate(valid * delta, valid * continuation * c)
     v = values[:, :-1] + errors
     v_next = jnp.concatenate([v[:, 1:], values[:, -1:]], axis=1)
+    if bootstrap == "mixed":
+        v_next = v_next + (1.0 - hyper["lambda"]) * (values[:, 1:] - v_next)
     advantage = reward + continuation * v_next - values[:, :-1]
     return Targets(v, advantage, rho, c, importance)
 

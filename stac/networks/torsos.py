@@ -40,11 +40,13 @@ class ResidualTorso(hk.Module):
     Three sections of a convolution and two residual blocks, with 16 ("13" in the table
     is a misprint), 32 and 32 channels for Atari. The size halves by a 3x3 max-pool with
     stride 2 (Atari) or by strided convolutions (control from pixels). The table has no
-    dense layer between the convolutions and the heads, and so has none here.
+    dense layer between the convolutions and the heads, and so has none here unless
+    `dense` gives its size: IMPALA's released network has one of 256.
     """
 
     channels: tuple[int, ...]
     pool: bool
+    dense: int = 0
     name: str = "torso"
 
     def __call__(self, observation: Array) -> Array:
@@ -55,7 +57,8 @@ class ResidualTorso(hk.Module):
                 x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
             for _ in range(2):
                 x = ResidualBlock()(x)
-        return hk.Flatten()(jax.nn.relu(x))
+        x = hk.Flatten()(jax.nn.relu(x))
+        return jax.nn.relu(hk.Linear(self.dense)(x)) if self.dense else x
 
 
 class ShallowTorso(hk.Module):
@@ -91,9 +94,11 @@ class MlpTorso(hk.Module):
 Torso = Callable[[Array], Array]
 
 TORSOS: dict[str, Callable[[NetworkConfig], Torso]] = {
-    "deep": lambda config: ResidualTorso((16, 32, 32), pool=True),
+    "deep": lambda config: ResidualTorso((16, 32, 32), True, config.torso_dense),
     "shallow": lambda config: ShallowTorso(name="torso"),
     "minatar": lambda config: MinAtarTorso(name="torso"),
     "mlp": lambda config: MlpTorso(config.mlp_hiddens),
-    "residual_strided": lambda config: ResidualTorso((32, 32, 32), pool=False),
+    "residual_strided": lambda config: ResidualTorso(
+        (32, 32, 32), False, config.torso_dense
+    ),
 }

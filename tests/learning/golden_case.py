@@ -56,6 +56,7 @@ def build(golden: dict[str, Any], dtype: Any, **agent: Any) -> Case:
             **{"heads": heads, "reward_clip": 0.0, "outer": Outer(**outer), **agent}
         ),
         optimizer=_optimizer(case),
+        trajectories_per_update=action.shape[0],
         transitions_per_update=action.shape[0] * action.shape[1],
         frames_per_update=1,
         total_frames=1,

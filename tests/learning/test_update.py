@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -216,22 +218,77 @@ def test_two_episodes_in_one_trajectory_are_the_two_apart(end_discount):
     )
 
 
-def test_a_mean_is_the_sum_over_the_number_of_transitions():
+@pytest.mark.parametrize("reduction", ["mean", "batch_mean"])
+def test_a_mean_is_the_sum_over_the_number_of_its_terms(reduction):
     case = tiny(self_tuned="")
-    mean = tiny(self_tuned="", reduction="mean")
+    mean = tiny(self_tuned="", reduction=reduction)
     _, summed = updated(case)
     _, averaged = updated(mean)
     ratio = summed["gradient_norm"] / averaged["gradient_norm"]
-    np.testing.assert_allclose(ratio, case.rule.transitions_per_update, rtol=1e-12)
+    terms = (
+        case.trajectory.action.size
+        if reduction == "mean"
+        else len(case.trajectory.action)
+    )
+    np.testing.assert_allclose(ratio, terms, rtol=1e-12)
+    tuned, scaled = tiny(), tiny(reduction=reduction)
+    step = update.inner_step(*tuned[:2], {}, tuned.trajectory, no_devices)
+    losses_ = [
+        update.outer_loss(
+            each.rule, step, each.trajectory, update.loss_scale(each.rule, no_devices)
+        )[0]
+        for each in (tuned, scaled)
+    ]
+    np.testing.assert_allclose(losses_[0] / losses_[1], terms, rtol=1e-12)
 
 
-def test_a_mean_scales_the_outer_loss_too():
-    case, mean = tiny(), tiny(reduction="mean")
-    step = update.inner_step(*case[:2], {}, case.trajectory, no_devices)
-    summed, _ = update.outer_loss(case.rule, step, case.trajectory)
-    averaged, _ = update.outer_loss(mean.rule, step, case.trajectory)
-    ratio = summed / averaged
-    np.testing.assert_allclose(ratio, case.rule.transitions_per_update, rtol=1e-12)
+def test_the_mean_over_two_devices_with_the_same_share_is_what_each_computes():
+    def two(tree):
+        return jax.tree.map(lambda leaf: 2.0 * leaf, tree)
+
+    alone, _ = updated(tiny())
+    case = tiny(reduction="device_mean")
+    both, _ = jax.jit(
+        lambda state: update.update(case.rule, state, case.trajectory, two)
+    )(case.state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), both, alone)
+
+
+def metagradient_with(case, all_sum=no_devices, **numbers):
+    """{name: [P]} of one update with another optimizer."""
+    optimizer = dataclasses.replace(case.rule.optimizer, **numbers)
+    rule = case.rule._replace(optimizer=optimizer)
+    run = jax.jit(lambda state: update.update(rule, state, case.trajectory, all_sum))
+    return metagradient(case, run(case.state)[1])
+
+
+def test_a_clip_that_binds_hides_a_common_factor_of_the_weights():
+    """sum_i g_i d outer / d g_i is 0, as the clipped gradient does not depend on it."""
+    case = tiny()
+    weights = ("g_v", "g_p", "g_e")
+
+    def along_the_factor(of):
+        raw = case.state.metaparameters
+        return sum(
+            (of[name] / (1 - jax.nn.sigmoid(raw[name]))).sum() for name in weights
+        )
+
+    clipped = metagradient_with(case, max_gradient_norm=0.1)
+    assert abs(along_the_factor(clipped)) < 1e-10
+    constant = metagradient_with(case, max_gradient_norm=0.1, clip_derivative=False)
+    assert abs(along_the_factor(constant)) > 1e-5
+
+
+def test_a_clip_without_its_derivative_is_a_constant_factor():
+    case = tiny()
+    _, metrics = updated(case)
+    factor = 0.1 / metrics["gradient_norm"]
+    clipped = metagradient_with(case, max_gradient_norm=0.1, clip_derivative=False)
+    scaled = metagradient_with(
+        case, lambda tree: jax.tree.map(lambda leaf: factor * leaf, tree)
+    )
+    for name, values in clipped.items():
+        np.testing.assert_allclose(values, scaled[name] / factor, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["none", "shared"])

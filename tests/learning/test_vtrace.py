@@ -33,7 +33,7 @@ def random_case(rng, batch=5, length=9, cuts=True):
     return inputs, hyper
 
 
-def double_loop(importance, reward, discount, valid, values, hyper):
+def double_loop(importance, reward, discount, valid, values, hyper, mixed=0.0):
     """Eq. (2) with the weights of Eq. (5): sums of products, one entry at a time."""
     batch, length = reward.shape
     v = np.array(values[:, :-1])
@@ -53,16 +53,19 @@ def double_loop(importance, reward, discount, valid, values, hyper):
                 v[b, s] += product * rho * (reward[b, j] + bootstrap - values[b, j])
         for s in range(length):
             after = v[b, s + 1] if s + 1 < length else values[b, -1]
+            share = 1 - mixed * (1 - hyper["lambda"])
+            after = share * after + (1 - share) * values[b, s + 1]
             target = reward[b, s] + hyper["gamma"] * discount[b, s] * after
             advantage[b, s] = target - values[b, s]
     return v, advantage
 
 
+@pytest.mark.parametrize("bootstrap", ["target", "mixed"])
 @pytest.mark.parametrize("seed", range(5))
-def test_targets_equal_the_double_loop_with_random_cuts(seed):
+def test_targets_equal_the_double_loop_with_random_cuts(seed, bootstrap):
     inputs, hyper = random_case(np.random.default_rng(seed))
-    targets = vtrace.targets(**inputs, hyper=hyper)
-    v, advantage = double_loop(**inputs, hyper=hyper)
+    targets = vtrace.targets(**inputs, hyper=hyper, bootstrap=bootstrap)
+    v, advantage = double_loop(**inputs, hyper=hyper, mixed=bootstrap == "mixed")
     np.testing.assert_allclose(targets.value, v, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(targets.advantage, advantage, rtol=1e-12, atol=1e-12)
 

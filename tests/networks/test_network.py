@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,7 @@ SEEN = {
     "mlp": FEATURES,
     "deep": FRAMES,
     "shallow": FRAMES,
+    "minatar": ((4, 10, 10), np.uint8),
     "residual_strided": PICTURE,
 }
 GAMMA = jnp.array([0.9, 0.95, 0.99])
@@ -168,3 +171,22 @@ def test_an_embedded_discount_changes_its_own_head_alone(kind):
         not np.array_equal(a.value, b.value) for a, b in zip(before, after, strict=True)
     ]
     assert changed == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("dense", "shared", "all_of_them"),
+    [(0, 97_744, 6_061_321), (256, 1_089_232, 1_498_633)],
+)
+def test_the_parameters_of_stacx_on_james_bond_are_as_docs_paper_counts_them(
+    dense, shared, all_of_them
+):
+    config = Config(network=NetworkConfig(torso="deep", torso_dense=dense))
+    spec = EnvironmentSpec(*FRAMES, num_actions=18, continuous=False, frames_per_step=4)
+    network = networks.make(config, np.zeros(18, np.float32), spec)
+    params = jax.eval_shape(network.init, jax.random.PRNGKey(0))
+    sizes = {
+        name: sum(math.prod(leaf.shape) for leaf in module.values())
+        for name, module in params.items()
+    }
+    torso = sum(size for name, size in sizes.items() if not name.startswith("head_"))
+    assert (torso, sum(sizes.values())) == (shared, all_of_them)

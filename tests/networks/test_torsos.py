@@ -44,10 +44,12 @@ def relu(x):
     return np.maximum(x, 0.0)
 
 
-@pytest.mark.parametrize("pool", [True, False])
-def test_the_residual_torso(pool):
+@pytest.mark.parametrize(("pool", "dense"), [(True, 0), (False, 0), (True, 5)])
+def test_the_residual_torso(pool, dense):
     images = np.random.default_rng(0).integers(0, 255, (2, 4, HEIGHT, WIDTH), np.uint8)
-    layers, found = applied(lambda x: torsos.ResidualTorso(CHANNELS, pool)(x), images)
+    layers, found = applied(
+        lambda x: torsos.ResidualTorso(CHANNELS, pool, dense)(x), images
+    )
     for image, features in zip(images, found, strict=True):
         x, remaining = np.moveaxis(image, 0, -1) / 255.0, iter(layers)
         for _ in CHANNELS:
@@ -57,7 +59,11 @@ def test_the_residual_torso(pool):
             for _ in range(2):
                 inside = convolved(relu(x), next(remaining))
                 x = x + convolved(relu(inside), next(remaining))
-        np.testing.assert_allclose(features, relu(x).ravel(), rtol=1e-4, atol=1e-5)
+        x = relu(x).ravel()
+        if dense:
+            last = next(remaining)
+            x = relu(x @ last["w"] + last["b"])
+        np.testing.assert_allclose(features, x, rtol=1e-4, atol=1e-5)
 
 
 def test_the_mlp_torso():
