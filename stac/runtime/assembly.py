@@ -13,7 +13,7 @@ import jax
 from stac.config import Config
 from stac.runtime import devices, learner
 from stac.runtime.faults.shutdown import Saved, Stop
-from stac.runtime.logs import loggers, terminal
+from stac.runtime.logs import loggers, terminal, words
 from stac.runtime.storage import checkpoints, disk, workdir
 from stac.runtime.storage.checkpoints import Counters
 from stac.types import LearnerState, Params
@@ -33,6 +33,7 @@ def open_learner(
     stop: Stop,
     acting: Acting = lambda updates: None,
     others: Mapping[str, loggers.Logger] = MappingProxyType({}),
+    view: terminal.View | None = None,
 ) -> Iterator[learner.Learner]:
     """A learner at the workdir's newest checkpoint, or at its beginning.
 
@@ -49,6 +50,7 @@ def open_learner(
       acting: asked at every save, in the thread that saves; what the checkpoint held
         is the learner's `acting`.
       others: loggers beside those of the workdir and the terminal, by their names.
+      view: of the run; None: a table where this process has a terminal, else lines.
 
     Yields:
       The learner; its files are closed at the end of the block, saving is its own.
@@ -62,8 +64,10 @@ def open_learner(
     with contextlib.ExitStack() as stack:
         progress = terminal.Terminal(
             config.total_frames,
-            seconds=terminal.SECONDS if writes else _OTHER_HOSTS_SECONDS,
+            view or _view(),
             shown=learner_devices.agent.watched.shown,
+            title=_title(config),
+            workdir=str(path),
         )
         stack.callback(progress.close)
         progress.status("building the learner")
@@ -101,6 +105,18 @@ def open_learner(
         finally:
             if built.saved is not None or built.done:
                 progress.close(_last_words(built, path))
+
+
+def _view() -> terminal.View:
+    if jax.process_count() == 1:
+        return terminal.view()
+    first = jax.process_index() == 0
+    return terminal.Lines(seconds=terminal.SECONDS if first else _OTHER_HOSTS_SECONDS)
+
+
+def _title(config: Config) -> str:
+    played = config.environment
+    return f"{config.agent.name} on {played.domain} {played.task}, seed {config.seed}"
 
 
 def _newest(
@@ -150,7 +166,7 @@ def finished(
     frames = updates * frames_per_update
     if frames < config.total_frames or not checkpoints.is_intact(folder, updates):
         return []  # a damaged one is set aside, and the run goes on from one before
-    done = f"{terminal.amount(frames)} frames"
+    done = f"{words.amount(frames)} frames"
     return [
         f"nothing left to do: {done} are done",
         f"done: {done}; update {updates:,} is saved in {path}",
@@ -158,7 +174,7 @@ def finished(
 
 
 def _last_words(built: learner.Learner, path: pathlib.Path) -> str:
-    done = f"done: {terminal.amount(built.frames)} frames; " if built.done else ""
+    done = f"done: {words.amount(built.frames)} frames; " if built.done else ""
     if jax.process_index():
         return f"{done}the first host saves"
     saved = "nothing" if built.saved is None else f"update {built.saved:,}"
