@@ -103,7 +103,7 @@ class LearnerNode:
         )
         learners = devices.LearnerDevices(agent, places.learners)
         with assembly.open_learner(
-            config, learners, self._workdir, self._publish, stop
+            config, learners, self._workdir, self._publish, stop, view=child.view()
         ) as learner:
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)

@@ -6,12 +6,24 @@ import contextlib
 import os
 import select
 import sys
-from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import NoReturn, Protocol, TextIO
 
 prefix = ""  # of every line: which host says it, where there are several
 
-_clear: Callable[[], object] | None = None  # see before_leaving
+
+class Screen(Protocol):
+    """What keeps a part of the terminal for itself, below the lines."""
+
+    def put_away(self) -> None:
+        """Gives the whole terminal back to lines."""
+        ...
+
+    def resumed(self) -> None:
+        """Is called when the process was suspended, and others wrote meanwhile."""
+        ...
+
+
+screen: Screen | None = None
 _ROOM_SECONDS = 1.0  # for a slow reader to make room for one more line
 
 
@@ -42,17 +54,11 @@ def _prefixed(text: str) -> str:
     return "\n".join(prefix + line for line in text.split("\n"))
 
 
-def before_leaving(clear: Callable[[], object] | None) -> None:
-    """Has `leave` call this first: it gives the terminal back to lines alone."""
-    global _clear
-    _clear = clear
-
-
 def leave(status: int) -> NoReturn:
     """Ends the process at once, whatever its threads are in."""
-    if _clear is not None:
+    if screen is not None:
         with contextlib.suppress(Exception):
-            _clear()
+            screen.put_away()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             if has_room(stream):

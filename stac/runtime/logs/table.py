@@ -29,7 +29,8 @@ from stac.runtime.logs import words
 
 SECONDS = 1.0  # between two tables: rows come every few seconds
 WIDEST = 100
-_LATE_SECONDS = 0.5  # more between two looks, without work: the run was suspended
+_LATE_SECONDS = 0.3  # more between two looks
+_SIGNAL_SECONDS = 0.1  # until the thread that reads signals has seen one
 _BACKGROUND_SECONDS = 8.0  # between two plain lines
 _OLD_SECONDS = 15.0  # after which a row is called old
 _LOCK_SECONDS = 1.0
@@ -47,12 +48,12 @@ class Table:
         self._lock = threading.RLock()  # guards all below
         self._state: words.State | None = None
         self._drawn = (0, 0)  # lines and columns of the table on the screen
-        self._looked = (time.monotonic(), time.process_time())
+        self._resumed = False  # since the last table: the process was suspended
         self._plain_at = -math.inf  # when there was a line in the background
         self._closed = threading.Event()
         self._before = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = (self._above(stream) for stream in self._before)
-        lines.before_leaving(self._put_away)
+        lines.screen = self
         self._thread = threading.Thread(target=self._draw_often, daemon=True)
         self._thread.start()
 
@@ -64,7 +65,7 @@ class Table:
 
     def close(self, state: words.State | None = None) -> None:
         """Erases the table; may be called twice."""
-        self._put_away()
+        self.put_away()
         if state is not None and state.row:
             self.note(words.last_line(state))
 
@@ -73,7 +74,10 @@ class Table:
         with self._lock:
             self._draw(text)
 
-    def _put_away(self) -> None:
+    def resumed(self) -> None:
+        self._resumed = True
+
+    def put_away(self) -> None:
         # A thread may hold the lock for ever, in a terminal that takes nothing more.
         held = self._lock.acquire(timeout=_LOCK_SECONDS)
         try:
@@ -86,12 +90,17 @@ class Table:
                 )
                 self._draw(rest)
                 sys.stdout, sys.stderr = self._before
+                lines.screen = None
         finally:
             if held:
                 self._lock.release()
 
     def _draw_often(self) -> None:
+        looked = time.monotonic()
         while not self._closed.wait(SECONDS):
+            if time.monotonic() - looked > SECONDS + _LATE_SECONDS:
+                time.sleep(_SIGNAL_SECONDS)  # perhaps it was suspended: see `resumed`
+            looked = time.monotonic()
             # A terminal that is held (Ctrl-S) must not hold the lock.
             if lines.has_room(self._file):
                 with self._lock:
@@ -109,8 +118,8 @@ class Table:
     def _draw(self, above: str) -> None:
         size = _size(self._file)
         foreground = self._in_foreground()
-        if self._was_suspended() or not foreground:
-            self._drawn = (0, 0)  # a shell has written below it
+        if self._resumed or not foreground:
+            self._resumed, self._drawn = False, (0, 0)  # a shell has written below it
         height, width = self._drawn
         erase = ""
         if height:  # a terminal that was made narrower has broken its lines
@@ -145,13 +154,6 @@ class Table:
             return os.tcgetpgrp(self._file.fileno()) == os.getpgrp()
         except (OSError, ValueError):  # not the terminal that controls this process
             return True
-
-    def _was_suspended(self) -> bool:
-        """Whether the process stood still since the last look (Ctrl-Z)."""
-        (seen, worked), now = self._looked, (time.monotonic(), time.process_time())
-        self._looked = now
-        late = now[0] - seen - SECONDS
-        return late > _LATE_SECONDS and now[1] - worked < 0.1 * late
 
 
 class _Above:
