@@ -37,6 +37,7 @@ from stac.launch.hosts import find, supervisor
 from stac.launch.hosts.find import ALONE, Hosts
 from stac.launch.hosts.party import Party
 from stac.runtime.faults import lines
+from stac.runtime.logs import command
 from stac.runtime.storage import workdir
 
 # The common flags: the fields behind them, and their help.
@@ -114,7 +115,8 @@ def main(
     """
     argv = sys.argv if argv is None else argv
     program = _program(argv, domain)
-    return exit_status(program, lambda: _run(run, parse(argv, domain)))
+    with command.started_by(command.line(domain.program, argv[1:])):
+        return exit_status(program, lambda: _run(run, parse(argv, domain)))
 
 
 def exit_status(program: str, command: Callable[[], int]) -> int:

@@ -13,7 +13,7 @@ import jax
 from stac.config import Config
 from stac.runtime import devices, learner
 from stac.runtime.faults.shutdown import Saved, Stop
-from stac.runtime.logs import loggers, terminal, words
+from stac.runtime.logs import loggers, summary, terminal, words
 from stac.runtime.storage import checkpoints, disk, workdir
 from stac.runtime.storage.checkpoints import Counters
 from stac.types import LearnerState, Params
@@ -104,7 +104,9 @@ def open_learner(
             yield built
         finally:
             if built.saved is not None or built.done:
-                progress.close(_last_words(built, path))
+                progress.close(
+                    "\n".join([*_summary(built, path), _last_words(built, path)])
+                )
 
 
 def _view() -> terminal.View:
@@ -169,8 +171,13 @@ def finished(
     done = f"{words.amount(frames)} frames"
     return [
         f"nothing left to do: {done} are done",
+        *summary.text(pathlib.Path(path), done=True),
         f"done: {done}; update {updates:,} is saved in {path}",
     ]
+
+
+def _summary(built: learner.Learner, path: pathlib.Path) -> list[str]:
+    return [] if jax.process_index() else summary.text(path, built.done)
 
 
 def _last_words(built: learner.Learner, path: pathlib.Path) -> str:
