@@ -52,6 +52,10 @@ _COMMON = {
     ),
     "learner_devices": ("runtime.learner_devices", "those that learn"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
+    "logger": (
+        "runtime.logger",
+        "tensorboard, wandb or none; several with commas; see docs/watching.md",
+    ),
     "listen": (
         "runtime.listen",
         "HOST:PORT where actors of other machines may join; see docs/scaling.md",
@@ -143,8 +147,10 @@ def exit_status(program: str, command: Callable[[], int]) -> int:
 
 def _run(run: Run, request: Request) -> int:
     from stac.environments import make
+    from stac.runtime.logs import trackers
 
-    make.spec(request.config)  # an unknown task leaves no workdir behind
+    trackers.names(request.config.runtime.logger)  # before there is a workdir, as is
+    make.spec(request.config)  # an unknown task refused
     with supervisor.together(request.config, request.hosts) as hosts:
         if request.hosts.index:
             return run(request.config, "", hosts) or 0

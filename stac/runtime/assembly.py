@@ -13,7 +13,7 @@ import jax
 from stac.config import Config
 from stac.runtime import devices, learner
 from stac.runtime.faults.shutdown import Saved, Stop
-from stac.runtime.logs import loggers, summary, terminal, words
+from stac.runtime.logs import loggers, summary, terminal, trackers, words
 from stac.runtime.storage import checkpoints, disk, workdir
 from stac.runtime.storage.checkpoints import Counters
 from stac.types import LearnerState, Params
@@ -86,7 +86,7 @@ def open_learner(
             files = {
                 **others,
                 workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
-                "events.out.tfevents": loggers.TensorBoard(path, frames),
+                **trackers.build(config.runtime.logger, path, config, frames),
             }
         begun = begun._replace(state=learner_devices.agreed(begun.state))
         logger = loggers.Loggers({**files, "the terminal": progress}, progress.note)
