@@ -62,13 +62,8 @@ def open_learner(
     path = pathlib.Path(path)
     writes = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
-        progress = terminal.Terminal(
-            config.total_frames,
-            view or _view(),
-            shown=learner_devices.agent.watched.shown,
-            title=_title(config),
-            workdir=str(path),
-        )
+        shown = learner_devices.agent.watched.shown
+        progress = _terminal(config, view or _view(), shown, path)
         stack.callback(progress.close)
         progress.status("building the learner")
         begun = checkpoints.Checkpoint(0, learner_devices.init(config.seed), {}, {})
@@ -116,9 +111,18 @@ def _view() -> terminal.View:
     return terminal.Lines(seconds=terminal.SECONDS if first else _OTHER_HOSTS_SECONDS)
 
 
-def _title(config: Config) -> str:
+def _terminal(
+    config: Config,
+    view: terminal.View,
+    shown: Mapping[str, str],
+    path: pathlib.Path,
+) -> terminal.Terminal:
     played = config.environment
-    return f"{config.agent.name} on {played.domain} {played.task}, seed {config.seed}"
+    task = f"{played.domain} {played.task}"
+    title = f"{config.agent.name} on {task}, seed {config.seed}"
+    return terminal.Terminal(
+        config.total_frames, view, shown=shown, title=title, workdir=str(path)
+    )
 
 
 def _newest(

@@ -48,6 +48,7 @@ class WandB:
         self._why = ""  # the last attempt failed
         # Not even its warnings belong in a terminal, nor may it ask questions there.
         os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_CACHE_DIR", str(path / FOLDER / "cache"))
         was_there = (path / FOLDER).exists()
         try:
@@ -57,7 +58,7 @@ class WandB:
                 shutil.rmtree(path / FOLDER, ignore_errors=True)
             raise
         except Exception as error:  # noqa: BLE001 - told when rows are lost
-            self._why = str(error)
+            self._why = str(error).split(". ")[0]
 
     def write(self, values: Scalars) -> None:
         """Raises where there is no run to write to, and what wandb raises."""
@@ -103,7 +104,7 @@ class WandB:
             )
         except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
             raise ConfigError(
-                f"--logger=wandb: {error}; or set WANDB_MODE=offline"
+                f"--logger=wandb: {str(error).rstrip('.')}; or set WANDB_MODE=offline"
             ) from error
         # Not wandb's own step, which cannot go back to a checkpoint.
         run.define_metric("*", step_metric="frames")
