@@ -39,8 +39,12 @@ def line(state: State) -> str:
 
 
 def last_line(state: State) -> str:
-    """The progress line of a run that has ended, whatever it waited for."""
-    return line(state._replace(status="", starved=0.0, seen=False))
+    """The progress line of a run that has ended, whatever it waited for.
+
+    Its last row may be of a moment, which says nothing about what binds.
+    """
+    row = {name: value for name, value in state.row.items() if name != "learner_waits"}
+    return line(state._replace(row=row, status="", starved=0.0, seen=False))
 
 
 def waits_for(state: State) -> str:

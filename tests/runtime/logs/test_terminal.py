@@ -99,6 +99,26 @@ def test_one_is_not_many() -> None:
 
 
 @pytest.mark.parametrize(
+    ("waits", "share", "text"),
+    [
+        (0.45, 0.7, "the environments bind (the learner waits 45 %)"),
+        (0.45, 0.3, "acting binds (the learner waits 45 %)"),
+        (0.45, math.nan, "the actors bind (the learner waits 45 %)"),
+        (0.2, 0.9, "nothing binds by much (the learner waits 20 %)"),
+        (0.02, 0.9, "the update binds (the learner waits 2 %)"),
+        (math.nan, 0.9, ""),
+    ],
+)
+def test_the_line_says_what_binds_the_run(
+    waits: float, share: float, text: str
+) -> None:
+    row = {**ROW, "learner_waits": waits, "environment_share": share}
+    assert words.binds(row) == text
+    assert text in words.progress(row, 10)
+    assert words.binds(ROW) == ""
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0.4, "0 s"),
