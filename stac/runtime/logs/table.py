@@ -33,7 +33,7 @@ _LATE_SECONDS = 0.3  # more between two looks
 _SIGNAL_SECONDS = 0.1  # until the thread that reads signals has seen one
 _BACKGROUND_SECONDS = 8.0  # between two plain lines
 _OLD_SECONDS = 15.0  # after which a row is called old
-_LOCK_SECONDS = 1.0
+_LOCK_SECONDS = 1.0  # for a thread that draws
 
 
 class Table:
@@ -58,13 +58,15 @@ class Table:
         self._thread.start()
 
     def show(self, state: words.State) -> None:
+        """See terminal.View."""
         self._state = state
 
     def note(self, text: str) -> None:
+        """See terminal.View."""
         lines.show(text)
 
     def close(self, state: words.State | None = None) -> None:
-        """Erases the table; may be called twice."""
+        """Erases the table, for a plain line of `state`; may be called twice."""
         self.put_away()
         if state is not None and state.row:
             self.note(words.last_line(state))
@@ -75,9 +77,11 @@ class Table:
             self._draw(text)
 
     def resumed(self) -> None:
+        """See lines.Screen."""
         self._resumed = True
 
     def put_away(self) -> None:
+        """See lines.Screen."""
         # A thread may hold the lock for ever, in a terminal that takes nothing more.
         held = self._lock.acquire(timeout=_LOCK_SECONDS)
         try:
@@ -129,8 +133,10 @@ class Table:
         if self._state is not None and foreground and not self._closed.is_set():
             table, self._drawn = self._rendered(self._state, size)
         if erase or above or table:
+            encoding = self._file.encoding
+            codes = f"{erase}{above}{table}".encode(encoding, "backslashreplace")
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
-                self._file.write(f"{erase}{above}{table}")
+                self._file.write(codes.decode(encoding))
                 self._file.flush()
 
     def _rendered(

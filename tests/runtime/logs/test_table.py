@@ -237,6 +237,20 @@ def test_after_a_suspension_a_new_table_is_drawn_below(drawn, screen):
     assert text.index("the shell") < text.rindex("╭")
 
 
+def test_a_terminal_of_ascii_gets_a_table(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "SECONDS", 0.1)
+    with (
+        open(screen.writer, "w", closefd=False, encoding="ascii") as file,
+        contextlib.closing(table.Table(file)) as live,
+    ):
+        live.show(STATE._replace(status="compiling"))
+        text = follow(screen, Emulator(), lambda text: "compiling" in text)
+    assert text.isascii()
+    assert "compiling \\u2026 1 s" in text
+
+
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
     term: str, screen: Screen, monkeypatch: pytest.MonkeyPatch
