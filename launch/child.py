@@ -14,6 +14,7 @@ reads:
     {"worked": 12.5, "acts": true}   every second: it is alive; see Heartbeat. An
                                      actor acts once it made its first trajectories
     {"words": ["why", "traceback"]}  it ends because something failed
+    {"state": […]}                   a words.State, for the parent's table
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stac import children
 from stac.config import FAILED, USER_ERROR, ConfigError, RunError
@@ -35,11 +36,15 @@ from stac.runtime.faults.heartbeat import Heartbeat, Silent, Watch
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
 
+if TYPE_CHECKING:
+    from stac.runtime.logs.terminal import View  # imports NumPy
+
 ASK = signal.SIGUSR2
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # roles
 # Environment variables of a child.
 PARENT = "STAC_PARENT"  # the parent's process id
 RESTARTS = "STAC_RESTARTS"  # how often this node was started again
+TABLE = "STAC_TABLE"  # is there where the parent shows a live table
 
 Work = Callable[[Stop, Heartbeat], None]
 _TELLING = threading.Lock()  # a message at a time
@@ -75,7 +80,7 @@ def _status(work: Work, stop: Stop, beating: Heartbeat) -> int:
     except ConfigError as error:
         line = " ".join(str(error).split())
         lines.say(line)
-        _tell(words=(line, ""))
+        tell(words=(line, ""))
         return USER_ERROR
     except RunError as error:  # its message says it all
         _fail(str(error), "")
@@ -88,21 +93,30 @@ def _status(work: Work, stop: Stop, beating: Heartbeat) -> int:
 
 def _fail(why: str, trace: str) -> None:
     """Tells the parent why this process ends, or stderr where there is none."""
-    if not _tell(words=(f"failed: {why}", trace)):
+    if not tell(words=(f"failed: {why}", trace)):
         print(trace or f"{why}\n", file=sys.stderr, end="")
 
 
 def _report(beating: Heartbeat, watch: Watch) -> None:
     """Shows the parent that this process lives; ends it where its actor hangs."""
-    while _tell(worked=beating.worked_seconds, acts=not beating.starting):
+    while tell(worked=beating.worked_seconds, acts=not beating.starting):
         time.sleep(heartbeat.TICK_SECONDS)
         if silent := watch.look():
             hung = Silent(silent, threading.main_thread().ident)
-            _tell(words=(f"gives {hung.line}", hung.stack))
+            tell(words=(f"gives {hung.line}", hung.stack))
             lines.leave(FAILED)
 
 
-def _tell(**message: Any) -> bool:
+def view() -> View:
+    """Lines of this process, or the table of the parent that has asked for it."""
+    from stac.runtime.logs import terminal  # only here, for the learner
+
+    if TABLE not in os.environ:
+        return terminal.Lines()
+    return terminal.Elsewhere(lambda state: tell(state=state))
+
+
+def tell(**message: Any) -> bool:
     """Tells the parent; returns whether there is a parent to listen."""
     if PARENT not in os.environ:  # started by another launcher, perhaps in a terminal
         return False

@@ -37,6 +37,7 @@ from stac.launch.hosts import find, supervisor
 from stac.launch.hosts.find import ALONE, Hosts
 from stac.launch.hosts.party import Party
 from stac.runtime.faults import lines
+from stac.runtime.logs import command
 from stac.runtime.storage import workdir
 
 # The common flags: the fields behind them, and their help.
@@ -51,6 +52,10 @@ _COMMON = {
     ),
     "learner_devices": ("runtime.learner_devices", "those that learn"),
     "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
+    "logger": (
+        "runtime.logger",
+        "tensorboard, wandb or none; several with commas; see docs/watching.md",
+    ),
     "listen": (
         "runtime.listen",
         "HOST:PORT where actors of other machines may join; see docs/scaling.md",
@@ -114,7 +119,8 @@ def main(
     """
     argv = sys.argv if argv is None else argv
     program = _program(argv, domain)
-    return exit_status(program, lambda: _run(run, parse(argv, domain)))
+    with command.started_by(command.line(domain.program, argv[1:])):
+        return exit_status(program, lambda: _run(run, parse(argv, domain)))
 
 
 def exit_status(program: str, command: Callable[[], int]) -> int:
@@ -141,8 +147,10 @@ def exit_status(program: str, command: Callable[[], int]) -> int:
 
 def _run(run: Run, request: Request) -> int:
     from stac.environments import make
+    from stac.runtime.logs import trackers
 
-    make.spec(request.config)  # an unknown task leaves no workdir behind
+    trackers.names(request.config.runtime.logger)  # before there is a workdir, as is
+    make.spec(request.config)  # an unknown task refused
     with supervisor.together(request.config, request.hosts) as hosts:
         if request.hosts.index:
             return run(request.config, "", hosts) or 0

@@ -18,6 +18,7 @@ from stac.runtime.faults import heartbeat, restarts
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.learner import Learner
+from stac.runtime.logs.statistics import EnvironmentShare
 from stac.runtime.queues.base import Closed, ParameterSource
 from stac.runtime.queues.make import Buffer
 from stac.types import Experience
@@ -64,7 +65,8 @@ class Turns:
         try:
             if not learner.done:
                 self.begin(learner.updates, learner.acting)
-            learner.run(self, self._stop, self.restarts)
+            share = EnvironmentShare(self._times)
+            learner.run(self, self._stop, self.restarts, share)
         finally:
             self.end()
 
@@ -147,6 +149,11 @@ class Turns:
         actors, self._actors = self._actors, []
         for each in filter(None, actors):
             _close(each)
+
+    def _times(self) -> dict[int, tuple[float, float]]:
+        """See EnvironmentShare."""
+        actors = enumerate(self._actors)
+        return {index: each.heartbeat.times() for index, each in actors if each}
 
     def _build_all(self) -> None:
         for index in range(len(self._restarts)):

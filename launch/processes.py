@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from stac.config import FAILED, USER_ERROR, RuntimeConfig
 from stac.launch import child
@@ -30,6 +30,10 @@ from stac.runtime.faults import shutdown
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.restarts import Restarts
+from stac.runtime.logs.words import State
+
+if TYPE_CHECKING:
+    from stac.runtime.logs.terminal import View  # imports NumPy
 
 _FLAGS = (  # absl's, after Launchpad's
     "--verbosity=-2",  # errors only, no news of what is bound where
@@ -54,7 +58,11 @@ class Process:
     """The process of one node, which may be started again."""
 
     def __init__(
-        self, command: Any, runtime: RuntimeConfig, files: Sequence[int] = ()
+        self,
+        command: Any,
+        runtime: RuntimeConfig,
+        files: Sequence[int] = (),
+        view: View | None = None,
     ) -> None:
         """Starts it.
 
@@ -63,12 +71,14 @@ class Process:
             such as "actor/0".
           runtime: of the run.
           files: open files to hand on.
+          view: of the run in this process, which then prints the lines of all; None:
+            each process prints its own.
         """
         self.title: str = command.title
         self.role = self.title.split("/")[0]
         self.restarts = Restarts.configured(runtime)
         self.starts_at: float | None = None  # set while it waits to be started again
-        self._command, self._files = command, files
+        self._command, self._files, self._view = command, files, view
         self._silence = runtime.silence_seconds
         self.start()
 
@@ -92,11 +102,13 @@ class Process:
                 env={**os.environ, **self._command.env_overrides, **own},
                 stdin=theirs.fileno(),
                 pass_fds=self._files,
-                stderr=subprocess.PIPE,
+                stdout=None if self._view is None else subprocess.PIPE,
+                stderr=subprocess.PIPE if self._view is None else subprocess.STDOUT,
             )
-        assert self._process.stderr is not None
+        output = self._process.stdout or self._process.stderr
+        assert output is not None
         self._readers = [
-            threading.Thread(target=relay, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=relay, args=(output,), daemon=True),
             threading.Thread(target=self._listen, args=(self._line,), daemon=True),
         ]
         for thread in self._readers:
@@ -174,6 +186,8 @@ class Process:
         self._heartbeat.starting = False
         self.worked_seconds = message.get("worked", self.worked_seconds)
         self._acts = message.get("acts", self._acts)
+        if "state" in message and self._view is not None:
+            self._view.show(State(*message["state"]))
         if "words" in message and not self.why:
             self.why, self.trace = message["words"]
 
@@ -185,12 +199,16 @@ class Processes:
     """
 
     def __init__(
-        self, commands: Sequence[Any], runtime: RuntimeConfig, files: Sequence[int] = ()
+        self,
+        commands: Sequence[Any],
+        runtime: RuntimeConfig,
+        files: Sequence[int] = (),
+        view: View | None = None,
     ) -> None:
         """Starts them all; see `Process`."""
         self._changing = threading.Lock()
         self._ending = False
-        self.everyone = [Process(command, runtime, files) for command in commands]
+        self.everyone = [Process(each, runtime, files, view) for each in commands]
 
     def watch(self) -> Process | None:
         """Starts actors again until the run is to end.
@@ -258,8 +276,8 @@ def relay(source: IO[bytes]) -> None:
         for line in source:
             if not _CHATTER.match(line):
                 with contextlib.suppress(OSError, ValueError):  # nobody reads any more
-                    sys.stderr.buffer.write(line)
-                    sys.stderr.buffer.flush()
+                    sys.stderr.write(line.decode(errors="backslashreplace"))
+                    sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -60,6 +61,9 @@ def run(
     if finished := _finished(config, workdir):
         for line in finished:
             lines.show(line)
+        for logger in others.get("others", {}).values():
+            with contextlib.suppress(Exception):  # as at the end of a run
+                logger.close()
         return None
     played = config.environment
     seen = "atari" if played.domain == "atari" else played.observations
@@ -95,8 +99,11 @@ def train(
     config = dataclasses.replace(
         config, runtime=dataclasses.replace(config.runtime, name=runtime)
     )
+    from stac.runtime.logs import trackers
+
+    trackers.names(config.runtime.logger)
+    others: dict[str, Any] = {} if loggers is None else {"others": loggers}
     with workdir_.prepare(path, config) as place:
-        others: dict[str, Any] = {} if loggers is None else {"others": loggers}
         return run(config, str(place.path), **others)
 
 

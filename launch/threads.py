@@ -31,6 +31,7 @@ from stac.runtime.faults import lines, restarts, shutdown
 from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Feeder, Learner
 from stac.runtime.logs.loggers import Logger
+from stac.runtime.logs.statistics import EnvironmentShare
 from stac.runtime.queues.local import LocalQueue, OnDevice, ParameterStore
 from stac.runtime.queues.make import BUFFERS, Buffer
 
@@ -154,10 +155,14 @@ def _threads(
     queue = parts.buffer.local(configuration.queue_capacity(config) // hosts)
     feeder = Feeder(queue, config.batch.batch_size // hosts)
     stop.wakes(feeder.close)
+    beating: dict[int, Heartbeat] = {}  # of each actor, its newest
     actors = [
-        _supervised(parts, index, queue, learner.updates, stop)
+        _supervised(parts, index, queue, learner.updates, stop, beating)
         for index in parts.indices()
     ]
+    share = EnvironmentShare(
+        lambda: {index: each.times() for index, each in beating.copy().items()}
+    )
     failures: list[BaseException] = []
 
     def watch(each: restarts.Supervised) -> None:
@@ -174,7 +179,9 @@ def _threads(
     for thread in watches.values():
         thread.start()
     try:
-        learner.run(feeder, asked, lambda: sum(each.restarts.total for each in actors))
+        learner.run(
+            feeder, asked, lambda: sum(each.restarts.total for each in actors), share
+        )
     finally:
         feeder.close()
         stop.set()
@@ -182,9 +189,15 @@ def _threads(
 
 
 def _supervised(
-    parts: Parts, index: int, queue: LocalQueue, updates: int, stop: shutdown.Stop
+    parts: Parts,
+    index: int,
+    queue: LocalQueue,
+    updates: int,
+    stop: shutdown.Stop,
+    beating: dict[int, Heartbeat],
 ) -> restarts.Supervised:
     def live(restarted: int, heartbeat: Heartbeat) -> None:
+        beating[index] = heartbeat
         with contextlib.closing(parts.actor(index, updates, restarted)) as acting:
             acting.run(parts.parameters(index), queue, heartbeat)
 

@@ -71,7 +71,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),
+    "rich": ("stac.runtime.logs.table",),
     "tensorboardX": ("stac.runtime.logs.loggers",),
+    "wandb": ("stac.runtime.logs.wandb",),
     # Parts of what is allowed everywhere or of the standard library.
     "jax.distributed": ("stac.runtime.devices",),
     "jax.pmap": ("stac.runtime.devices",),

@@ -10,7 +10,6 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Saved, Stop
 from stac.runtime.learner import Feeder, Learner
+from stac.runtime.logs.statistics import EnvironmentShare
 from stac.runtime.queues.base import Closed
 from stac.runtime.queues.make import BUFFERS
 from stac.runtime.queues.reverb_items import Spec
@@ -67,11 +67,16 @@ class LearnerNode:
         self._queue, self._workdir = queue, workdir
         self._newest: tuple[int, Params] | None = None
         self._restarts: dict[int, int] = {}  # of each actor, by its index
+        self._times: dict[int, tuple[float, float]] = {}  # see Heartbeat.times
         self._reached = False  # by an actor
         self._gave_up = False
 
     def get_parameters(
-        self, actor: int, restarts: int, known: int
+        self,
+        actor: int,
+        restarts: int,
+        known: int,
+        times: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[int, Params] | None:
         """(updates, the actors' parameters), or None: nothing newer.
 
@@ -79,7 +84,9 @@ class LearnerNode:
           actor: the index of the actor that asks.
           restarts: how often it was started again, for the logs.
           known: updates behind the parameters that it has; -1 for none.
+          times: see Heartbeat.times.
         """
+        self._times[actor] = times[0], times[1]
         newest = self._newest
         if newest is None or newest[0] <= known:
             return None
@@ -93,17 +100,20 @@ class LearnerNode:
     def _learn(self, stop: Stop, heartbeat: Heartbeat) -> None:
         config, spec = self._config, self._spec
         joined: join.Joined | None = None
-        machines: Callable[[], Mapping[str, float]] = dict
+        share = EnvironmentShare(self._times.copy)
         if listen := config.runtime.listen:
             joined = join.Joined(join.parse("listen", listen), config)
-            machines = joined.metrics
+
+        def about_actors() -> dict[str, float]:
+            return {**share(), **(joined.metrics() if joined else {})}
+
         agent = agents.build(config, spec)
         places = devices.split(
             (), config.runtime.learner_devices, config.batch.batch_size, shared=False
         )
         learners = devices.LearnerDevices(agent, places.learners)
         with assembly.open_learner(
-            config, learners, self._workdir, self._publish, stop
+            config, learners, self._workdir, self._publish, stop, view=child.view()
         ) as learner:
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
@@ -113,7 +123,7 @@ class LearnerNode:
             )
             first.start()
             with stop.closing(feeder.close):
-                learner.run(feeder, stop, self._count_restarts, machines)
+                learner.run(feeder, stop, self._count_restarts, about_actors)
             if joined is not None:
                 joined.close("the run is over" if learner.done else "")
         if self._gave_up:
@@ -166,7 +176,7 @@ def act(
     def work(stop: Stop, heartbeat: Heartbeat) -> None:
         stop.saves(_nothing_of_ours)
         agent = agents.build(config, spec)
-        parameters = LearnersParameters(learner, index, restarts, stop)
+        parameters = LearnersParameters(learner, index, restarts, stop, heartbeat)
         trajectories = BUFFERS[agent.buffer].connect(queue.resolve(), item)
         with stop.closing(trajectories.close):
             with heartbeat.waiting():
@@ -188,9 +198,12 @@ def _nothing_of_ours() -> Saved:
 class LearnersParameters:
     """A ParameterSource over Courier: one question an unroll, an answer if newer."""
 
-    def __init__(self, learner: Any, index: int, restarts: int, stop: Stop) -> None:
-        """`index` and `restarts` of the actor that asks."""
+    def __init__(
+        self, learner: Any, index: int, restarts: int, stop: Stop, heartbeat: Heartbeat
+    ) -> None:
+        """`index`, `restarts` and `heartbeat` of the actor that asks."""
         self._learner, self._asker, self._stop = learner, (index, restarts), stop
+        self._heartbeat = heartbeat
         self._newest: tuple[int, Params] | None = None
 
     def latest(self) -> tuple[int, Params]:
@@ -205,7 +218,9 @@ class LearnersParameters:
 
     def _ask(self, known: int) -> tuple[int, Params] | None:
         """Calls the learner, which may come up later; the end of the run cancels it."""
-        answer = self._learner.futures.get_parameters(*self._asker, known)
+        answer = self._learner.futures.get_parameters(
+            *self._asker, known, self._heartbeat.times()
+        )
         try:
             with self._stop.closing(answer.cancel):
                 return answer.result()

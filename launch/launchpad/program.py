@@ -17,10 +17,12 @@ does so too often, or if the queue ends, the run is taken down.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -39,6 +41,7 @@ from stac.environments.base import EnvironmentSpec
 from stac.launch import child, processes
 from stac.launch.launchpad import join, nodes
 from stac.runtime.faults import lines, shutdown
+from stac.runtime.logs import terminal
 from stac.runtime.queues import reverb_items
 from stac.runtime.storage import workdir as workdir_
 
@@ -69,8 +72,11 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
         join.check_free(join.parse("listen", config.runtime.listen))
     prepare()
     stop = shutdown.Stop()
-    with shutdown.on_signals(stop, processes.END_SECONDS + _LAST_SECONDS):
-        running = _launch(config, str(workdir))
+    with (
+        shutdown.on_signals(stop, processes.END_SECONDS + _LAST_SECONDS),
+        _table() as view,
+    ):
+        running = _launch(config, str(workdir), view)
         stop.wakes(running.ask)
         first = running.watch()
         running.finish(processes.END_SECONDS)
@@ -173,7 +179,21 @@ class _Learner(_AtPort, lp.CourierNode):
     pass
 
 
-def _launch(config: Config, workdir: str) -> processes.Processes:
+@contextlib.contextmanager
+def _table() -> Iterator[terminal.View | None]:
+    """The live table of the run, which this process draws for the learner's."""
+    if not terminal.is_live(sys.stdout):
+        yield None
+        return
+    from stac.runtime.logs import table  # only here: a plain run does without
+
+    with contextlib.closing(table.Table(sys.stdout)) as drawn:
+        yield drawn
+
+
+def _launch(
+    config: Config, workdir: str, view: terminal.View | None
+) -> processes.Processes:
     program = build(config, workdir)
     actors = config.runtime.num_actors
     lines.show(f"starting the processes: queue, learner, {actors} acting")
@@ -184,20 +204,25 @@ def _launch(config: Config, workdir: str) -> processes.Processes:
             f" joins; the ports {at.queue} (queue) and {at.learner} (parameters) are"
             " open on all network interfaces"
         )
-    return start(program, config)
+    return start(program, config, view)
 
 
-def start(program: lp.Program, config: Config) -> processes.Processes:
-    """Launches a program as processes of this terminal."""
+def start(
+    program: lp.Program, config: Config, view: terminal.View | None = None
+) -> processes.Processes:
+    """Launches a program as processes of this terminal; see processes.Process."""
     # The one name of Launchpad's that is not public; its last release is out.
     run_locally._LOCAL_LAUNCHER_MAP["current_terminal"] = functools.partial(
-        processes.Processes, runtime=config.runtime, files=workdir_.locks()
+        processes.Processes,
+        runtime=config.runtime,
+        files=workdir_.locks(),
+        view=view,
     )
     return lp.launch(
         program,
         launch_type="local_mp",
         terminal="current_terminal",
-        local_resources=_resources(config),
+        local_resources=_resources(config, view is not None),
     )
 
 
@@ -213,9 +238,11 @@ def _without_proxy(
     return {"no_grpc_proxy": ",".join(dict.fromkeys(names))}
 
 
-def _resources(config: Config) -> dict[str, PythonProcess]:
+def _resources(config: Config, with_table: bool) -> dict[str, PythonProcess]:
     """The environment variables of each role's processes."""
     everyone = {"PYTHONPATH": children.python_path()}
+    if with_table:  # their lines go through a pipe, where Python would hold them back
+        everyone |= {child.TABLE: "1", "PYTHONUNBUFFERED": "1"}
     on_cpu = {"JAX_PLATFORMS": "cpu"}
     threads = str(make.share_of_cores(config.runtime.num_actors))
     own = {

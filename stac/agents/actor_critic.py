@@ -97,16 +97,21 @@ def build(
         update=functools.partial(update.update, rule),
         actor_params=actor_params,
         frames_per_update=rule.frames_per_update,
-        watched=WATCHED,
+        watched=WATCHED._replace(shown=_shown(config)),
         buffer=base.FIRST_IN_FIRST_OUT,
     )
 
 
 WATCHED = base.Watched(
     skipped="skipped",
-    shown={"gamma": "hyperparameters/gamma/head_1"},
     alerts=metrics.saturation_alerts,
 )
+
+
+def _shown(config: Config) -> dict[str, str]:
+    """Metaparameters of head 1, which acts: all that are tuned, or the discount."""
+    names = config.agent.self_tuned_names or ("gamma",)
+    return {name: f"hyperparameters/{name}/head_1" for name in names}
 
 
 # Behaviour policies: from the acting heads' policies, [E, num_outputs] each, to actions

@@ -36,7 +36,8 @@ class Watched(NamedTuple):
     """The metrics that mean something to a runtime or to the person at the terminal."""
 
     skipped: str = ""  # is 1 where an update left its batch out, else 0; "": none is
-    shown: Mapping[str, str] = {}  # {"gamma": metric}, in the progress line
+    # {"gamma": metric}: in the live table, and the first one in the progress line.
+    shown: Mapping[str, str] = {}
     # A row of metrics -> {key: line}. Each line is printed once, when its key appears.
     alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = lambda row: {}
 

@@ -187,6 +187,7 @@ class RuntimeConfig(Checked, section="runtime."):
     actor_devices: tuple[int, ...] = ()
     learner_devices: tuple[int, ...] = ()
     listen: str = ""  # launchpad: HOST:PORT, where actors of other machines may join
+    logger: str = "tensorboard"  # names of stac.runtime.logs.trackers, or "none"
     log_every_seconds: Positive = 5.0
     checkpoint_every_seconds: Positive = 300.0
     checkpoints_to_keep: AtLeastOne = 3

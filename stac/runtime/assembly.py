@@ -13,7 +13,7 @@ import jax
 from stac.config import Config
 from stac.runtime import devices, learner
 from stac.runtime.faults.shutdown import Saved, Stop
-from stac.runtime.logs import loggers, terminal
+from stac.runtime.logs import loggers, summary, terminal, trackers, words
 from stac.runtime.storage import checkpoints, disk, workdir
 from stac.runtime.storage.checkpoints import Counters
 from stac.types import LearnerState, Params
@@ -33,6 +33,7 @@ def open_learner(
     stop: Stop,
     acting: Acting = lambda updates: None,
     others: Mapping[str, loggers.Logger] = MappingProxyType({}),
+    view: terminal.View | None = None,
 ) -> Iterator[learner.Learner]:
     """A learner at the workdir's newest checkpoint, or at its beginning.
 
@@ -49,6 +50,7 @@ def open_learner(
       acting: asked at every save, in the thread that saves; what the checkpoint held
         is the learner's `acting`.
       others: loggers beside those of the workdir and the terminal, by their names.
+      view: of the run; None: a table where this process has a terminal, else lines.
 
     Yields:
       The learner; its files are closed at the end of the block, saving is its own.
@@ -60,11 +62,8 @@ def open_learner(
     path = pathlib.Path(path)
     writes = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
-        progress = terminal.Terminal(
-            config.total_frames,
-            seconds=terminal.SECONDS if writes else _OTHER_HOSTS_SECONDS,
-            shown=learner_devices.agent.watched.shown,
-        )
+        shown = learner_devices.agent.watched.shown
+        progress = _terminal(config, view or _view(), shown, path)
         stack.callback(progress.close)
         progress.status("building the learner")
         begun = checkpoints.Checkpoint(0, learner_devices.init(config.seed), {}, {})
@@ -82,7 +81,7 @@ def open_learner(
             files = {
                 **others,
                 workdir.METRICS: loggers.JsonLines(path / workdir.METRICS),
-                "events.out.tfevents": loggers.TensorBoard(path, frames),
+                **trackers.build(config.runtime.logger, path, config, frames),
             }
         begun = begun._replace(state=learner_devices.agreed(begun.state))
         logger = loggers.Loggers({**files, "the terminal": progress}, progress.note)
@@ -100,7 +99,30 @@ def open_learner(
             yield built
         finally:
             if built.saved is not None or built.done:
-                progress.close(_last_words(built, path))
+                progress.close(
+                    "\n".join([*_summary(built, path), _last_words(built, path)])
+                )
+
+
+def _view() -> terminal.View:
+    if jax.process_count() == 1:
+        return terminal.view()
+    first = jax.process_index() == 0
+    return terminal.Lines(seconds=terminal.SECONDS if first else _OTHER_HOSTS_SECONDS)
+
+
+def _terminal(
+    config: Config,
+    view: terminal.View,
+    shown: Mapping[str, str],
+    path: pathlib.Path,
+) -> terminal.Terminal:
+    played = config.environment
+    task = f"{played.domain} {played.task}"
+    title = f"{config.agent.name} on {task}, seed {config.seed}"
+    return terminal.Terminal(
+        config.total_frames, view, shown=shown, title=title, workdir=str(path)
+    )
 
 
 def _newest(
@@ -150,15 +172,20 @@ def finished(
     frames = updates * frames_per_update
     if frames < config.total_frames or not checkpoints.is_intact(folder, updates):
         return []  # a damaged one is set aside, and the run goes on from one before
-    done = f"{terminal.amount(frames)} frames"
+    done = f"{words.amount(frames)} frames"
     return [
         f"nothing left to do: {done} are done",
+        *summary.text(pathlib.Path(path), done=True),
         f"done: {done}; update {updates:,} is saved in {path}",
     ]
 
 
+def _summary(built: learner.Learner, path: pathlib.Path) -> list[str]:
+    return [] if jax.process_index() else summary.text(path, built.done)
+
+
 def _last_words(built: learner.Learner, path: pathlib.Path) -> str:
-    done = f"done: {terminal.amount(built.frames)} frames; " if built.done else ""
+    done = f"done: {words.amount(built.frames)} frames; " if built.done else ""
     if jax.process_index():
         return f"{done}the first host saves"
     saved = "nothing" if built.saved is None else f"update {built.saved:,}"

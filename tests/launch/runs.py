@@ -188,6 +188,7 @@ def unexpected(run: Run) -> list[str]:
     known = (
         r"writing to|continuing|starting|building|compiling|SIG(INT|TERM|USR1): saving"
         r"|waiting for trajectories|.* frames \(|nothing to save"
+        r"|(frames|return|continue|report|evaluate)  "
         r"|(done: .* frames; )?update [\d,]+ is saved in "
     )
     return [line for line in run.lines if not re.match(known, line)]

@@ -34,6 +34,7 @@ class Heartbeat:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.starting = True  # until the first unroll
         self.worked_seconds = 0.0  # without waits, up to the newest beat
+        self.waited_seconds = 0.0  # for the policy, parameters and the queue
         self._clock, self._since = clock, clock()
         self._lock = threading.Lock()
         self._beats = 0
@@ -58,8 +59,14 @@ class Heartbeat:
         try:
             yield
         finally:
-            self._since = self._clock()
+            now = self._clock()
+            self.waited_seconds += now - self._since
+            self._since = now
             self._waiting = False
+
+    def times(self) -> tuple[float, float]:
+        """Seconds that the environments took so far, and that all else took."""
+        return self.worked_seconds, self.waited_seconds
 
     def resume(self) -> None:
         """Counts work anew: the actor was at rest, for others in its thread to act."""

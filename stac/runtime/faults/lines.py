@@ -6,10 +6,24 @@ import contextlib
 import os
 import select
 import sys
-from typing import NoReturn, TextIO
+from typing import NoReturn, Protocol, TextIO
 
 prefix = ""  # of every line: which host says it, where there are several
 
+
+class Screen(Protocol):
+    """What keeps a part of the terminal for itself, below the lines."""
+
+    def put_away(self) -> None:
+        """Gives the whole terminal back to lines."""
+        ...
+
+    def resumed(self) -> None:
+        """Is called when the process was suspended, and others wrote meanwhile."""
+        ...
+
+
+screen: Screen | None = None
 _ROOM_SECONDS = 1.0  # for a slow reader to make room for one more line
 
 
@@ -42,6 +56,9 @@ def _prefixed(text: str) -> str:
 
 def leave(status: int) -> NoReturn:
     """Ends the process at once, whatever its threads are in."""
+    if screen is not None:
+        with contextlib.suppress(Exception):
+            screen.put_away()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             if has_room(stream):

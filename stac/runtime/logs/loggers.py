@@ -70,8 +70,20 @@ class JsonLines:
 
 def rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
     """The rows that `JsonLines` wrote, in order; a line that a crash cut is skipped."""
+    return _parsed(pathlib.Path(path).read_bytes())
+
+
+def last_row(path: str | pathlib.Path) -> dict[str, Any]:
+    """The last of `rows`, read from the file's end; {} where there is none."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_ROW))
+        return (_parsed(file.read()) or [{}])[-1]
+    return {}
+
+
+def _parsed(content: bytes) -> list[dict[str, Any]]:
     parsed = []
-    for line in pathlib.Path(path).read_bytes().splitlines():
+    for line in content.splitlines():
         with contextlib.suppress(ValueError):
             row = json.loads(line)
             parsed += [row] if isinstance(row, dict) else []

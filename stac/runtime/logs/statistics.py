@@ -124,6 +124,27 @@ class Statistics:
         return {name: self._before[name] + self.counts[name]() for name in COUNTS}
 
 
+class EnvironmentShare:
+    """The share of the actors' time that their environments take, between two calls."""
+
+    def __init__(self, times: Callable[[], Mapping[int, tuple[float, float]]]) -> None:
+        """`times`: of each actor, seconds in its environments and all others so far."""
+        self._times = times
+        self._before: Mapping[int, tuple[float, float]] = {}
+
+    def __call__(self) -> dict[str, float]:
+        """{"environment_share": NaN} where no time has passed."""
+        before, self._before = self._before, dict(self._times())
+        spent = np.zeros(2)
+        for actor, now in self._before.items():
+            then = before.get(actor, (0.0, 0.0))
+            # An actor that was started again begins with 0.
+            spent += np.subtract(now, then) if now >= then else now
+        total = float(spent.sum())
+        share = float(spent[0]) / total if total > 0 else math.nan
+        return {"environment_share": share}
+
+
 def _mean(values: Collection[float]) -> float:
     """NaN where there are none."""
     return float(np.mean(list(values))) if values else math.nan

@@ -1,30 +1,103 @@
-"""The progress line that a person at the terminal sees of a run.
+"""What a person at the terminal sees of a run.
 
-One plain line every few seconds, the same in a terminal and in a log file, so that
-nothing is overwritten and warnings of others stay readable. A thread prints it, because
+In a terminal that is one live table (`table.py`). Elsewhere it is one plain line every
+few seconds, so that a log file stays readable. A thread shows either of them, because
 an update may take longer than the promised ten seconds, and compiling much longer.
 """
 
 from __future__ import annotations
 
-import math
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from stac.runtime.faults import lines
+from stac.runtime.logs import words
 from stac.runtime.logs.loggers import Scalars
 
 SECONDS = 8.0  # the promise is a line at least every 10
-# Frames per second have to be measured for so long before the time left is more than
-# a guess: actors start one after another, and the first updates are slow.
-TRUSTED_SECONDS = 60.0
+
+
+class View(Protocol):
+    """A way to show the state of a run."""
+
+    seconds: float  # between two calls of `show`
+
+    def show(self, state: words.State) -> None:
+        """Shows the state of this moment."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Prints an event, whose lines stay."""
+        ...
+
+    def close(self, state: words.State) -> None:
+        """Leaves the last state behind as a plain line, if it has a row."""
+        ...
+
+
+class Lines:
+    """Prints the state as a plain line."""
+
+    def __init__(self, file: TextIO | None = None, seconds: float = SECONDS) -> None:
+        """`file`: in the place of standard output."""
+        self.seconds = seconds
+        self._file = file
+
+    def show(self, state: words.State) -> None:
+        self.note(words.line(state))
+
+    def note(self, text: str) -> None:
+        lines.show(text, self._file)
+
+    def close(self, state: words.State) -> None:
+        if state.row and not state.seen:
+            self.note(words.last_line(state))
+
+
+class Elsewhere:
+    """Hands the state to another process, which has the terminal and draws a table."""
+
+    seconds = 1.0
+
+    def __init__(self, tell: Callable[[words.State], object]) -> None:
+        self._tell = tell
+
+    def show(self, state: words.State) -> None:
+        self._tell(state)
+
+    def note(self, text: str) -> None:
+        lines.show(text)  # through the other process's pipe
+
+    def close(self, state: words.State) -> None:
+        if state.row:
+            self.note(words.last_line(state))
+
+
+def is_live(stream: TextIO | None) -> bool:
+    """Whether a table can be drawn there: a terminal that can move its cursor."""
+    if stream is None or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+        return False
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def view() -> View:
+    """A table where standard output can show one, else lines."""
+    if not is_live(sys.stdout):
+        return Lines()
+    from stac.runtime.logs import table  # 0.1 s, which no plain run has to wait for
+
+    return table.Table(sys.stdout)
 
 
 class Terminal:
-    """A logger that prints the latest row every `seconds`, whatever the learner does.
+    """A logger that shows the latest row, whatever the learner does.
 
     The time left is reckoned from all rows since the first one.
     """
@@ -32,151 +105,80 @@ class Terminal:
     def __init__(
         self,
         total_frames: int,
-        file: TextIO | None = None,
-        seconds: float = SECONDS,
+        view: View | None = None,  # None: plain lines
         clock: Callable[[], float] = time.monotonic,
-        shown: Mapping[str, str] | None = None,  # metrics by their labels, see progress
+        shown: Mapping[str, str] | None = None,  # metrics by their labels
+        title: str = "",
+        workdir: str = "",
     ) -> None:
-        self._total = total_frames
-        self._shown = shown or {}
-        self._file = file or sys.stdout
-        self._seconds = seconds
+        self._view = view or Lines()
         self._clock = clock
-        self._lock = threading.Lock()  # guards the five below
-        self._row = ""  # the newest, in words
-        self._fresh = False  # it is not printed yet
-        self._status = "starting"
-        self._since = clock()
+        self._lock = threading.Lock()  # guards the four below
+        self._state = words.State(
+            title, workdir, total_frames, shown or {}, {}, "", "starting", 0, 0, False
+        )
+        self._since = clock()  # of the row or the status
+        self._unseen = False  # there is a row that was not shown yet
         self._first_row = (clock(), 0.0)  # when it came, its frames
         self.waiting_seconds: Callable[[], float] = float  # of the learner, for a batch
         self._closed = threading.Event()
         self._thread = threading.Thread(
-            target=self._print_lines, name="terminal", daemon=True
+            target=self._show_often, name="terminal", daemon=True
         )
         self._thread.start()
 
     def status(self, what: str) -> None:
         """Says at once what the run waits for (`compiling the update`)."""
         with self._lock:
-            if what == self._status:
+            if what == self._state.status:
                 return
-            self._status, self._since = what, self._clock()
+            self._state = self._state._replace(status=what)
+            self._since = self._clock()
         self.note(what)
 
     def note(self, what: str) -> None:
         """Says at once what happened, and once."""
-        lines.show(what, self._file)
+        self._view.note(what)
 
     def write(self, values: Scalars) -> None:
-        """Keeps the row for the next line; the first one is printed at once."""
+        """Keeps the row for the next look; the first one is shown at once."""
         with self._lock:
-            now, first = self._clock(), not self._row
+            now, first = self._clock(), not self._state.row
             if first:
                 self._first_row = (now, values["frames"])
             began, frames = self._first_row
-            left = time_left(
-                self._total - values["frames"], values["frames"] - frames, now - began
+            left = words.time_left(
+                self._state.total_frames - values["frames"],
+                values["frames"] - frames,
+                now - began,
             )
-            row = self._row = progress(values, self._total, left, self._shown)
-            self._status, self._fresh, self._since = "", not first, now
+            row = {name: float(value) for name, value in values.items()}
+            self._state = self._state._replace(row=row, left=left, status="")
+            self._unseen, self._since = True, now
         if first:
-            self.note(row)
+            self._show()
 
     def close(self, last_words: str = "") -> None:
-        """Prints a row not seen yet, then `last_words`; may be called twice."""
+        """Shows a row not seen yet, then `last_words`; may be called twice."""
         if self._closed.is_set():
             return
         self._closed.set()
         self._thread.join()
-        if self._fresh:
-            self.note(self._row)
+        self._view.close(self._now())
         if last_words:
             self.note(last_words)
 
-    def _print_lines(self) -> None:
-        while not self._closed.wait(self._seconds):
-            self.note(self._line())
+    def _show_often(self) -> None:
+        while not self._closed.wait(self._view.seconds):
+            self._show()
 
-    def _line(self) -> str:
+    def _show(self) -> None:
+        self._view.show(self._now())
+
+    def _now(self) -> words.State:
+        """The state of this moment; its row counts as seen from now on."""
         with self._lock:
-            row, status, fresh = self._row, self._status, self._fresh
-            waited = self._clock() - self._since
-            self._fresh = False
-        if (starved := self.waiting_seconds()) >= self._seconds:
-            return f"waiting for trajectories … {duration(starved)}"
-        if status:
-            return f"{status} … {duration(waited)}"
-        return row if fresh else f"{row}  (as of {duration(waited)} ago)"
-
-
-def time_left(frames_left: float, frames: float, seconds: float) -> str:
-    """`16 h 10 min left`, where so many frames took so many seconds.
-
-    `51 d 7 h left (a guess: measured for 8 s)` in the first minute, and nothing before
-    there is any measurement.
-    """
-    if frames <= 0 or seconds <= 0:
-        return ""
-    left = f"{duration(max(0, frames_left) * seconds / frames)} left"
-    if seconds < TRUSTED_SECONDS and frames_left > 0:
-        return f"{left} (a guess: measured for {duration(seconds)})"
-    return left
-
-
-def progress(
-    values: Scalars,
-    total_frames: int,
-    left: str = "",
-    shown: Mapping[str, str] | None = None,
-) -> str:
-    """`1.2M of 200M frames (0.6 %)  3,412 frames/s  …  16 h 10 min left`.
-
-    Reads `frames`, `frames_per_second`, `episode_return`, `episodes`, `updates` and the
-    metrics `shown`: {"gamma": "hyperparameters/gamma/head_1"} adds `gamma 0.9891`. A
-    value that is missing or NaN is left out or said in words. `left` ends the line.
-    """
-    frames = values["frames"]
-    share = min(100.0, 100 * frames / total_frames)  # the last update may overshoot
-    parts = [f"{amount(frames)} of {amount(total_frames)} frames ({share:.1f} %)"]
-    rate = values.get("frames_per_second", math.nan)
-    if math.isfinite(rate):
-        parts.append(f"{rate:,.0f} frames/s")
-    recent = values.get("episode_return", math.nan)
-    if not math.isfinite(recent):
-        parts.append("no episode yet")
-    else:
-        episodes = count(values["episodes"], "episode")
-        parts.append(f"return {recent:,.4g} after {episodes}")
-    if "updates" in values:
-        parts.append(count(values["updates"], "update"))
-    parts += [
-        f"{label} {values[name]:.4f}"
-        for label, name in (shown or {}).items()
-        if name in values
-    ]
-    return "  ".join([*parts, left] if left else parts)
-
-
-def count(number: float, what: str) -> str:
-    """`1 update`, `1,953 updates`."""
-    return f"{number:,.0f} {what}{'' if number == 1 else 's'}"
-
-
-def amount(number: float) -> str:
-    """950, 12.3k, 1.25M, 200M: three digits that count."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `3 min 20 s`, `16 h 10 min`, `2 d 4 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+            age, seen = self._clock() - self._since, not self._unseen
+            self._unseen = False
+            starved = self.waiting_seconds()
+            return self._state._replace(age=age, starved=starved, seen=seen)

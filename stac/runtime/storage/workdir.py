@@ -3,6 +3,7 @@
 <workdir>/config.json          the configuration; a continued run must have the same
 <workdir>/metrics.jsonl        loggers.JsonLines
 <workdir>/events.out.tfevents… loggers.TensorBoard
+<workdir>/wandb/               wandb.WandB, with --logger=wandb
 <workdir>/checkpoints/         checkpoints.Checkpoints
 <workdir>/checkpoints.damaged/ checkpoints that could not be read
 <workdir>/.lock                held while a run writes here

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stac.config import Config
+from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
 from tests import conftest
@@ -29,7 +30,7 @@ class FakeLearner:
         self._nothing_yet = False
 
     def get_parameters(
-        self, actor: int, restarts: int, known: int
+        self, actor: int, restarts: int, known: int, times: tuple[float, float]
     ) -> futures.Future[Any]:
         self.known.append(known)
         if self._nothing_yet:
@@ -57,7 +58,9 @@ class Asking:
         from stac.launch.launchpad import nodes
 
         self.learner, self.stop = FakeLearner(), Stop()
-        self.parameters = nodes.LearnersParameters(self.learner, 0, 0, self.stop)
+        self.parameters = nodes.LearnersParameters(
+            self.learner, 0, 0, self.stop, Heartbeat()
+        )
 
 
 @pytest.fixture

@@ -48,11 +48,9 @@ def test_a_finished_run_says_so_before_any_process_starts(start, tmp_path):
     assert run.status(START_SECONDS) == 0
     again = start(tmp_path, *flags)
     assert again.status(START_SECONDS) == 0
-    assert again.lines == [
-        f"continuing {tmp_path}",
-        "nothing left to do: 320 frames are done",
-        f"done: 320 frames; update 2 is saved in {tmp_path}",
-    ]
+    assert unexpected(again) == ["nothing left to do: 320 frames are done"]
+    assert again.lines[0] == f"continuing {tmp_path}"
+    assert again.lines[-1] == f"done: 320 frames; update 2 is saved in {tmp_path}"
 
 
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")

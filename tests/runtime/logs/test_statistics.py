@@ -118,3 +118,14 @@ def test_how_long_the_learner_has_been_waiting_can_be_asked_at_any_time(clock):
         raise KeyError
     clock.now += 45
     assert counted.waiting_seconds() == 0.0
+
+
+def test_the_environments_share_is_that_of_the_time_since_the_call_before():
+    times = {0: (3.0, 1.0)}
+    share = statistics.EnvironmentShare(lambda: times)
+    assert share() == {"environment_share": 0.75}
+    times = {0: (4.0, 3.0), 1: (2.0, 1.0)}  # another actor has come
+    assert share() == {"environment_share": 0.5}
+    times = {0: (1.0, 0.0), 1: (2.0, 1.0)}  # the first was started again
+    assert share() == {"environment_share": 1.0}
+    assert math.isnan(share()["environment_share"])

@@ -1,0 +1,76 @@
+"""The last words about a run: how far it came, how well it does, and what to type next.
+
+frames    2M in 3 h 4 min, 12,345 updates
+return    12.3 over the last 100 of 456 episodes
+scores    greedy 14.1 ± 0.3, sampled 13.2 ± 0.4 at 2M frames
+continue  python -m launch.atari --game=pong
+report    python -m launch.report runs/pong --out=runs/pong/report
+evaluate  python -m launch.evaluate --workdir=runs/pong
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import shlex
+from collections.abc import Mapping
+
+from stac.runtime.logs import command, loggers, words
+from stac.runtime.logs.statistics import RECENT_EPISODES
+from stac.runtime.storage import workdir
+
+EVALUATIONS = "evaluations.jsonl"  # rows, the newest last
+
+
+def text(path: pathlib.Path, done: bool) -> list[str]:
+    """The lines about the run in a workdir, by its files.
+
+    Args:
+      path: the workdir.
+      done: nothing is left to be trained.
+    """
+    typed = command.typed()
+    place = shlex.quote(str(path))
+    report = f"{command.sibling(typed, 'report')} {place} --out={place}/report"
+    lines = {
+        **_standing(loggers.last_row(path / workdir.METRICS)),
+        "scores": _scores(loggers.last_row(path / EVALUATIONS)),
+        "continue": "" if done else typed,
+        "report": report,
+        "evaluate": f"{command.sibling(typed, 'evaluate')} --workdir={place}",
+    }
+    return [f"{name:<9} {line}" for name, line in lines.items() if line]
+
+
+def _standing(row: Mapping[str, float]) -> dict[str, str]:
+    """How far the run came, and its returns; {} before its first row."""
+    if "frames" not in row or "updates" not in row:
+        return {}
+    frames = f"{words.amount(row['frames'])} in {words.duration(row['seconds'])}"
+    lines = {"frames": f"{frames}, {words.count(row['updates'], 'update')}"}
+    if (recent := _number(row, "episode_return")) is not None:
+        episodes = int(row["episodes"])
+        over = f"the last {RECENT_EPISODES} of {words.count(episodes, 'episode')}"
+        if episodes <= RECENT_EPISODES:
+            over = words.count(episodes, "episode")
+        lines["return"] = f"{recent:,.4g} over {over}"
+    return lines
+
+
+def _scores(row: Mapping[str, float]) -> str:
+    """The last evaluation: `greedy 14.1 ± 0.3, … at 2M frames`; "" without one."""
+    start, end = "evaluation/", "/return"
+    ways = [name[len(start) : -len(end)] for name in sorted(row) if name.endswith(end)]
+    scores = [
+        f"{way} {mean:,.4g}" + ("" if error is None else f" ± {error:,.2g}")
+        for way in ways
+        if (mean := _number(row, f"{start}{way}{end}")) is not None
+        for error in [_number(row, f"{start}{way}/error")]
+    ]
+    where = f" at {words.amount(row['frames'])} frames" if "frames" in row else ""
+    return f"{', '.join(scores)}{where}" if scores else ""
+
+
+def _number(row: Mapping[str, float], name: str) -> float | None:
+    value = row.get(name)
+    return value if value is not None and math.isfinite(value) else None
