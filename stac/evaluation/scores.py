@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 
 from stac import references
@@ -44,7 +45,10 @@ def score(
     """
     num_envs = min(num_episodes, MOST_ENVIRONMENTS)
     factory = make.factory(config or protocols.evaluated(policy.config))
-    with contextlib.closing(factory(seed, num_envs)) as environment:
+    with (
+        jax.default_device(actor.acting_device()),
+        contextlib.closing(factory(seed, num_envs)) as environment,
+    ):
         act = policy.act(num_envs, noise, seed)
         return episodes.returns(environment, act, num_episodes, tell)
 

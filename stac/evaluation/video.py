@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 from typing import Any
 
+import jax
 import numpy as np
 
 from stac.config import ConfigError, check
@@ -14,6 +15,7 @@ from stac.environments import pictures
 from stac.evaluation import protocols
 from stac.evaluation.episodes import Tell
 from stac.evaluation.policies import Policy
+from stac.runtime import actor
 
 _CURE = "--video needs the package imageio-ffmpeg: pip install 'stac-rl[video]'"
 
@@ -49,7 +51,10 @@ def record(
       ConfigError: the environment has no pictures, or a library is missing.
     """
     film = pictures.filmed(protocols.evaluated(policy.config), seed)
-    with contextlib.closing(film.environment) as environment:
+    with (
+        jax.default_device(actor.acting_device()),
+        contextlib.closing(film.environment) as environment,
+    ):
         act, total, step = policy.act(1, noise, seed), 0.0, 0
         timestep = environment.reset()
         with contextlib.closing(_File(path, film.frames_per_second)) as file:

@@ -109,6 +109,8 @@ class Evaluator:
         The first update that it gets is where this part of the run begins: it is
         evaluated if it is the run's very first state.
         """
+        if self._closed.is_set():
+            return
         before, self._newest = self._newest, (updates, params, states)
         if self._playing is not None and self._playing.done():
             self._take(self._playing)
@@ -129,13 +131,12 @@ class Evaluator:
         if not self._alone:
             return
         self._outlets.status("evaluating the last parameters")
-        with contextlib.suppress(futures.CancelledError):
-            while not self._closed.is_set():
-                if self._playing is not None:
-                    self._take(self._playing)
-                if self._evaluated == self._newest[0]:
-                    return
-                self._begin()
+        while not self._closed.is_set():
+            if self._playing is not None:
+                self._take(self._playing)
+            if self._evaluated == self._newest[0]:
+                return
+            self._begin()
 
     def break_off(self) -> None:
         """Ends what is played, from any thread, and does not wait for it."""
@@ -166,8 +167,12 @@ class Evaluator:
 
     def _take(self, playing: futures.Future[Outcome]) -> None:
         """Waits for the end of an evaluation; logs it and tells of it."""
-        row, line = playing.result()
-        self._playing = None
+        try:
+            row, line = playing.result()
+        except futures.CancelledError:  # it was broken off
+            return
+        finally:
+            self._playing = None
         if row:
             self._outlets.logger.write(row)
         self._outlets.note(line)
