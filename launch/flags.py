@@ -60,7 +60,13 @@ _COMMON = {
         "runtime.listen",
         "HOST:PORT where actors of other machines may join; see docs/scaling.md",
     ),
+    "evaluate_every": (
+        "runtime.evaluate_every",
+        "frames between evaluations beside training, 0: none; see docs/evaluation.md",
+    ),
+    "best": ("runtime.keep_best", "keeps the best-scoring checkpoint, in best/"),
 }
+_SWITCHES = ("best",)  # flags that need no value
 # The hosts of the run: no part of its configuration.
 _HOSTS = {
     "coordinator": "HOST:PORT of the first of several hosts; see docs/scaling.md",
@@ -239,7 +245,8 @@ def _define(domain: Domain) -> flags.FlagValues:
     words["runtime"] = (default_runtime(), _COMMON["runtime"][1])
     flags.DEFINE_boolean("help", False, "this text", flag_values=values, short_name="h")
     for name, (default, about) in words.items():
-        flags.DEFINE_string(name, default, about, flag_values=values)
+        kind = flags.DEFINE_boolean if name in _SWITCHES else flags.DEFINE_string
+        kind(name, default, about, flag_values=values)  # type: ignore[operator]
     return values
 
 
@@ -255,9 +262,9 @@ def _changes(values: flags.FlagValues) -> dict[str, Any]:
     """The fields that flags set, by name; `--config.…` comes last and wins."""
     common = {name: field for name, (field, _) in _COMMON.items()}
     return {
-        field: _value(name, field, text)
+        field: _value(name, field, str(given))
         for name, field in (common | _fields()).items()
-        if (text := values[name].value) is not None
+        if (given := values[name].value) is not None
     }
 
 

@@ -25,6 +25,7 @@ from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
+from stac.evaluation import scores
 from stac.launch import lockstep
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults import lines, restarts, shutdown
@@ -86,6 +87,7 @@ def train(
         asked,
         acting=turns.snapshot,
         others=others,
+        play=scores.beside(config) if config.runtime.evaluate_every else None,
     ) as learner:
         if config.runtime.name == "lockstep":
             turns.run(learner)

@@ -22,6 +22,7 @@ _PUBLIC = {
     "ConfigError": "stac.config",
     "RunError": "stac.config",
     "train": "stac.launch.start",
+    "load": "stac.evaluation.policies",  # what it has learned
     # Agents: pure functions, built from a configuration.
     "Agent": "stac.agents.base",
     "make_agent": "stac.agents.make:build",

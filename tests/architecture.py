@@ -66,6 +66,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "dm_env": ("stac.environments",),
     "gymnasium": ("stac.environments",),
     "haiku": ("stac.networks",),
+    "imageio_ffmpeg": ("stac.evaluation.video",),
     "launchpad": ("stac.launch.launchpad",),
     "matplotlib": ("stac.report",),
     "optax": ("stac.learning.optimizers",),

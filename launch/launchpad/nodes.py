@@ -19,6 +19,7 @@ from stac.agents import make as agents
 from stac.config import Config, RunError
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
+from stac.evaluation import scores
 from stac.launch import child
 from stac.launch.launchpad import join
 from stac.runtime import actor, assembly, devices
@@ -112,8 +113,15 @@ class LearnerNode:
             (), config.runtime.learner_devices, config.batch.batch_size, shared=False
         )
         learners = devices.LearnerDevices(agent, places.learners)
+        play = scores.beside(config) if config.runtime.evaluate_every else None
         with assembly.open_learner(
-            config, learners, self._workdir, self._publish, stop, view=child.view()
+            config,
+            learners,
+            self._workdir,
+            self._publish,
+            stop,
+            view=child.view(),
+            play=play,
         ) as learner:
             # Only now: this loads TensorFlow, and the actors have what they need.
             queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)

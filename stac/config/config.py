@@ -189,6 +189,9 @@ class RuntimeConfig(Checked, section="runtime."):
     listen: str = ""  # launchpad: HOST:PORT, where actors of other machines may join
     logger: str = "tensorboard"  # names of stac.runtime.logs.trackers, or "none"
     log_every_seconds: Positive = 5.0
+    evaluate_every: Count = 0  # frames between evaluations beside training; 0: none
+    evaluate_episodes: Annotated[int, "[2, inf)"] = 10  # of each, by each way of acting
+    keep_best: bool = False  # the best-scoring checkpoint, in best/
     checkpoint_every_seconds: Positive = 300.0
     checkpoints_to_keep: AtLeastOne = 3
     skipped_share: Fraction = 0.1  # of the last 100 updates; more that are passed over,
@@ -208,6 +211,10 @@ class RuntimeConfig(Checked, section="runtime."):
             self.num_actors or self.listen,
             "runtime.num_actors=0: must be in [1, inf), or 0 where others may join by"
             " --listen",
+        )
+        check(
+            self.evaluate_every or not self.keep_best,
+            "--best: the best of no evaluations: set --evaluate_every=FRAMES too",
         )
 
 

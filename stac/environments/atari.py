@@ -33,6 +33,7 @@ except ImportError as error:
 ACTION_REPEAT = 4  # emulated frames per step
 STACKED_PLANES = 4
 SIZE = 84  # pixels, height and width
+SCREEN = (210, 160, 1)  # height and width of the whole screen; one plane
 MAX_NOOPS = 30
 MAX_FRAMES = 108_000  # emulated frames of an episode, no-ops not counted
 
@@ -92,6 +93,7 @@ class Atari:
         protocol: str = "impala",
         threads: int = 0,
         max_frames: int = MAX_FRAMES,
+        colour: bool = False,
     ) -> None:
         """Loads the game; nothing is played before `reset`.
 
@@ -103,11 +105,14 @@ class Atari:
           protocol: a row of `PROTOCOLS`.
           threads: C++ threads, at most one per core; 0 for one per core.
           max_frames: emulated frames of an episode, at its end a time limit.
+          colour: rows show the whole screen, uint8 [E, 1, 210, 160, 3], for pictures:
+            no network reads it. All else of a row is the same.
 
         Raises:
           ConfigError: an unknown game or protocol.
         """
         rules = PROTOCOLS[config.choose("protocol", protocol, PROTOCOLS)]
+        height, width, planes = SCREEN if colour else (SIZE, SIZE, STACKED_PLANES)
         self.num_envs = num_envs
         self._life_loss_ends_discount = rules.life_loss_ends_discount
         self._vector: vector_env.AtariVectorEnv | None = vector_env.AtariVectorEnv(
@@ -118,9 +123,10 @@ class Atari:
             max_num_frames_per_episode=max_frames,
             repeat_action_probability=rules.sticky,
             full_action_space=rules.full_action_set,
-            img_height=SIZE,
-            img_width=SIZE,
-            stack_num=STACKED_PLANES,
+            img_height=height,
+            img_width=width,
+            stack_num=planes,
+            grayscale=not colour,
             frameskip=ACTION_REPEAT,
             maxpool=True,
             noop_max=MAX_NOOPS + 1,  # ALE draws from 0 .. noop_max - 1
@@ -133,7 +139,7 @@ class Atari:
             reward_clipping=False,
         )
         self.spec = base.EnvironmentSpec(
-            observation_shape=(STACKED_PLANES, SIZE, SIZE),
+            observation_shape=(planes, height, width) + (3,) * colour,
             observation_dtype=np.dtype(np.uint8),
             num_actions=len(self._vector.ale.get_action_set()),
             continuous=False,

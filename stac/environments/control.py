@@ -75,6 +75,10 @@ class CameraView(dm_env.Environment):
         self._environment = environment
         self._camera = camera
 
+    @property
+    def physics(self) -> Any:
+        return self._environment.physics
+
     def reset(self) -> dm_env.TimeStep:
         return self._with_picture(self._environment.reset())
 

@@ -68,6 +68,7 @@ class Gymnasium(batched.Shares):
         *,
         workers: str = "auto",
         cores: int = 1,
+        draws: bool = False,
     ) -> None:
         """Builds the environments; nothing is played before `reset`.
 
@@ -80,12 +81,13 @@ class Gymnasium(batched.Shares):
             pays where a step takes milliseconds. "serial" and "auto" step them in this
             thread.
           cores: how many processes.
+          draws: whether `picture` will be called.
 
         Raises:
           ConfigError: an unknown environment, one that cannot be built here, or one
             whose observations or actions have another form.
         """
-        build = functools.partial(Share, task(name))
+        build = functools.partial(Share, task(name), draws=draws)
         workers = "serial" if workers == "auto" else workers
         super().__init__(build, [base.seeds(seed, num_envs).tolist()], workers, cores)
 
@@ -93,8 +95,11 @@ class Gymnasium(batched.Shares):
 class Share:
     """Some of the environments, vectorised by gymnasium."""
 
-    def __init__(self, name: str, seeds: Sequence[int]) -> None:
-        make = functools.partial(gymnasium.make, name, disable_env_checker=True)
+    def __init__(self, name: str, seeds: Sequence[int], draws: bool = False) -> None:
+        named: dict[str, Any] = {"render_mode": "rgb_array"} if draws else {}
+        make = functools.partial(
+            gymnasium.make, name, disable_env_checker=True, **named
+        )
         try:
             self._vector: Any = vector.SyncVectorEnv([make] * len(seeds))
         except Exception as error:  # a user's environment may raise anything
@@ -126,6 +131,14 @@ class Share:
             first=first,
             last=self._last,
         )
+
+    def picture(self) -> np.ndarray:
+        """What the first environment draws."""
+        try:
+            picture: np.ndarray = self._vector.envs[0].render()
+        except Exception as error:  # it may lack a library
+            raise _refusal("no picture can be drawn", error) from error
+        return picture
 
     def close(self) -> None:
         """Closes the environments."""

@@ -1,1 +1,1 @@
-"""Plays whole episodes, and scores policies that are saved or fixed."""
+"""Scores policies: whole episodes under a suite's own protocol, and their pictures."""

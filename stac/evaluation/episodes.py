@@ -1,32 +1,30 @@
-"""Plays whole episodes under a policy, for scripts that compare policies."""
+"""Plays whole episodes under a policy, so many and no more."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from stac.agents.base import Agent
-from stac.config import Config
-from stac.environments import make
 from stac.environments.base import BatchedEnvironment
-from stac.runtime.logs.episodes import Episodes
 from stac.types import Params, Timestep
 
 if TYPE_CHECKING:  # a wrong command line is refused without the seconds of an import
     import jax
 
 # From a row and its number to actions as the environment takes them: [E], or [E, A].
-Policy = Callable[[Timestep, int], np.ndarray]
+Act = Callable[[Timestep, int], np.ndarray]
+# Is called after every row, with the episodes that have ended and the steps so far.
+Tell = Callable[[int, int], object]
 
 
 class Returns(NamedTuple):
-    """Of some episodes."""
+    """Mean and standard error of the returns of some episodes."""
 
     mean: float
-    error: float  # standard, of the mean
+    error: float
 
     @classmethod
     def of(cls, returns: np.ndarray) -> Returns:
@@ -38,32 +36,51 @@ class Returns(NamedTuple):
         return f"{self.mean:.{digits}f} ± {self.error:.{digits}f}"
 
 
-def whole(config: Config) -> Config:
-    """The same, with first episodes that are as long as all others."""
-    environment = config.environment
-    if "stagger" not in make.unused(environment.domain):
-        environment = dataclasses.replace(environment, stagger=False)
-    return dataclasses.replace(config, environment=environment)
+def quotas(num_episodes: int, num_envs: int) -> np.ndarray:
+    """[E] episodes that each environment plays: N in all, as equal as they can be."""
+    first = np.arange(num_envs) < num_episodes % num_envs
+    return num_episodes // num_envs + first
 
 
-def returns(environment: BatchedEnvironment, policy: Policy) -> np.ndarray:
-    """[E] raw returns of the first episode of each environment, to its own end.
+def returns(
+    environment: BatchedEnvironment,
+    act: Act,
+    num_episodes: int | None = None,
+    tell: Tell = lambda ended, steps: None,
+) -> np.ndarray:
+    """Plays episodes to their own ends; returns their raw returns.
 
-    Of each one episode, so that short ones do not count more than long ones. A lost
-    life ends none.
+    Each environment plays a quota that is fixed before the first step, so that short
+    episodes do not count more than long ones. The first N that *end* would be short
+    ones. A lost life ends no episode.
+
+    Args:
+      environment: E copies, from their next reset on.
+      act: the policy.
+      num_episodes: N; one for each environment by default.
+      tell: is called after every row; where it raises, the play is broken off.
+
+    Returns:
+      [N] float64: those of the first environment, of the second, and so on.
     """
-    episodes = Episodes(environment.num_envs, staggered=False)
+    quota = quotas(num_episodes or environment.num_envs, environment.num_envs)
+    ended: list[list[float]] = [[] for _ in quota]
+    sums = np.zeros(environment.num_envs, np.float64)
     timestep, step = environment.reset(), 0
-    first, _ = episodes.add(timestep)
-    while np.isnan(first).any():
-        timestep, step = environment.step(policy(timestep, step)), step + 1
-        ended, _ = episodes.add(timestep)
-        first = np.where(np.isnan(first), ended, first)
-    return first
+    while True:
+        sums = np.where(timestep.first, 0.0, sums + timestep.reward)
+        for index in np.flatnonzero(timestep.last):
+            if len(ended[index]) < quota[index]:
+                ended[index].append(float(sums[index]))
+        played = np.array([len(each) for each in ended])
+        tell(int(played.sum()), step)
+        if (played == quota).all():
+            return np.array([value for each in ended for value in each])
+        timestep, step = environment.step(act(timestep, step)), step + 1
 
 
-def acting(agent: Agent, params: Params, num_envs: int, key: jax.Array) -> Policy:
-    """The agent's policy, sampled as an actor does; for one `returns`.
+def acting(agent: Agent, params: Params, num_envs: int, key: jax.Array) -> Act:
+    """The agent's policy from its first row on; for one call of `returns`.
 
     Args:
       agent: for the environments that it will act in.
@@ -73,7 +90,7 @@ def acting(agent: Agent, params: Params, num_envs: int, key: jax.Array) -> Polic
     """
     import jax
 
-    act = jax.jit(agent.act)
+    act = jax.jit(agent.act)  # compiled once for each agent
     core = agent.initial_core_state(num_envs)
 
     def policy(timestep: Timestep, step: int) -> np.ndarray:

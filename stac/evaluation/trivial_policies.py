@@ -24,31 +24,31 @@ from stac.config import Config, changed
 from stac.configs import control, realworld
 from stac.environments import make
 from stac.environments.base import BatchedEnvironment
-from stac.evaluation import episodes
-from stac.evaluation.episodes import Policy, Returns, returns
+from stac.evaluation import episodes, protocols
+from stac.evaluation.episodes import Act, Returns, returns
 from stac.launch import asking
 
 FAR = 20.0  # its tanh is 1 in double precision
 
 
-def constant(environment: BatchedEnvironment, sample: float) -> Policy:
+def constant(environment: BatchedEnvironment, sample: float) -> Act:
     actions = np.full((environment.num_envs, environment.spec.num_actions), sample)
     return lambda timestep, step: actions
 
 
-def uniform(environment: BatchedEnvironment) -> Policy:
+def uniform(environment: BatchedEnvironment) -> Act:
     random = np.random.default_rng(0)
     shape = (environment.num_envs, environment.spec.num_actions)
     return lambda timestep, step: np.arctanh(random.uniform(-1, 1, shape))
 
 
-def noise(environment: BatchedEnvironment) -> Policy:
+def noise(environment: BatchedEnvironment) -> Act:
     random = np.random.default_rng(0)
     shape = (environment.num_envs, environment.spec.num_actions)
     return lambda timestep, step: random.standard_normal(shape)
 
 
-def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Policy:
+def untrained(config: Config, environment: BatchedEnvironment, seed: int) -> Act:
     """The network's first policy, sampled as an actor does."""
     import jax
 
@@ -66,7 +66,7 @@ def row(name: str, num_episodes: int) -> Iterator[tuple[str, Returns]]:
         config = changed(config, {"environment.challenges.buffers": "reset"})
     else:
         config = control.config(task, "impala")
-    config = episodes.whole(config)
+    config = protocols.evaluated(config)
     with contextlib.closing(make.factory(config)(0, num_episodes)) as environment:
         policies = {
             "zero": constant(environment, 0.0),

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import jax
 
 from stac.config import Config
-from stac.runtime import devices, learner
+from stac.runtime import devices, evaluator, learner
 from stac.runtime.faults.shutdown import Saved, Stop
 from stac.runtime.logs import loggers, summary, terminal, trackers, words
 from stac.runtime.storage import checkpoints, disk, workdir
@@ -34,6 +34,7 @@ def open_learner(
     acting: Acting = lambda updates: None,
     others: Mapping[str, loggers.Logger] = MappingProxyType({}),
     view: terminal.View | None = None,
+    play: evaluator.Play | None = None,
 ) -> Iterator[learner.Learner]:
     """A learner at the workdir's newest checkpoint, or at its beginning.
 
@@ -51,6 +52,7 @@ def open_learner(
         is the learner's `acting`.
       others: loggers beside those of the workdir and the terminal, by their names.
       view: of the run; None: a table where this process has a terminal, else lines.
+      play: plays the episodes of evaluations beside training; None: there are none.
 
     Yields:
       The learner; its files are closed at the end of the block, saving is its own.
@@ -87,12 +89,11 @@ def open_learner(
         logger = loggers.Loggers({**files, "the terminal": progress}, progress.note)
         stack.callback(logger.close)
 
-        built = learner.Learner(
-            learner_devices,
-            begun,
-            config,
-            learner.Outlets(publish, save, logger, progress.status, progress.note),
-        )
+        outlets = learner.Outlets(publish, save, logger, progress.status, progress.note)
+        if writes and play is not None:
+            parts = config, learner_devices, begun.state, path, files, play
+            outlets = _with_evaluator(*parts, stop, stack, outlets)
+        built = learner.Learner(learner_devices, begun, config, outlets)
         stop.saves(lambda: Saved(built.save(), _last_words(built, path)))
         progress.waiting_seconds = built.waiting_seconds
         try:
@@ -123,6 +124,36 @@ def _terminal(
     return terminal.Terminal(
         config.total_frames, view, shown=shown, title=title, workdir=str(path)
     )
+
+
+def _with_evaluator(
+    config: Config,
+    learner_devices: devices.LearnerDevices,
+    like: LearnerState,
+    path: pathlib.Path,
+    files: Mapping[str, loggers.Logger],
+    play: evaluator.Play,
+    stop: Stop,
+    stack: contextlib.ExitStack,
+    outlets: learner.Outlets,
+) -> learner.Outlets:
+    """Outlets that also lead to an evaluator beside training.
+
+    Its rows go to a file of their own and not to that of the updates' rows.
+    """
+    best = None
+    if config.runtime.keep_best:
+        saved = checkpoints.Checkpoints(path / workdir.BEST, keep=1)
+        stack.callback(saved.close)
+        best = evaluator.Best(saved, like, learner_devices.fetch, outlets.note)
+    others = {name: each for name, each in files.items() if name != workdir.METRICS}
+    own = loggers.JsonLines(path / workdir.EVALUATIONS)
+    rows = loggers.Loggers({workdir.EVALUATIONS: own, **others}, outlets.note)
+    own_outlets = outlets._replace(logger=rows)
+    beside = evaluator.Evaluator(play, config, learner_devices, own_outlets, best)
+    stack.callback(beside.close)
+    stop.wakes(beside.break_off)
+    return outlets._replace(finished=beside.finished, complete=beside.complete)
 
 
 def _newest(

@@ -129,6 +129,9 @@ class Outlets(NamedTuple):
     logger: Logger
     status: Callable[[str], None]  # prints what the run waits for
     note: Callable[[str], None]  # prints an event
+    # (updates, the same parameters, the replicated state) of every finished update
+    finished: Callable[[int, Params, LearnerState], object] = lambda *_: None
+    complete: Callable[[], object] = lambda: None  # the last update is finished
 
 
 class _Update(NamedTuple):
@@ -173,7 +176,7 @@ class Learner:
         self._last: int | None = None  # update, where several hosts are to stop
         self._saving = threading.Lock()
         self._pairing = threading.Lock()  # the finished update and its counters
-        outlets.publish(self._newest.number, devices.actor_params(self._newest.states))
+        self._publish(self._newest, devices.actor_params(self._newest.states))
 
     @property
     def updates(self) -> int:
@@ -231,6 +234,8 @@ class Learner:
             raise self._unsaved
         if self.saved != self._finished.number:
             raise NotSaved("the last update is not saved: another save does not end")
+        if self.done and not stop.is_set():
+            self._outlets.complete()
 
     def _stops(self, stop: Stop) -> bool:
         if self._devices.hosts == 1:
@@ -316,7 +321,7 @@ class Learner:
             self._statistics.add(update.report, update.number - 1)
             self._skips.count(bool(skipped))
             self._finished = update
-        self._outlets.publish(update.number, params)
+        self._publish(update, params)
         self._statistics.unlogged = True
         if skipped:
             self._skips.tell(update.number, update.report)
@@ -325,6 +330,10 @@ class Learner:
         seconds = self._config.runtime.checkpoint_every_seconds
         if self._clock() - self._saved_at >= seconds:
             self.save()
+
+    def _publish(self, update: _Update, params: Params) -> None:
+        self._outlets.publish(update.number, params)
+        self._outlets.finished(update.number, params, update.states)
 
     def _log(self, update: _Update) -> None:
         frames = update.number * self._devices.agent.frames_per_update

@@ -110,6 +110,11 @@ class Challenged(dm_env.Environment):
         self._over = True
         self._start_pipelines()
 
+    @property
+    def physics(self) -> Any:
+        """MuJoCo's, of the simulator of this episode."""
+        return self._simulator.physics
+
     def reset(self) -> dm_env.TimeStep:
         self._perturb()
         self._episodes += 1

@@ -73,6 +73,12 @@ class Shares:
         given = actions.scaled if self.spec.continuous else actions.checked
         return self._joined(self._each("step", given(action, self)))
 
+    def picture(self, *arguments: Any) -> np.ndarray:
+        """The first environment as uint8 [H, W, 3]; only where this thread steps it."""
+        assert self._share is not None
+        picture: np.ndarray = self._share.picture(*arguments)
+        return picture
+
     def close(self) -> None:
         """Ends processes and simulators; may be called twice."""
         own, self._share = self._share, None

@@ -80,6 +80,12 @@ class Share:
             self._write(index, timestep)
         return self._rows, self._diverged
 
+    def picture(self, camera: int, height: int, width: int) -> np.ndarray:
+        """MuJoCo's picture of the first environment; `rendering` has OpenGL loaded."""
+        physics = self._played[0].environment.physics  # type: ignore[attr-defined]
+        picture: np.ndarray = physics.render(height, width, camera_id=camera)
+        return picture
+
     def snapshot(self) -> list[bytes]:
         """One snapshot per environment, so that another share may have it next.
 

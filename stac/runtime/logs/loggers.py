@@ -136,7 +136,7 @@ class TensorBoard:
             self._abandon()
             raise
         self._rows += 1
-        self._next_step = step + 1
+        self._next_step = max(self._next_step, step + 1)  # an evaluation's is older
 
     def close(self) -> None:
         if self._records is not None:

@@ -167,6 +167,12 @@ class Checkpoints:
             self._remove_half_written()
             raise NotSaved(disk.reason(error)) from error
 
+    def remove_from(self, step: int) -> None:
+        """Removes the checkpoints of this step and of later ones."""
+        for later in self.steps():
+            if later >= step:
+                self._manager.delete(later)
+
     def steps(self) -> list[int]:
         """The steps on disk, the oldest first."""
         return sorted(self._manager.all_steps())

@@ -6,6 +6,9 @@
 <workdir>/wandb/               wandb.WandB, with --logger=wandb
 <workdir>/checkpoints/         checkpoints.Checkpoints
 <workdir>/checkpoints.damaged/ checkpoints that could not be read
+<workdir>/evaluations.jsonl    of the evaluator beside training
+<workdir>/evaluation.json      of launch.evaluate: the last one
+<workdir>/best/                the best-scoring checkpoint, as in checkpoints/
 <workdir>/.lock                held while a run writes here
 """
 
@@ -26,6 +29,9 @@ from stac.runtime.storage import disk
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+BEST = "best"
+EVALUATIONS = "evaluations.jsonl"
+EVALUATION = "evaluation.json"
 DAMAGED = f"{CHECKPOINTS}.damaged"
 _LOCK = ".lock"
 # Files that a start cut short may leave; the lock last, for its holder may write.

@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+from stac.evaluation import policies
+from stac.runtime.logs import loggers
+from stac.runtime.storage import workdir
 from tests.launch.runs import (
     BROKEN_GAME,
     END_SECONDS,
@@ -56,13 +59,19 @@ def test_a_finished_run_says_so_before_any_process_starts(start, tmp_path):
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 
 
-def test_no_proxy_stands_between_the_parts_of_a_program(start, tmp_path, monkeypatch):
+def test_no_proxy_stands_between_the_parts_of_a_program_and_it_evaluates(
+    start, tmp_path, monkeypatch
+):
     for name in PROXIES:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
         monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
-    run = start(tmp_path, "--total_frames=320")
+    evaluates = ("--evaluate_every=160", "--config.runtime.evaluate_episodes=2")
+    run = start(tmp_path, "--total_frames=320", *evaluates, "--best")
     assert run.status(START_SECONDS) == 0
     assert saved(tmp_path) == [2]
+    rows = loggers.rows(tmp_path / workdir.EVALUATIONS)
+    assert (rows[0]["updates"], rows[-1]["updates"]) == (0, 2)
+    assert policies.load(tmp_path, best=True).updates in {0, 1, 2}
 
 
 @pytest.mark.slow
