@@ -71,6 +71,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),
+    "rich": ("stac.launch.watching",),
     "tensorboardX": ("stac.runtime.logs.loggers",),
     # Parts of what is allowed everywhere or of the standard library.
     "jax.distributed": ("stac.runtime.devices",),
