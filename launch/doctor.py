@@ -25,7 +25,7 @@ from stac.runtime.logs import terminal
 
 SUMMARY = "(none: says what works on this machine, and what is missing)"
 OK, WARNING, FAULT = "ok", "warning", "FAULT"
-_SECONDS = 90.0  # for a process; TensorFlow alone takes 10 on a cold disk
+_SECONDS = 180.0  # for a process; TensorFlow alone takes 10 on a cold disk
 _MEMORY = 8e9  # bytes that STACX with the deep network takes, all processes together
 _DISK = 1e9  # bytes for checkpoints and logs
 

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import pathlib
-import subprocess
 import sys
 
 import pytest
 
 from stac.launch import doctor
-
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def states(checks) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for check in checks:
-        found.setdefault(check.about, set()).add(check.state)
-    return found
 
 
 def test_a_sound_machine_would_open_the_front_door(capsys):
@@ -42,16 +30,20 @@ def test_a_missing_package_is_a_fault_or_a_warning_by_its_use(monkeypatch):
     assert lines["wandb is missing; it is for --logger=wandb"] == doctor.WARNING
 
 
-@pytest.mark.parametrize("broken", ["ale_py", "jax"])
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [("ale_py", "Atari needs the packages ale-py and"), ("jax", "libgone.so: no file")],
+)
 def test_a_package_that_cannot_be_imported_is_a_fault_in_one_line(
-    broken, tmp_path, monkeypatch
+    broken, why, tmp_path, monkeypatch
 ):
     (tmp_path / f"{broken}.py").write_text("raise ImportError('libgone.so: no file')")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     looks = doctor._games() if broken == "ale_py" else doctor._devices()
     (check,) = looks
     assert check.state == doctor.FAULT
-    assert check.text.endswith("ImportError: libgone.so: no file")
+    assert why in check.text
+    assert "\n" not in check.text
 
 
 def test_a_process_that_hangs_or_is_killed_is_told_of(monkeypatch):
@@ -65,18 +57,15 @@ def test_a_process_that_hangs_or_is_killed_is_told_of(monkeypatch):
     assert killed == (False, "status -9")
 
 
-def test_a_broken_machine_has_status_1(tmp_path):
-    (tmp_path / "jax.py").write_text("raise ImportError('libgone.so')")
-    ended = subprocess.run(
-        [sys.executable, "-m", "launch.doctor"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ended.returncode == 1
-    assert "FAULT    devices" in ended.stdout
-    assert ended.stderr == (
+def test_a_broken_machine_has_status_1(monkeypatch, capsys):
+    checks = [
+        doctor.Check(doctor.WARNING, "OpenGL", ""),
+        doctor.Check(doctor.OK, "", ""),
+    ]
+    monkeypatch.setattr(doctor, "checks", lambda: checks)
+    assert doctor.main(["x"]) == 0
+    checks.append(doctor.Check(doctor.FAULT, "devices", "none"))
+    assert doctor.main(["x"]) == 1
+    assert capsys.readouterr().err == (
         "launch.doctor: the front door would not open: mend what is a FAULT\n"
     )
