@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
     """Says in one line what was wrong with a flag."""
 
     def __init__(self, **named: Any) -> None:
-        super().__init__(prog=pathlib.Path(sys.argv[0]).stem, **named)
+        super().__init__(**{"prog": pathlib.Path(sys.argv[0]).stem, **named})
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"{self.prog}: {message}: see --help\n")

@@ -72,7 +72,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),
-    "rich": ("stac.runtime.logs.table",),
+    "rich": ("stac.runtime.logs.table", "stac.launch.watching"),
     "tensorboardX": ("stac.runtime.logs.loggers",),
     "wandb": ("stac.runtime.logs.wandb",),
     # Parts of what is allowed everywhere or of the standard library.

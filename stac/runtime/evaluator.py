@@ -22,7 +22,7 @@ from stac.config import Config
 from stac.runtime.devices import LearnerDevices
 from stac.runtime.faults.restarts import describe
 from stac.runtime.learner import Outlets
-from stac.runtime.logs.terminal import amount
+from stac.runtime.logs.words import amount
 from stac.runtime.storage.checkpoints import Checkpoints, NotSaved
 from stac.types import LearnerState, Params
 

@@ -1,0 +1,139 @@
+"""The studies of the paper as data: which agents, with which flags.
+
+An arm is a label, an agent and its flags; a study compares its arms on some tasks and
+seeds. Sources are Zahavy et al. (2020). Fig. 4(a) and (b) perturb the outer gamma and
+g_v five times; the values are in the figure alone, so those here are ours but for the
+range of gamma, which is that of Fig. 4(c).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from stac.agents.make import VARIANTS
+
+TUNED = "--config.agent.self_tuned="
+GAMMAS = (0.99, 0.992, 0.995, 0.997, 0.999)  # Fig. 4(c)
+VALUE_WEIGHTS = (0.15, 0.2, 0.25, 0.3, 0.35)
+
+
+class Arm(NamedTuple):
+    """One curve of a study."""
+
+    label: str  # of its workdirs
+    agent: str  # a row of stac.agents.make
+    flags: tuple[str, ...] = ()
+
+
+class Study(NamedTuple):
+    """Arms that are compared."""
+
+    source: str
+    about: str
+    arms: tuple[Arm, ...]
+
+
+def _ablation() -> tuple[Arm, ...]:
+    """What is self-tuned, with and without auxiliary heads."""
+    subsets = {
+        "gamma": "gamma",
+        "gamma_lambda": "gamma,lambda",
+        "all_but_alpha": "gamma,lambda,g_v,g_p,g_e",
+    }
+    arms = []
+    for fixed, tuned in (("impala", "stac"), ("impala_aux", "stacx")):
+        arms += [
+            Arm(fixed, fixed),
+            *(Arm(f"{tuned}_{n}", tuned, (TUNED + s,)) for n, s in subsets.items()),
+            Arm(tuned, tuned),
+        ]
+    return tuple(arms)
+
+
+def _outer() -> tuple[Arm, ...]:
+    values = {"gamma": GAMMAS, "g_v": VALUE_WEIGHTS}
+    return tuple(
+        Arm(
+            f"{agent}_{name}{value:g}", agent, (f"--config.agent.outer.{name}={value}",)
+        )
+        for name, numbers in values.items()
+        for value in numbers
+        for agent in ("impala", "stacx")
+    )
+
+
+def _initial() -> tuple[Arm, ...]:
+    """Raw values are before the sigmoid."""
+    arms = []
+    for value in GAMMAS:
+        raw = f"{math.log(value / (1 - value)):.3f}"
+        gamma = f"--config.agent.initial_raw_gamma={raw}"
+        everything = (gamma, f"--config.agent.initial_raw={raw}")
+        arms.append(Arm(f"stacx_all_from{value:g}", "stacx", everything))
+        arms.append(Arm(f"stacx_gamma_from{value:g}", "stacx", (gamma,)))
+    return tuple(arms)
+
+
+def _heads() -> tuple[Arm, ...]:
+    more = (2, 3, 5, 8)
+    arms = (Arm(f"heads{n}", "stacx", (f"--config.agent.heads={n}",)) for n in more)
+    return (Arm("heads1", "stac"), *arms)
+
+
+def _embedding() -> tuple[Arm, ...]:
+    kinds = {"stac": ("none", "shared"), "stacx": ("none", "shared", "per_head")}
+    return tuple(
+        Arm(
+            f"{agent}_{kind}",
+            agent,
+            (f"--config.agent.gamma_embedding={kind}", f"{TUNED}gamma,lambda"),
+        )
+        for agent, names in kinds.items()
+        for kind in names
+    )
+
+
+def _of(flag: str, *values: object) -> tuple[Arm, ...]:
+    """STACX with each value of a flag."""
+    name = flag.rpartition(".")[2]
+    return tuple(
+        Arm(f"stacx_{name}_{value}", "stacx", (f"--config.agent.{flag}={value}",))
+        for value in values
+    )
+
+
+STUDIES: Mapping[str, Study] = {
+    "agents": Study(
+        "Fig. 2(a), 3", "the four agents", tuple(Arm(name, name) for name in VARIANTS)
+    ),
+    "ablation": Study("Fig. 2(b)", "what is self-tuned", _ablation()),
+    "robustness_outer": Study("Fig. 4(a, b)", "the outer gamma and g_v", _outer()),
+    "robustness_init": Study("Fig. 4(c)", "where metaparameters begin", _initial()),
+    "heads": Study("Sec. 9.3", "the number of heads", _heads()),
+    "behaviour": Study(
+        "Sec. 9.3",
+        "the policy that acts",
+        _of("behaviour", "head_1", "random_head", "average"),
+    ),
+    "embedding": Study("Sec. 9.5", "an embedding of gamma", _embedding()),
+    "kl": Study("Sec. 9.3", "the outer loss's KL", _of("outer.g_kl", 0, 0.3, 1, 2)),
+    "alphas": Study(
+        "Fig. 5(b), Sec. 4.3",
+        "one alpha, two, or a learned truncation",
+        (
+            Arm("stacx_alpha", "stacx"),
+            Arm(
+                "stacx_two_alphas",
+                "stacx",
+                (f"{TUNED}gamma,lambda,alpha_rho,alpha_c,g_v,g_p,g_e",),
+            ),
+            Arm(
+                "stacx_truncation",
+                "stacx",
+                (f"{TUNED}gamma,lambda,alpha,truncation,g_v,g_p,g_e",),
+            ),
+        ),
+    ),
+}

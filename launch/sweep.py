@@ -1,0 +1,332 @@
+"""`python -m launch.sweep --study=agents --suite=minatar`: a study of the paper, run.
+
+Every run is the suite's own command, a process with cores of its own. What is finished
+is skipped, and what was cut off continues, so the same command goes on after anything.
+At the end `launch.report` compares the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import itertools
+import os
+import pathlib
+import pkgutil
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from stac import children, references
+from stac.config import FAILED, check, choose
+from stac.launch import asking, flags, watching
+from stac.launch.flags import Domain
+from stac.launch.processes import END_SECONDS
+from stac.launch.studies import STUDIES, Arm
+from stac.runtime.faults import lines, shutdown
+from stac.runtime.storage import workdir
+
+SUMMARY = "(none: runs a study of the paper, many runs, and compares them)"
+SUITES = ("atari", "catch", "control", "gymnasium", "minatar", "realworld")
+_LOOK_SECONDS = 0.5  # between two looks at the runs
+# "launch" as `python -m launch.sweep` in a checkout, else "stac.launch".
+_PACKAGE = __spec__.parent if __spec__ else "stac.launch"
+_REPORT = f"{_PACKAGE}.report"
+
+
+class Run(NamedTuple):
+    """One run of a sweep."""
+
+    arm: Arm
+    task: str
+    seed: int
+    command: tuple[str, ...]  # of Python: -m launch.minatar --agent=…
+    workdir: pathlib.Path
+    total_frames: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.task} {self.arm.label} seed {self.seed}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a sweep; returns 0, 1 where a run failed, or 2 for a mistake."""
+    given = list(sys.argv if arguments is None else arguments)
+    name = given[0] if given[0].startswith("stac ") else "launch.sweep"
+    return flags.exit_status(name, lambda: _main(name, given[1:]))
+
+
+def _main(name: str, arguments: list[str]) -> int:
+    own, rest = _parser(name).parse_known_args(arguments)
+    out = workdir.place(own.out or f"runs/{own.study}")
+    runs = expand(own.study, own.suite, own.tasks, own.seeds, rest, out, _cores(own))
+    if own.dry_run:
+        lines.show("\n".join(shlex.join(("python", *run.command)) for run in runs))
+        return 0
+    report = workdir.place(own.report or out / "report")
+    sweep = Sweep(runs, own.parallel)
+    again = shlex.join(["python", "-m", name, *arguments])
+    return sweep.run(out, report, again)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    listed = "\n".join(
+        f"  {study:<17} {row.about} ({row.source}): {len(row.arms)} arms"
+        for study, row in STUDIES.items()
+    )
+    parser = asking.Parser(
+        prog=name,
+        description="Runs a study of the paper and compares its runs.",
+        epilog=f"studies:\n{listed}\n\nAny other flag goes to every run, such as"
+        " --total_frames=1e6 or --config.a.b=c.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    words = functools.partial(parser.add_argument)
+    words("--study", default="agents", help="see below (default agents)")
+    words("--suite", required=True, help=", ".join(SUITES))
+    words("--tasks", default="all", help="as in breakout,asterix; all: of the suite")
+    words("--seeds", default="1..3", help="as in 1,2,5 or 1..5 (default 1..3)")
+    cores = len(os.sched_getaffinity(0))
+    words("--parallel", type=int, default=max(1, cores // 2), help="runs at a time")
+    words("--out", help="all workdirs (default runs/STUDY)")
+    words("--report", help="of launch.report (default OUT/report)")
+    words("--dry_run", action="store_true", help="print the commands and run nothing")
+    return parser
+
+
+def expand(
+    study: str,
+    suite: str,
+    tasks: str,
+    seeds: str,
+    rest: Sequence[str],
+    out: pathlib.Path,
+    cores: int,
+) -> list[Run]:
+    """All runs of a study: seed by seed, so that every arm is there early.
+
+    Args:
+      study: a row of `STUDIES`.
+      suite: one of `SUITES`.
+      tasks: with commas; or `all`.
+      seeds: `1,2,5` or `1..5`.
+      rest: flags for every run; they win over an arm's.
+      out: the folder of all workdirs.
+      cores: of each run, which is the number of its actors.
+
+    Raises:
+      ConfigError: any of them is wrong, as the suite's own command would say it.
+    """
+    arms = STUDIES[choose("study", study, STUDIES)].arms
+    module = f"{_PACKAGE}.{choose('suite', suite, SUITES)}"
+    domain: Domain = importlib.import_module(module).DOMAIN
+    flag = next(iter(domain.flags))
+    default = ("--runtime=threads", f"--num_actors={cores}")
+    numbers, names = _seeds(seeds), _tasks(suite, tasks, domain)
+
+    def words(arm: Arm, task: str, seed: int) -> tuple[str, ...]:
+        first = (f"--agent={arm.agent}", f"--{flag}={task}", f"--seed={seed}")
+        return (*first, *default, *arm.flags, *rest)
+
+    def frames(arm: Arm, task: str) -> int:
+        """Refuses what the suite's command would refuse, without the run."""
+        given = words(arm, task, numbers[0])
+        return flags.parse([domain.program, *given], domain).config.total_frames
+
+    for task in names[1:]:
+        frames(arms[0], task)
+    lengths = {arm: frames(arm, names[0]) for arm in arms}
+    runs = []
+    for seed, task, arm in itertools.product(numbers, names, arms):
+        place = out / suite / task / f"{arm.label}_seed{seed}"
+        command = ("-m", module, *words(arm, task, seed), f"--workdir={place}")
+        runs.append(Run(arm, task, seed, command, place, lengths[arm]))
+    return runs
+
+
+def _seeds(text: str) -> list[int]:
+    """`1,2,5`, `1..5` and both together."""
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("..")
+            seeds += range(int(first), int(last or first) + 1)
+    except ValueError:
+        seeds = []
+    check(seeds, f"--seeds={text}: write whole numbers, as in 1,2,5 or 1..5")
+    return list(dict.fromkeys(seeds))
+
+
+def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
+    if text != "all":
+        return [task for task in text.split(",") if task]
+    known: dict[str, Callable[[], Iterable[str]]] = {
+        "atari": references.atari,  # the 57 of the paper
+        "catch": lambda: ["features"],
+        "control": references.control,  # the suite's benchmark
+        "gymnasium": lambda: ["CartPole-v1"],
+    }
+    return list(
+        known[suite]() if suite in known else pkgutil.resolve_name(domain.tasks)
+    )
+
+
+def _cores(own: argparse.Namespace) -> int:
+    check(own.parallel > 0, f"--parallel={own.parallel}: must be at least 1")
+    return max(1, len(os.sched_getaffinity(0)) // own.parallel)
+
+
+def is_finished(run: Run) -> bool:
+    """Whether its last row is that of its last frame, and the state behind it saved."""
+    row = watching.last_row(run.workdir / workdir.METRICS)
+    if row.get("frames", 0) < run.total_frames:
+        return False
+    step = run.workdir / workdir.CHECKPOINTS / str(row.get("updates"))
+    return step.is_dir()
+
+
+class Child(NamedTuple):
+    """A run that was started."""
+
+    run: Run
+    process: subprocess.Popen[bytes]
+    slot: int
+
+    @property
+    def log(self) -> pathlib.Path:
+        return log_of(self.run)
+
+
+def log_of(run: Run) -> pathlib.Path:
+    """The output of a run; beside its workdir, which the run itself creates."""
+    return run.workdir.with_name(f"{run.workdir.name}.log")
+
+
+class Sweep:
+    """Runs some at a time, each on its share of the cores."""
+
+    def __init__(self, runs: Sequence[Run], parallel: int) -> None:
+        self._runs = runs
+        self._waiting = [run for run in runs if not is_finished(run)]
+        self._skipped = len(runs) - len(self._waiting)
+        cores = sorted(os.sched_getaffinity(0))
+        share = max(1, len(cores) // parallel)
+        self._shares = [
+            {cores[(slot * share + i) % len(cores)] for i in range(share)}
+            for slot in range(parallel)
+        ]
+        self._children: list[Child] = []
+        self._ended: dict[Run, int] = {}  # exit statuses
+        self._stop = shutdown.Stop()
+
+    def run(self, out: pathlib.Path, report: pathlib.Path, again: str) -> int:
+        """Runs to the end or until a signal; returns an exit status.
+
+        Args:
+          out: the folder of all workdirs.
+          report: a folder for `launch.report`.
+          again: the command that continues.
+        """
+        lines.show(
+            f"{len(self._runs)} runs in {out}: {self._skipped} finished before,"
+            f" {len(self._waiting)} to do, {len(self._shares)} at a time"
+        )
+        grace = END_SECONDS + 5.0
+        with shutdown.on_signals(self._stop, grace), watching.Screen() as screen:
+            try:
+                while (self._waiting or self._children) and not self._stop.is_set():
+                    self._start()
+                    self._stop.wait(_LOOK_SECONDS)
+                    self._reap(screen)
+                    screen.show(self._progress())
+            finally:
+                self._end(screen)
+        failed = [run for run, status in self._ended.items() if status]
+        for run in failed:
+            lines.say(f"{run.name} failed: {_last_line(log_of(run))}")
+        if self._stop.is_set():
+            done = self._skipped + len(self._ended) - len(failed)
+            lines.show(f"stopped: {done} of {len(self._runs)} runs are finished")
+        if failed or self._stop.is_set():
+            lines.show(f"to continue: {again}")
+        if not self._stop.is_set() and len(failed) < len(self._runs):
+            command = [sys.executable, "-m", _REPORT]
+            subprocess.run([*command, str(out), f"--out={report}"], check=False)
+        return FAILED if failed else 0
+
+    def _start(self) -> None:
+        busy = {child.slot for child in self._children}
+        for slot, cores in enumerate(self._shares):
+            if slot in busy or not self._waiting:
+                continue
+            run = self._waiting.pop(0)
+            log = log_of(run)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            parent = os.getpid()
+
+            def prepare(cores: set[int] = cores, parent: int = parent) -> None:
+                os.sched_setaffinity(0, cores)
+                children.die_with_parent(parent, signal.SIGTERM)  # it saves and leaves
+
+            with log.open("ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, *run.command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a Ctrl-C is passed on by this process
+                    preexec_fn=prepare,
+                )
+            self._children.append(Child(run, process, slot))
+
+    def _reap(self, screen: watching.Screen) -> None:
+        for child in list(self._children):
+            status = child.process.poll()
+            if status is None:
+                continue
+            self._children.remove(child)
+            self._ended[child.run] = status
+            row = watching.last_row(child.run.workdir / workdir.METRICS)
+            outcome = watching.outcome(row)
+            if status:
+                outcome = f"FAILED, status {status}: {_last_line(child.log)}"
+            screen.note(f"{child.run.name}: {outcome}")
+
+    def _end(self, screen: watching.Screen) -> None:
+        """Asks what still runs to save and to leave, and waits for it."""
+        if self._children:
+            screen.note(f"{len(self._children)} runs are saving and leaving")
+        for child in self._children:
+            child.process.send_signal(signal.SIGTERM)
+        for child in self._children:
+            try:
+                child.process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+        self._children.clear()
+
+    def _progress(self) -> watching.Progress:
+        done = self._skipped + len(self._ended)
+        running = [
+            watching.Line.of(child.run.name, child.run.total_frames, child.run.workdir)
+            for child in self._children
+        ]
+        left = sum(line.total - line.frames for line in running)
+        left += sum(run.total_frames for run in self._waiting)
+        return watching.Progress(done, len(self._runs), running, left)
+
+
+def _last_line(log: pathlib.Path) -> str:
+    written: Iterable[str] = log.read_text(errors="replace").splitlines()
+    said = [line for line in written if line.strip()]
+    return f"{said[-1] if said else 'it printed nothing'} (see {log})"
+
+
+if __name__ == "__main__":
+    shutdown.as_program(main)

@@ -1,0 +1,218 @@
+"""Sweeps: the paper's studies as runs, what is skipped, what failed, and the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stac.config import Config, ConfigError
+from stac.launch import catch, flags, studies, sweep, watching
+from stac.runtime.logs import loggers
+
+ROOT = pathlib.Path(__file__).parents[2]
+TASKS = {"atari": "pong", "control": "walker.walk", "realworld": "walker.walk"}
+
+
+def expanded(study="agents", suite="catch", tasks="all", seeds="1", rest=(), out="/o"):
+    return sweep.expand(study, suite, tasks, seeds, rest, pathlib.Path(out), 1)
+
+
+def configured(run: sweep.Run) -> Config:
+    """By the command that is run."""
+    return flags.parse(["launch.catch", *run.command[2:]], catch.DOMAIN).config
+
+
+@pytest.mark.parametrize("suite", sweep.SUITES)
+@pytest.mark.parametrize("study", studies.STUDIES)
+def test_every_study_of_every_suite_is_commands_that_would_be_accepted(study, suite):
+    if suite in ("control", "realworld") and sys.version_info >= (3, 13):
+        pytest.skip("dm_control has no wheels for this Python")
+    runs = expanded(study, suite, tasks=TASKS.get(suite, "all"), seeds="1,2")
+    arms = studies.STUDIES[study].arms
+    assert len({run.workdir for run in runs}) == len(runs)
+    assert len(runs) % (2 * len(arms)) == 0
+    for run in runs:
+        assert f"--seed={run.seed}" in run.command
+
+
+def test_the_arms_are_those_of_the_paper():
+    counts = {name: len(study.arms) for name, study in studies.STUDIES.items()}
+    assert counts == {
+        "agents": 4,
+        "ablation": 10,
+        "robustness_outer": 20,
+        "robustness_init": 10,
+        "heads": 5,
+        "behaviour": 3,
+        "embedding": 5,
+        "kl": 4,
+        "alphas": 3,
+    }
+    assert len(expanded("agents", "atari", seeds="1..3")) == 57 * 4 * 3
+    tuned = {run.arm.label: configured(run).agent for run in expanded("ablation")}
+    assert tuned["stac_gamma_lambda"].self_tuned_names == ("gamma", "lambda")
+    assert (tuned["stac_gamma"].heads, tuned["stacx_gamma"].heads) == (1, 3)
+    assert tuned["impala_aux"].self_tuned == ""
+    assert "alpha" not in tuned["stacx_all_but_alpha"].self_tuned_names
+    runs = expanded("robustness_init")
+    begun = {run.arm.label: configured(run).agent for run in runs}
+    for value in studies.GAMMAS:
+        both, gamma = (
+            begun[f"stacx_{kind}_from{value:g}"] for kind in ("all", "gamma")
+        )
+        for raw in (both.initial_raw, both.initial_raw_gamma, gamma.initial_raw_gamma):
+            assert 1 / (1 + math.exp(-raw)) == pytest.approx(value, abs=1e-5)
+        assert gamma.initial_raw == 4.6
+
+
+def test_flags_for_all_runs_win_and_a_mistake_is_refused_before_any_run():
+    (run, *_) = expanded(rest=["--total_frames=1e4", "--num_actors=3"])
+    assert run.total_frames == 10_000
+    assert configured(run).runtime.num_actors == 3
+    assert run.workdir == pathlib.Path("/o/catch/features/impala_seed1")
+    for wrong, why in (
+        ({"rest": ["--sede=1"]}, "did you mean --seed"),
+        ({"study": "agent"}, "did you mean agents"),
+        ({"suite": "atary"}, "did you mean atari"),
+        ({"seeds": "1-3"}, "as in 1,2,5 or 1..5"),
+        ({"suite": "minatar", "tasks": "brakout"}, "did you mean breakout"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            expanded(**wrong)
+
+
+def test_a_dry_run_prints_a_command_a_line(tmp_path, capsys):
+    words = ["--study=kl", "--suite=catch", "--seeds=4", f"--out={tmp_path}/a b"]
+    assert sweep.main(["x", *words, "--dry_run"]) == 0
+    printed = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(printed) == 4
+    assert {words[0] for words in printed} == {"python"}
+    assert f"--workdir={tmp_path}/a b/catch/features/stacx_g_kl_0.3_seed4" in printed[1]
+    assert not list(tmp_path.iterdir())
+
+
+# A run that logs, saves, and waits for a file; then it ends, or fails.
+SCRIPT = """
+import json, pathlib, sys, time
+place, wait, status = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+(place / "checkpoints" / "5").mkdir(parents=True)
+while wait and not pathlib.Path(wait).exists():
+    time.sleep(0.02)
+row = {"frames": 300000, "updates": 5, "episode_return": 1.5, "frames_per_second": 9}
+(place / "metrics.jsonl").write_text(json.dumps(row) + "\\n")
+print("boiler" if status else "")
+sys.exit(status)
+"""
+
+
+def scripted(tmp_path, wait="", failing=()):
+    runs = expanded(out=str(tmp_path / "out"))
+    return [
+        run._replace(
+            command=("-c", SCRIPT, str(run.workdir), wait, str(int(i in failing)))
+        )
+        for i, run in enumerate(runs)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """The command for the report prints its arguments."""
+    monkeypatch.setattr(sweep, "_REPORT", "tests.launch.stand_in.report")
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capfd):
+    runs = scripted(tmp_path, failing={1})
+    status = sweep.Sweep(runs, 2).run(tmp_path / "out", tmp_path / "report", "again!")
+    printed = capfd.readouterr()
+    assert status == 1
+    assert "features impala seed 1: done: 300k frames, return 1.5" in printed.out
+    assert "features impala_aux seed 1 failed: boiler (see" in printed.err
+    assert "to continue: again!" in printed.out
+    assert f"report of {tmp_path}/out --out={tmp_path}/report" in printed.out
+    # The same command repeats no run that is finished.
+    times = {run: os.stat(run.workdir / "metrics.jsonl").st_mtime_ns for run in runs}
+    (runs[1].workdir / "metrics.jsonl").unlink()
+    (runs[1].workdir / "checkpoints" / "5").rmdir()
+    (runs[1].workdir / "checkpoints").rmdir()
+    mended = scripted(tmp_path)
+    assert sweep.Sweep(mended, 2).run(tmp_path / "out", tmp_path / "report", "") == 0
+    assert "3 finished before, 1 to do" in capfd.readouterr().out
+    for run in (runs[0], *runs[2:]):
+        assert os.stat(run.workdir / "metrics.jsonl").st_mtime_ns == times[run]
+
+
+def test_a_run_is_finished_when_its_last_frame_is_logged_and_saved(tmp_path):
+    run = expanded(out=str(tmp_path))[0]
+    assert not sweep.is_finished(run)
+    metrics = loggers.JsonLines(run.workdir / "metrics.jsonl")
+    (run.workdir / "checkpoints" / "7").mkdir(parents=True)
+    metrics.write({"frames": 299_999, "updates": 7})
+    assert not sweep.is_finished(run)
+    metrics.write({"frames": 300_000, "updates": 8})
+    assert not sweep.is_finished(run)
+    (run.workdir / "checkpoints" / "8").mkdir()
+    assert sweep.is_finished(run)
+    (run.workdir / "metrics.jsonl").write_bytes(b'\xff{"frames": \n[1]\n')
+    assert not sweep.is_finished(run)
+
+
+def test_the_time_left_counts_runs_that_wait():
+    line = watching.Line("a", 1000, 3000, 10.0, math.nan)
+    both = watching.Progress(1, 5, [line, line._replace(rate=math.nan)], 12_000)
+    assert both.summary == "1 of 5 runs done, 2 running, 10 min 0 s left"
+    assert line.cells() == ("a", "1k of 3k", "10/s", "", "3 min 20 s")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_sweep_that_is_interrupted_continues_without_repeating_a_run(tmp_path):
+    """45 s: real runs of catch; one is finished and one at work when Ctrl-C comes."""
+    command = [sys.executable, "-m", "launch.sweep", "--study=kl", "--suite=catch"]
+    command += [
+        "--seeds=1",
+        "--parallel=2",
+        f"--out={tmp_path}",
+        "--total_frames=40000",
+    ]
+    log = tmp_path / "log"
+
+    def metrics() -> dict[str, list]:
+        files = tmp_path.glob("catch/features/*/metrics.jsonl")
+        return {path.parent.name: loggers.rows(path) for path in files}
+
+    def frames(name: str) -> float:
+        rows = metrics().get(name)
+        return rows[-1]["frames"] if rows else 0
+
+    with log.open("wb") as file:
+        running = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and b"1 of 4 runs" not in log.read_bytes():
+            if b"seed 1: done" in log.read_bytes():
+                break
+            time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert b"to continue: python -m launch.sweep --study=kl" in log.read_bytes()
+    before = metrics()
+    done = [name for name in before if frames(name) >= 40_000]
+    assert 1 <= len(done) < 4
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
+    assert f"{len(done)} finished before, {4 - len(done)} to do" in ended.stdout
+    assert len(metrics()) == 4
+    assert all(frames(name) >= 40_000 for name in metrics())
+    for name in done:
+        assert metrics()[name] == before[name]
+    assert json.dumps(before)
