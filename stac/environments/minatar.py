@@ -4,7 +4,8 @@ The games are those of the package `minatar`. As in its own `Environment`, an ac
 replaced by the one before it with the probability `sticky_actions`, also across the
 beginning of an episode, and all games share the same six actions. Difficulty ramps in
 asterix, seaquest and space_invaders. No game has a time limit but freeway, whose end
-after 2,500 steps is a true one to the package, and so it is here.
+after 2,500 steps is a true one to the package, and so it is here. An episode is cut
+after `MOST_STEPS`, which the package does not: a perfect player would never end one.
 
 Each game's file is loaded alone: `import minatar` takes 6 s for a plotting library.
 """
@@ -26,6 +27,7 @@ from stac.types import Timestep
 GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 ACTIONS = 6  # none, left, up, right, down, fire
 SIZE = 10  # cells of a side
+MOST_STEPS = 27_000  # of an episode, as many as Atari's 108,000 frames
 
 
 class MinAtar:
@@ -62,6 +64,7 @@ class MinAtar:
             played.random = np.random.RandomState(own_seed)
         self._before = [0] * num_envs  # actions that a sticky one repeats
         self._last = np.zeros(num_envs, bool)
+        self._steps = np.zeros(num_envs, int)  # of the episodes at play
         self.num_envs = num_envs
         channels = self._games[0].state_shape()[-1]
         self.spec = base.EnvironmentSpec(
@@ -77,35 +80,38 @@ class MinAtar:
         for played in self._games:
             played.reset()
         self._last = np.zeros(self.num_envs, bool)
+        self._steps = np.zeros(self.num_envs, int)
         return base.first_rows(self._observation())
 
     def step(self, action: np.ndarray) -> Timestep:
         """Plays a step, or starts the next episode after a `last` row."""
         taken, first = actions.checked(action, self).tolist(), self._last
         reward = np.zeros(self.num_envs, np.float32)
-        last = np.zeros(self.num_envs, bool)
+        ended = np.zeros(self.num_envs, bool)
         for index, played in enumerate(self._games):
             if first[index]:
                 played.reset()
                 continue
             if played.random.rand() >= self._sticky:
                 self._before[index] = taken[index]
-            reward[index], last[index] = played.act(self._before[index])
-        self._last = last
-        discount = 1.0 - last.astype(np.float32)
-        return Timestep(self._observation(), reward, discount, first, last)
+            reward[index], ended[index] = played.act(self._before[index])
+        self._steps = np.where(first, 0, self._steps + 1)
+        self._last = ended | (self._steps >= MOST_STEPS)
+        discount = 1.0 - ended.astype(np.float32)
+        return Timestep(self._observation(), reward, discount, first, self._last)
 
     def snapshot(self) -> bytes:
         """The games, with their generators, and the actions before."""
         states = [vars(played) for played in self._games]
-        return snapshots.pack(self._title, (states, self._before, self._last))
+        counts = (self._before, self._last, self._steps)
+        return snapshots.pack(self._title, (states, *counts))
 
     def restore(self, snapshot: bytes) -> None:
         """See stac.environments.base."""
-        states, before, last = snapshots.unpack(self._title, snapshot)
+        states, *counts = snapshots.unpack(self._title, snapshot)
         for played, state in zip(self._games, states, strict=True):
             vars(played).update(copy.copy(state))
-        self._before, self._last = before, last
+        self._before, self._last, self._steps = counts
 
     def close(self) -> None:
         """Holds nothing that must be freed."""

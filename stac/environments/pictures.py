@@ -17,6 +17,15 @@ from stac.environments import base, make
 from stac.types import Timestep
 
 SMALLEST = 320  # pixels: smaller pictures are enlarged by a whole number
+# Of MinAtar's planes: nothing, and up to ten things.
+_COLOURS = np.array(
+    [
+        *((20, 20, 30), (90, 160, 255), (255, 90, 90), (140, 140, 150)),
+        *((240, 190, 60), (120, 210, 120), (190, 120, 230), (255, 150, 210)),
+        *((90, 220, 220), (230, 230, 230), (170, 110, 60)),
+    ],
+    np.uint8,
+)
 _HEIGHT, _WIDTH = 360, 480  # of MuJoCo's; its own buffer holds no more than 480 x 640
 
 
@@ -88,6 +97,17 @@ def _catch(config: Config, seed: int) -> Filmed:
     return Filmed(make.factory(config)(seed, 1), picture, 5)
 
 
+def _minatar(config: Config, seed: int) -> Filmed:
+    environment = make.factory(config)(seed, 1)
+
+    def picture(timestep: Timestep) -> np.ndarray:
+        planes = np.asarray(timestep.observation)[0] > 0
+        highest = (planes * np.arange(1, len(planes) + 1)[:, None, None]).max(axis=0)
+        return _large(_COLOURS[highest])
+
+    return Filmed(environment, picture, 15)
+
+
 def _mujoco(config: Config, seed: int) -> Filmed:
     from stac.environments import control, rendering
     from stac.environments.vector.batched import Batched
@@ -122,6 +142,7 @@ _DOMAINS: dict[str, Callable[[Config, int], Filmed]] = {
     "catch": _catch,
     "control": _mujoco,
     "gymnasium": _gymnasium,
+    "minatar": _minatar,
     "realworld": _mujoco,
 }
 

@@ -102,6 +102,17 @@ def test_a_snapshot_continues_exactly(game: str) -> None:
     )
 
 
+def test_an_episode_without_end_is_cut_and_not_ended(monkeypatch) -> None:
+    monkeypatch.setattr(minatar, "MOST_STEPS", 7)
+    environment = minatar.MinAtar("freeway", 0, 2)
+    environment.reset()
+    rows = [environment.step(np.zeros(2, int)) for _ in range(16)]
+    last = np.array([row.last[0] for row in rows])
+    np.testing.assert_array_equal(np.flatnonzero(last), [6, 14])
+    assert all((row.discount == 1).all() for row in rows)
+    assert rows[7].first.all()
+
+
 def test_seeds_and_places_in_the_batch_differ() -> None:
     def observations(seed: int) -> np.ndarray:
         environment = minatar.MinAtar("asterix", seed, 2)
