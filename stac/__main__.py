@@ -11,7 +11,8 @@ from stac.config import USER_ERROR, ConfigError, choose
 from stac.runtime.faults import lines, shutdown
 
 # Each is a module of `stac.launch` with a `main`, and a `DOMAIN` or a `SUMMARY`.
-COMMANDS = ("catch", "gymnasium", "minatar", "atari", "control", "realworld", "actors")
+TRAINING = ("catch", "gymnasium", "minatar", "atari", "control", "realworld", "actors")
+COMMANDS = (*TRAINING, "report")
 
 
 def main() -> NoReturn:

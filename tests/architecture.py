@@ -68,6 +68,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "haiku": ("stac.networks",),
     "launchpad": ("stac.launch.launchpad",),
     "matplotlib": ("stac.report",),
+    "PIL": ("stac.report.figures",),  # matplotlib's own library for pictures
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),

@@ -75,10 +75,13 @@ def interval(
     each group by itself. A task with one seed contributes no spread.
     """
     random = np.random.default_rng(seed)
-    resampled = [
-        statistic(*([_resample(task, random) for task in group] for group in groups))
-        for _ in range(resamples)
-    ]
+    drawn = [[_resampled(task, resamples, random) for task in x] for x in groups]
+    resampled = np.array(
+        [
+            statistic(*([task[number] for task in group] for group in drawn))
+            for number in range(resamples)
+        ]
+    )
     low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
     return Interval(np.asarray(statistic(*groups)), low, high)
 
@@ -95,5 +98,8 @@ def band(curves: np.ndarray, resamples: int = 1000, seed: int = 0) -> Interval:
     return Interval(curves.mean(axis=0), low, high)
 
 
-def _resample(task: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return task[random.integers(len(task), size=len(task))]
+def _resampled(
+    task: np.ndarray, resamples: int, random: np.random.Generator
+) -> np.ndarray:
+    """Seeds of one task, drawn with replacement: [resamples, seeds]."""
+    return task[random.integers(len(task), size=(resamples, len(task)))]
