@@ -46,20 +46,22 @@ def order(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
         return f"No order of agents is computed {where}: {alone}."
     index = AGGREGATES.index("IQM")
     ranked = sorted(known, key=lambda label: -known[label].estimate[index])
-    if _spread(part):
-        words = [f"{label} {_interval(known[label], index)}" for label in ranked]
-        return f"By IQM {where}, with 95 % intervals: {', '.join(words)}."
-    words = [f"{label} {page.short(known[label].estimate[index])}" for label in ranked]
-    few = "without intervals, for there are too few seeds"
-    return f"By IQM {where}, {few}: {', '.join(words)}."
+    words = [f"{x} {_number(part.scores[x], known[x], index)}" for x in ranked]
+    enough = all(map(_spread, part.scores.values()))
+    note = "95 % intervals" + ("" if enough else " where there are seeds enough")
+    return f"By IQM {where}, with {note}: {', '.join(words)}."
 
 
-def _spread(part: Normalised) -> bool:
-    """Whether every agent has a task with several seeds, and scores enough."""
-    return all(
-        max(map(len, tasks)) > 1 and sum(map(len, tasks)) >= MINIMUM
-        for tasks in part.scores.values()
-    )
+def _spread(tasks: statistics.Scores) -> bool:
+    """Whether an interval says something: some task has several seeds."""
+    return max(map(len, tasks)) > 1 and sum(map(len, tasks)) >= MINIMUM
+
+
+def _number(tasks: statistics.Scores, known: statistics.Interval, index: int) -> str:
+    """An aggregate, with its interval where there are seeds enough."""
+    if _spread(tasks):
+        return _interval(known, index)
+    return page.short(known.estimate[index])
 
 
 def _interval(known: statistics.Interval, index: int) -> str:
@@ -80,12 +82,12 @@ def aggregates(part: Normalised, known: Mapping[str, statistics.Interval]) -> st
                 x[index] for x in (interval.low, interval.estimate, interval.high)
             )
             axis = (min(0.0, ends[..., index].min()), max(0.0, ends[..., index].max()))
-            spread = _spread(part)
-            text = _interval(interval, index) if spread else page.short(value)
+            text = _number(part.scores[label], interval, index)
             row.append(Cell(text, float(value), (low, value, high), axis))
         rows.append(row)
     note = f"{part.unit}, {page.count(part.tasks, 'task')}: {', '.join(part.tasks)}. "
-    note += _INTERVALS if _spread(part) else "Too few seeds for intervals."
+    enough = any(map(_spread, part.scores.values()))
+    note += _INTERVALS if enough else "Too few seeds for intervals."
     if part.left_out:
         words = [f"{label} ({count})" for label, count in part.left_out.items()]
         note += f" Left out, for they have fewer tasks: {', '.join(words)}."
@@ -110,7 +112,9 @@ def improvement(part: Normalised) -> str:
         pair = part.scores[first], part.scores[second]
         known = statistics.interval(statistics.improvement, *pair)
         low, value, high = float(known.low), float(known.estimate), float(known.high)
-        text = f"{value:.2f}" + (f" [{low:.2f}, {high:.2f}]" if _spread(part) else "")
+        text = f"{value:.2f}" + (
+            f" [{low:.2f}, {high:.2f}]" if all(map(_spread, pair)) else ""
+        )
         rows.append([first, second, Cell(text, value, (low, value, high))])
     if not rows:
         return ""
