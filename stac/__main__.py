@@ -11,8 +11,10 @@ from stac.config import USER_ERROR, ConfigError, choose
 from stac.runtime.faults import lines, shutdown
 
 # Each is a module of `stac.launch` with a `main`, and a `DOMAIN` or a `SUMMARY`.
-TRAINING = ("catch", "gymnasium", "minatar", "atari", "control", "realworld", "actors")
-COMMANDS = (*TRAINING, "report")
+COMMANDS = (
+    *("catch", "gymnasium", "minatar", "atari", "control", "realworld", "actors"),
+    "report",
+)
 
 
 def main() -> NoReturn:
