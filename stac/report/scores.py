@@ -107,7 +107,7 @@ def _on_scale(
         label: [part.normalise(task, returns[task, label]) for task in shared]
         for label in complete
     }
-    left_out = {label: count[label] for label in count if label not in complete}
+    left_out = {x: tasks for x, tasks in count.items() if x not in complete and tasks}
     return part._replace(scores=scores, left_out=left_out) if shared else None
 
 
