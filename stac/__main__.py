@@ -13,7 +13,7 @@ from stac.runtime.faults import lines, shutdown
 # Each is a module of `stac.launch` with a `main`, and a `DOMAIN` or a `SUMMARY`.
 COMMANDS = (
     *("catch", "gymnasium", "minatar", "atari", "control", "realworld"),
-    *("actors", "evaluate", "sweep", "doctor"),
+    *("actors", "evaluate", "report", "sweep", "doctor"),
 )
 
 

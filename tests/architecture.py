@@ -69,6 +69,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "imageio_ffmpeg": ("stac.evaluation.video",),
     "launchpad": ("stac.launch.launchpad",),
     "matplotlib": ("stac.report",),
+    "PIL": ("stac.report.figures",),  # matplotlib's own library for pictures
     "optax": ("stac.learning.optimizers",),
     "orbax": ("stac.runtime.storage.checkpoints",),
     "reverb": ("stac.runtime.queues.reverb",),

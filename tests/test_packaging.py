@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 # Packages that are not named like the module they bring.
 PACKAGES = {
+    "PIL": "pillow",
     "absl": "absl-py",
     "haiku": "dm-haiku",
     "launchpad": "dm-launchpad",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.report import test_curves
+from tests.report import test_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -85,21 +85,23 @@ def test_the_commands_that_learn_in_minutes_run(
     assert rows[-1]["frames"] >= 1200
 
 
-def test_the_command_for_curves_draws_runs_beside_ours(tmp_path: pathlib.Path) -> None:
-    (words,) = commands(" -m stac.report.")
-    test_curves.run(tmp_path / "runs" / "x", "impala", 9)
-    output = f"--output={tmp_path / 'control.png'}"
-    places = {"runs/control": tmp_path / "runs", "--output=control.png": output}
-    command = [sys.executable, *(str(places.pop(word, word)) for word in words[1:])]
+def test_the_command_for_reports_compares_runs_with_ours(
+    tmp_path: pathlib.Path,
+) -> None:
+    (words,) = [words for words in commands() if words[2] == "launch.report"]
+    test_runs.run(tmp_path / "runs" / "x", "impala", 9)
+    places = {
+        "runs/control": str(tmp_path / "runs"),
+        "--out=report": f"--out={tmp_path}",
+    }
+    command = [sys.executable, *(places.pop(word, word) for word in words[1:])]
     assert not places, "the README names other places"
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=True
     )
-    written = [f"written: {tmp_path}/control.{kind}" for kind in ("png", "csv")]
+    written = [f"written: {tmp_path}/{name}" for name in ("curves.csv", "index.html")]
     assert done.stderr.splitlines() == written
-    assert "| impala | impala of control.csv | stac of control.csv |" in done.stdout
-    assert re.search(r"\| 846, 431 \(seed 9, 2.00M\) \|.*seed 1, 3.00M", done.stdout)
-    assert (tmp_path / "control.png").stat().st_size > 1000
+    assert re.search(r"\| 994, .*; 846, 431 \(seed 9, 2.00M\) \|", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ Task, agent and seed are read from each run's config.json; folders may have any 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,6 +23,8 @@ from stac.runtime.storage import workdir
 NEEDED = ("agent.name", "environment.domain", "environment.task")  # words, and a seed
 T = TypeVar("T")
 K = TypeVar("K")
+_OF_A_RUN = (workdir.METRICS, workdir.CONFIG)
+EVALUATIONS = "evaluations.jsonl"
 LIMIT = 1e18  # no number of a run is as large
 
 
@@ -33,6 +37,11 @@ class Run(NamedTuple):
     frames: np.ndarray  # [n] in millions
     returns: np.ndarray  # [n] means of 100 episodes, NaN before the first has ended
     metaparameters: Mapping[str, np.ndarray] = {}  # self-tuned: {"gamma/head_1": [n]}
+    # {"frames": [m] in millions, "sampled/return": [m], "sampled/error": [m], …}
+    evaluations: Mapping[str, np.ndarray] = {}
+    settings: Mapping[str, Any] = {}  # {"agent.outer.gamma": 0.99, …}; a table's: none
+    source: str = ""  # its workdir or table
+    seconds: float = math.nan  # that it ran
 
     @property
     def known(self) -> tuple[np.ndarray, np.ndarray]:
@@ -41,32 +50,47 @@ class Run(NamedTuple):
         return self.frames[there], self.returns[there]
 
 
+class Found(NamedTuple):
+    """Runs, and the reasons why others are left out."""
+
+    runs: list[Run]
+    left_out: list[str]
+
+
 class _Loaded(NamedTuple):
     path: pathlib.Path
-    settings: Mapping[str, Any]  # {"agent.outer.gamma": 0.99, …}
     run: Run  # its label is the agent's name
 
 
-def read(places: Iterable[pathlib.Path]) -> list[Run]:
+def read(places: Iterable[pathlib.Path]) -> Found:
     """The runs in these workdirs, and in all workdirs below these folders.
 
-    A run that cannot be drawn is left out, with one line that says why.
-
-    Raises:
-      ConfigError: there is no such folder, or no run in any that can be drawn.
+    A run or folder that cannot be read is left out, with a line that says why.
     """
-    paths = {path.resolve(): path for place in places for path in _workdirs(place)}
-    loaded, reasons = [], []
+    loaded: list[_Loaded] = []
+    reasons: list[str] = []
+    paths: dict[pathlib.Path, pathlib.Path] = {}
+    for place in places:
+        with noting(place, reasons):
+            paths |= {path.resolve(): path for path in _workdirs(place)}
     for path in paths.values():
-        try:
+        with noting(path, reasons):
             loaded.append(_load(path))
-        except ConfigError as error:
-            reasons.append(str(error))
-    check(bool(loaded) or not reasons, "".join(reasons[:1]))
-    for reason in reasons:
-        print(f"left out: {reason}", file=sys.stderr)
     groups = grouped(loaded, lambda item: (item.run.task, item.run.label))
-    return [run for group in groups.values() for run in _apart(group)]
+    return Found([run for group in groups.values() for run in _apart(group)], reasons)
+
+
+@contextlib.contextmanager
+def noting(path: pathlib.Path, reasons: list[str]) -> Iterator[None]:
+    """Notes in `reasons` why something cannot be read, instead of raising it."""
+    try:
+        yield
+    except ConfigError as error:
+        reasons.append(str(error))
+    except OSError as error:
+        reasons.append(f"{error.filename or path}: {error.strerror}")
+    except RecursionError:
+        reasons.append(f"{path}: it holds lists in lists in lists")
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -83,11 +107,11 @@ def by_curve(curves: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
 
 
 def _workdirs(place: pathlib.Path) -> list[pathlib.Path]:
-    if (place / workdir.METRICS).exists():
+    if any((place / name).exists() for name in _OF_A_RUN):
         return [place]
     cure = "name a run's workdir, a folder of workdirs, or a table (.csv)"
     check(place.is_dir(), f"{place}: there is no such folder: {cure}")
-    below = sorted(path.parent for path in place.rglob(workdir.METRICS))
+    below = sorted({path.parent for name in _OF_A_RUN for path in place.rglob(name)})
     check(below, f"{place}: no run has logged anything there: {cure}")
     return below
 
@@ -100,7 +124,10 @@ def _load(path: pathlib.Path) -> _Loaded:
         readable and isinstance(settings.get("seed"), int),
         f"{path}: its config.json is missing, damaged, or of another version",
     )
-    rows = _rows(path)
+    there = (path / workdir.METRICS).exists()
+    check(there, f"{path}: nothing is logged there yet")
+    rows = _rows(path / workdir.METRICS)
+    check(rows, f"{path}: nothing is logged there yet")
     frames, returns = _column(rows, "frames") / 1e6, _column(rows, "episode_return")
     check(not np.isnan(returns).all(), f"{path}: it has ended no episode yet")
     names = sorted({name for row in rows for name in row})
@@ -112,24 +139,36 @@ def _load(path: pathlib.Path) -> _Loaded:
     }
     agent, seed = settings["agent.name"], settings["seed"]
     run = Run(_task(settings), agent, seed, frames, returns, metaparameters)
-    return _Loaded(path, settings, run)
+    run = run._replace(
+        evaluations=_evaluations(path / EVALUATIONS),
+        settings=settings,
+        source=str(path),
+        seconds=float(_column(rows, "seconds")[-1]),
+    )
+    return _Loaded(path, run)
+
+
+def _evaluations(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The columns of the evaluations beside a run; {} where it has none."""
+    rows = _rows(path) if path.exists() else []
+    names = {name for row in rows for name in row if name.startswith("evaluation/")}
+    columns = {x.removeprefix("evaluation/"): _column(rows, x) for x in sorted(names)}
+    return columns and {"frames": _column(rows, "frames") / 1e6, **columns}
 
 
 def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
     """The rows in order, without those that a continued run wrote again."""
     kept: list[dict[str, Any]] = []
     damaged = 0
-    for row in loggers.rows(path / workdir.METRICS):
+    for row in loggers.rows(path):
         if not _is_number(row.get("frames")) or row["frames"] < 0:
             damaged += 1
             continue
         while kept and kept[-1]["frames"] >= row["frames"]:
             kept.pop()
         kept.append(row)
-    check(kept, f"{path}: nothing is logged there yet")
     if damaged:
-        note = f"{path / workdir.METRICS}: skipped {damaged} rows without frames"
-        print(note, file=sys.stderr)
+        print(f"{path}: skipped {damaged} rows without frames", file=sys.stderr)
     return kept
 
 
@@ -148,6 +187,8 @@ def _task(settings: Mapping[str, Any]) -> str:
     domain, task = settings["environment.domain"], settings["environment.task"]
     if domain == "catch":
         return f"catch, {task}"
+    if domain == "minatar":  # whose games have the names of Atari's
+        return f"{task}, minatar"
     if domain == "realworld":
         return f"{task}, realworld {_challenge(task, settings)}"
     pixels = settings.get("environment.observations") == "pixels"
@@ -174,20 +215,20 @@ def _apart(group: Sequence[_Loaded]) -> list[Run]:
 
     First by their configuration, seeds aside; then runs of one seed by their folders.
     """
-    names = {name for item in group for name in item.settings}
+    names = {name for item in group for name in item.run.settings}
     same = ("seed", *workdir.FREE)
     differing = [
         name
         for name in sorted(names)
         if not name.startswith(same)
-        and len({str(item.settings.get(name)) for item in group}) > 1
+        and len({str(item.run.settings.get(name)) for item in group}) > 1
     ]
 
     def label_of(item: _Loaded) -> str:
         words = [
-            f"{name.replace('lambda_', 'lambda')}={item.settings[name]}"
+            f"{name.replace('lambda_', 'lambda')}={item.run.settings[name]}"
             for name in differing
-            if name in item.settings
+            if name in item.run.settings
         ]
         return ", ".join([item.run.label, *words])
 

@@ -30,10 +30,15 @@ def read(path: pathlib.Path) -> list[Run]:
         try:
             ((task, label, seed, frames, mean_return),) = csv.reader([line])
             point = (float(frames), float(mean_return))
+            if not np.isfinite(point).all():
+                raise ValueError(line)
             points.setdefault((task, label, int(seed)), []).append(point)
         except (ValueError, csv.Error) as error:
             raise ConfigError(f"{path}:{number}: is no row of {columns}") from error
-    return [Run(*name, *np.transpose(curve)) for name, curve in points.items()]
+    return [
+        Run(task, label, seed, *np.transpose(curve))._replace(source=str(path))
+        for (task, label, seed), curve in points.items()
+    ]
 
 
 def write(runs: Iterable[Run], path: pathlib.Path) -> None:

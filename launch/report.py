@@ -1,0 +1,169 @@
+"""`python -m launch.report RUN [RUN…] --out=DIR`: one page that compares runs.
+
+    python -m launch.report runs/control --out=report
+    python -m launch.report runs/control docs/control.csv --out=report
+    python -m launch.report runs/new --beside=docs/control.csv --out=report
+
+Each RUN is a workdir, a folder with workdirs anywhere in it, or a table (.csv) that an
+earlier report wrote. DIR/index.html needs no other file and no network; beside it are
+its figures as PNG and the curves as a table, thinned, so that means over a table are a
+little off. A run takes the place of a table's curve of the same task, agent and seed.
+`--beside` draws a table's curves of the same tasks, dashed, as agents of their own:
+"stac of control.csv". Runs of one agent and task that differ in their configuration
+have curves of their own, and the label says how they differ.
+
+A return, here as in metrics.jsonl, is the mean of the 100 episodes that ended last: on
+the control suite, of policies that are up to 124,000 steps old (with 24 environments).
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+
+from stac.config import check, choose
+from stac.launch import asking
+from stac.report import charts, figures, page, runs, scores, sections, tables
+from stac.report.runs import Run
+
+SUMMARY = "(none: it compares runs, on one page)"
+TABLE = ".csv"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Reads the command line and writes the report; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["stac report"]:  # as `stac.__main__` calls a command
+        arguments = arguments[1:]
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    with asking.in_one_line(parser):
+        _write(options)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = asking.Parser(description=__doc__.splitlines()[0].split(": ", 1)[1])
+    parser.prog = "launch.report"
+    places = "workdirs, folders with workdirs in them, or tables (.csv)"
+    parser.add_argument(
+        "runs", type=pathlib.Path, nargs="+", metavar="RUN", help=places
+    )
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="a folder")
+    parser.add_argument("--title", default="Report of runs", help="above the page")
+    beside = "a table whose curves of the same tasks are drawn, too, dashed"
+    parser.add_argument("--beside", type=pathlib.Path, help=beside)
+    again = "these alone; may be given again"
+    parser.add_argument("--task", action="append", default=[], help=again)
+    parser.add_argument("--agent", action="append", default=[], help=again)
+    return parser
+
+
+def _write(options: argparse.Namespace) -> None:
+    found = _read(options.runs)
+    for reason in found.left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    curves = _select(found.runs, options.task, options.agent)
+    if options.beside:
+        curves += _beside(options.beside, dict.fromkeys(run.task for run in curves))
+        curves.sort(key=_key)
+    out = options.out
+    check(not out.exists() or out.is_dir(), f"--out={out}: is no folder")
+    partly = options.runs if options.task or options.agent else []
+    sources = [*partly, *([options.beside] if options.beside else [])]
+    for source in sources:
+        same = source.resolve() == (out / "curves.csv").resolve()
+        check(not same, f"--out={out}: would write another table over {source}")
+    out.mkdir(parents=True, exist_ok=True)
+    parts = scores.normalised(curves)
+    drawn = charts.every(curves, parts)
+    inside = sections.everything(curves, parts, drawn, found.left_out)
+    (out / "index.html").write_text(page.whole(options.title, inside))
+    tables.write(curves, out / "curves.csv")
+    _write_figures(drawn, out)
+    print(sections.markdown(curves))
+    print(f"written: {out / 'index.html'}", file=sys.stderr)
+
+
+def _read(places: Iterable[pathlib.Path]) -> runs.Found:
+    """All curves; of the same task, label and seed a run's rather than a table's.
+
+    Raises:
+      ConfigError: there is nothing that can be drawn.
+    """
+    places = list(places)
+    found = runs.read(place for place in places if place.suffix != TABLE)
+    curves: dict[tuple[str, str, int], Run] = {}
+    left_out = list(found.left_out)
+    for place in places:
+        if place.suffix == TABLE:
+            with runs.noting(place, left_out):
+                curves = _merged(curves, tables.read(place))
+    curves = _merged(curves, found.runs)
+    check(curves, "".join(left_out[:1]))
+    return runs.Found([*curves.values()], left_out)
+
+
+def _merged(
+    earlier: dict[tuple[str, str, int], Run], later: Iterable[Run]
+) -> dict[tuple[str, str, int], Run]:
+    """All curves, but of the same task, label and seed the later; says which."""
+    curves = dict(earlier)
+    for run in later:
+        name = _key(run)
+        if name in earlier:
+            old, new = (f"{known.frames[-1]:.2f}" for known in (earlier[name], run))
+            place = f"{new} million frames take the place of {old}"
+            print(f"{run.task}, {run.label}, seed {run.seed}: {place}", file=sys.stderr)
+        curves[name] = run
+    return curves
+
+
+def _key(run: Run) -> tuple[str, str, int]:
+    return run.task, run.label, run.seed
+
+
+def _beside(path: pathlib.Path, tasks: Iterable[str]) -> list[Run]:
+    """A table's curves of these tasks, labelled as the table's."""
+    curves = [run for run in tables.read(path) if run.task in tasks]
+    check(curves, f"{path}: has no curve of {', '.join(tasks)}")
+    return [run._replace(label=f"{run.label} of {path.name}") for run in curves]
+
+
+def _select(curves: Sequence[Run], tasks: list[str], agents: list[str]) -> list[Run]:
+    """The curves of these tasks and agents, of all where none is named; sorted."""
+    for task in tasks:
+        choose("task", task, dict.fromkeys(run.task for run in curves))
+    for agent in agents:
+        choose("agent", agent, dict.fromkeys(run.label for run in curves))
+    chosen = [
+        run
+        for run in curves
+        if run.task in (tasks or [run.task]) and run.label in (agents or [run.label])
+    ]
+    check(chosen, f"there is no run of {', '.join(agents)} there")
+    return sorted(chosen, key=_key)
+
+
+def _write_figures(drawn: charts.Drawn, out: pathlib.Path) -> None:
+    """The figures of the page as files: one for a section, as papers have them."""
+    named = {
+        "learning_curves": drawn.learning,
+        "medians": drawn.medians,
+        "evaluations": drawn.evaluations,
+        "profiles": drawn.profiles,
+    }
+    for key, group in drawn.metaparameters.items():
+        words = re.sub(r"[^\w.=-]+", "_", "_".join(key))[:150]
+        named[f"metaparameters_{words}"] = group
+    for name, group in named.items():
+        if group:
+            picture = figures.png(figures.draw(group, columns=3))
+            (out / f"{name}.png").write_bytes(picture)
+
+
+if __name__ == "__main__":
+    sys.exit(asking.run(main))
