@@ -48,9 +48,13 @@ def order(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
     index = AGGREGATES.index("IQM")
     ranked = sorted(known, key=lambda label: -known[label].estimate[index])
     words = [f"{x} {_number(part.scores[x], known[x], index)}" for x in ranked]
-    enough = all(map(_spread, part.scores.values()))
-    note = "95 % intervals" + ("" if enough else " where there are seeds enough")
-    return f"By IQM {where}, with {note}: {', '.join(words)}."
+    enough = [*map(_spread, part.scores.values())]
+    note = "with 95 % intervals"
+    if not all(enough):
+        note += " where there are seeds enough"
+    if not any(enough):
+        note = "without intervals, for there are fewer than three seeds"
+    return f"By IQM {where}, {note}: {', '.join(words)}."
 
 
 def _spread(tasks: statistics.Scores) -> bool:
