@@ -87,7 +87,8 @@ def _declared() -> set[str]:
     )
     project = toml.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = project["dependencies"] + extras["launchpad"] + extras["figures"]
+    lines = sum((extras[name] for name in extras if name != "dev"), [])
+    lines += project["dependencies"]
     return {_normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in lines}
 
 

@@ -82,8 +82,8 @@ def test_a_metaparameter_is_a_row_its_outer_value_and_its_use_in_the_loss(monkey
     monkeypatch.setattr(metaparameter_table, "TABLE", table)
     head_loss = losses.head_loss
 
-    def weighted(output, trajectory, hyper, distribution):
-        terms, targets = head_loss(output, trajectory, hyper, distribution)
+    def weighted(output, trajectory, hyper, *others):
+        terms, targets = head_loss(output, trajectory, hyper, *others)
         return losses.Terms(*(hyper["weight"] * t for t in terms)), targets
 
     monkeypatch.setattr(losses, "head_loss", weighted)
@@ -138,7 +138,7 @@ def test_metagradients_equal_central_differences_of_the_step(name, clip):
     raw = case.state.metaparameters
     step = update.inner_step(case.rule, case.state, raw, case.trajectory, no_devices)
     outer = lambda params: update.outer_loss(  # noqa: E731
-        case.rule, step._replace(params=params), case.trajectory
+        case.rule, step._replace(params=params), case.trajectory, 1.0
     )[0]
     direction = jax.jit(jax.grad(outer))(step.params)
     actual = metagradient(case)
