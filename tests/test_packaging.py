@@ -87,7 +87,7 @@ def _declared() -> set[str]:
     )
     project = toml.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = sum((extras[name] for name in extras if name != "dev"), [])
+    lines = [line for name in extras if name != "dev" for line in extras[name]]
     lines += project["dependencies"]
     return {_normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in lines}
 
