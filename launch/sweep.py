@@ -28,6 +28,7 @@ from stac.launch.flags import Domain
 from stac.launch.processes import END_SECONDS
 from stac.launch.studies import STUDIES, Arm
 from stac.runtime.faults import lines, shutdown
+from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
 
 SUMMARY = "(none: runs a study of the paper, many runs, and compares them)"
@@ -183,7 +184,7 @@ def _cores(own: argparse.Namespace) -> int:
 
 def is_finished(run: Run) -> bool:
     """Whether its last row is that of its last frame, and the state behind it saved."""
-    row = watching.last_row(run.workdir / workdir.METRICS)
+    row = loggers.last_row(run.workdir / workdir.METRICS)
     if row.get("frames", 0) < run.total_frames:
         return False
     step = run.workdir / workdir.CHECKPOINTS / str(row.get("updates"))
@@ -291,7 +292,7 @@ class Sweep:
                 continue
             self._children.remove(child)
             self._ended[child.run] = status
-            row = watching.last_row(child.run.workdir / workdir.METRICS)
+            row = loggers.last_row(child.run.workdir / workdir.METRICS)
             outcome = watching.outcome(row)
             if status:
                 outcome = f"FAILED, status {status}: {_last_line(child.log)}"

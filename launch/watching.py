@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import os
 import pathlib
@@ -13,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stac.runtime.faults import lines
-from stac.runtime.logs import words
+from stac.runtime.logs import loggers, words
 from stac.runtime.storage import workdir
 
 _PLAIN_SECONDS = 60.0  # between two lines where no table is shown
-_TAIL = 1 << 16  # bytes of a log in which its last row is
 
 
 class Line(NamedTuple):
@@ -31,7 +28,7 @@ class Line(NamedTuple):
 
     @classmethod
     def of(cls, name: str, total_frames: int, place: pathlib.Path) -> Line:
-        row = last_row(place / workdir.METRICS)
+        row = loggers.last_row(place / workdir.METRICS)
         return cls(
             name,
             row.get("frames") or 0.0,
@@ -73,20 +70,6 @@ class Progress(NamedTuple):
         # Those that only start will be as fast as the others.
         rate = sum(rates) * len(self.running) / len(rates)
         return f"{text}, {words.duration(self.frames_left / rate)} left"
-
-
-def last_row(path: pathlib.Path) -> Mapping[str, Any]:
-    """The last whole row of a metrics.jsonl, {} where there is none."""
-    with contextlib.suppress(OSError):
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            written = file.read().splitlines()
-        for line in reversed(written):
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                if isinstance(row, dict):
-                    return row
-    return {}
 
 
 def outcome(row: Mapping[str, Any]) -> str:

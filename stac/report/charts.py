@@ -209,7 +209,8 @@ def profiles(part: scores.Normalised) -> Chart:
             tasks,
             resamples=statistics.RESAMPLES,
         )
-        series.append(Series(label, band.estimate, colour[label], band.low, band.high))
+        ends = (band.low, band.high) if statistics.enough(tasks) else (None, None)
+        series.append(Series(label, band.estimate, colour[label], *ends))
     return Chart(
         "Performance profiles",
         part.unit,

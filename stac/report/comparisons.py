@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from stac.report.runs import Run, grouped
 from stac.report.scores import Normalised
 
 AGGREGATES = ("median", "mean", "IQM", "optimality gap")
-MINIMUM = 3  # seeds of most tasks, below which an interval is far too narrow
 _INTERVALS = "Intervals are of 95 %, by a bootstrap of the seeds within each task."
 
 
@@ -48,7 +46,7 @@ def order(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
     index = AGGREGATES.index("IQM")
     ranked = sorted(known, key=lambda label: -known[label].estimate[index])
     words = [f"{x} {_number(part.scores[x], known[x], index)}" for x in ranked]
-    enough = [*map(_spread, part.scores.values())]
+    enough = [*map(statistics.enough, part.scores.values())]
     note = "with 95 % intervals"
     if not all(enough):
         note += " where there are seeds enough"
@@ -57,14 +55,9 @@ def order(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
     return f"By IQM {where}, {note}: {', '.join(words)}."
 
 
-def _spread(tasks: statistics.Scores) -> bool:
-    """Whether an interval says something: most tasks have seeds enough."""
-    return bool(np.median([len(task) for task in tasks]) >= MINIMUM)
-
-
 def _number(tasks: statistics.Scores, known: statistics.Interval, index: int) -> str:
     """An aggregate, with its interval where there are seeds enough."""
-    if _spread(tasks):
+    if statistics.enough(tasks):
         return _interval(known, index)
     return page.short(known.estimate[index])
 
@@ -88,10 +81,12 @@ def aggregates(part: Normalised, known: Mapping[str, statistics.Interval]) -> st
             )
             axis = (min(0.0, ends[..., index].min()), max(0.0, ends[..., index].max()))
             text = _number(part.scores[label], interval, index)
+            if not statistics.enough(part.scores[label]):
+                low = high = value
             row.append(Cell(text, float(value), (low, value, high), axis))
         rows.append(row)
     note = f"{part.unit}, {page.count(part.tasks, 'task')}: {', '.join(part.tasks)}. "
-    enough = any(map(_spread, part.scores.values()))
+    enough = any(map(statistics.enough, part.scores.values()))
     note += _INTERVALS if enough else "Too few seeds for intervals."
     if part.left_out:
         words = [f"{label} ({count})" for label, count in part.left_out.items()]
@@ -119,14 +114,17 @@ def improvement(part: Normalised) -> str:
             statistics.improvement, *pair, resamples=statistics.RESAMPLES
         )
         low, value, high = float(known.low), float(known.estimate), float(known.high)
-        text = f"{value:.2f}" + (
-            f" [{low:.2f}, {high:.2f}]" if all(map(_spread, pair)) else ""
-        )
+        text = f"{value:.2f}"
+        if all(map(statistics.enough, pair)):
+            text += f" [{low:.2f}, {high:.2f}]"
+        else:
+            low = high = value
         rows.append([first, second, Cell(text, value, (low, value, high))])
     if not rows:
         return ""
     note = page.paragraph(
-        f"On {page.count(part.tasks, 'task')}; ½ is no difference. {_INTERVALS}"
+        f"On {page.count(part.tasks, 'task')}; ½ is no difference. {_INTERVALS} There"
+        " are none where an agent has fewer than three seeds."
     )
     return note + page.table(["agent", "is better than", "with probability"], rows)
 
@@ -157,69 +155,85 @@ def relative(part: Normalised) -> str:
 
 
 def self_tuned(curves: Sequence[Run], parts: Sequence[Normalised]) -> str:
-    """Fig. 2(b): scores by what is self-tuned, where runs of an agent differ in it."""
-    return page.section(
-        "Self-tuned metaparameters",
-        *(
-            _by_value(part, curves, name, agent, "self-tuned")
-            for part in parts
-            for agent, name in _differing(curves, ("agent.self_tuned",))
-        ),
-    )
+    """Fig. 2(b): medians by what is self-tuned, where runs of an agent differ in it.
+
+    The bar of nothing is IMPALA, without or with auxiliary heads.
+    """
+    tables = []
+    for part in parts:
+        for agent, group in _by_agent(curves).items():
+            for names, members in _apart(group):
+                if names == ("agent.self_tuned",):
+                    fixed = {"stac": "impala", "stacx": "impala_aux"}.get(agent)
+                    members += [run for run in curves if run.label == fixed]
+                    tables.append(_by_value(part, agent, names, members, "median"))
+    return page.section("Self-tuned metaparameters", *tables)
 
 
 def robustness(curves: Sequence[Run], parts: Sequence[Normalised]) -> str:
-    """Fig. 4: scores by the values of outer losses and initial metaparameters."""
-    names = ("agent.outer.", "agent.initial_raw")
-    return page.section(
-        "Robustness",
-        *(
-            _by_value(part, curves, name, agent, name)
-            for part in parts
-            for agent, name in _differing(curves, names)
-        ),
-    )
-
-
-def _differing(curves: Iterable[Run], names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """(agent, option): such options of which an agent's runs have several values."""
-    agents = grouped(
-        (x for x in curves if x.settings), lambda x: x.settings["agent.name"]
-    )
-    return [
-        (agent, name)
-        for agent, members in agents.items()
-        for name in sorted({key for run in members for key in run.settings})
-        if name.startswith(names)
-        and len({str(run.settings.get(name)) for run in members}) > 1
+    """Fig. 4: means by the values of outer losses and initial metaparameters."""
+    prefixes = ("agent.outer.", "agent.initial_raw")
+    tables = [
+        _by_value(part, agent, names, members, "mean")
+        for part in parts
+        for agent, group in _by_agent(curves).items()
+        for names, members in _apart(group)
+        if all(name.startswith(prefixes) for name in names)
     ]
+    return page.section("Robustness", *tables)
+
+
+def _by_agent(curves: Iterable[Run]) -> dict[str, list[Run]]:
+    known = (run for run in curves if run.settings)
+    return grouped(known, lambda run: str(run.settings["agent.name"]))
+
+
+def _apart(group: Sequence[Run]) -> list[tuple[tuple[str, ...], list[Run]]]:
+    """An agent's runs by the options in which they differ from most of its runs.
+
+    [(options, runs), …]: each with the runs that differ in nothing. So a table of one
+    option never mixes runs that differ in another one as well.
+    """
+    names = sorted({name for run in group for name in run.settings})
+    values = {name: [str(run.settings.get(name)) for run in group] for name in names}
+    usual = {name: max(found, key=found.count) for name, found in values.items()}
+    of_agent = [name for name in names if name.startswith("agent.")]
+
+    def differing(run: Run) -> tuple[str, ...]:
+        settings = run.settings
+        return tuple(x for x in of_agent if str(settings.get(x)) != usual[x])
+
+    sets = grouped(group, differing)
+    plain = sets.pop((), [])
+    return [(names, plain + members) for names, members in sets.items()]
 
 
 def _by_value(
-    part: Normalised, curves: Sequence[Run], name: str, agent: str, words: str
+    part: Normalised,
+    agent: str,
+    names: tuple[str, ...],
+    members: Sequence[Run],
+    over_tasks: str,
 ) -> str:
-    """A row for each value of an option: the mean, and a shaded cell for each task."""
-    members = [
-        run
-        for run in curves
-        if run.settings.get("agent.name") == agent and run.task in part.scales
-    ]
-    values = grouped(members, lambda run: run.settings.get(name))
+    """A row for each value of the options, and a shaded cell for each task."""
+    members = [run for run in members if run.task in part.scales]
+    values = grouped(members, lambda run: tuple(_text(run, name) for name in names))
     tasks = [task for task in part.scales if any(run.task == task for run in members)]
-    means: dict[Any, list[float]] = {}
+    means: dict[tuple[str, ...], list[float]] = {}
     for value, group in values.items():
         by_task = grouped(group, lambda run: run.task)
         means[value] = [
             _mean_score(part, task, by_task.get(task, [])) for task in tasks
         ]
     known = [x for row in means.values() for x in row if np.isfinite(x)]
-    if not known:
+    if len(means) < 2 or not known:
         return ""
     low, high = min(0.0, *known), max(known)
-    over = {value: float(np.nanmean(row)) for value, row in means.items()}
+    together = np.nanmedian if over_tasks == "median" else np.nanmean
+    over = {value: float(together(row)) for value, row in means.items()}
     rows: list[page.Row] = []
     for value in sorted(means, key=_sorted_by):
-        row: list[Cell | str] = [_value(value)]
+        row: list[Cell | str] = [", ".join(value)]
         axis = (min(0.0, *over.values()), max(0.0, *over.values()))
         mean = over[value]
         row.append(Cell(page.short(mean), mean, (mean, mean, mean), axis))
@@ -228,9 +242,10 @@ def _by_value(
             shade = (x - low) / ((high - low) or 1.0)
             row.append(cell._replace(shade=shade) if cell.text else cell)
         rows.append(row)
+    words = " and ".join(names)
     heading = f"<h3>{page.html.escape(f'{agent}: {words}')}</h3>"
-    note = page.paragraph(f"Mean {part.unit} over seeds.")
-    return heading + note + page.table([words, "mean", *tasks], rows)
+    note = page.paragraph(f"Mean {part.unit} over seeds; all other options alike.")
+    return heading + note + page.table([words, over_tasks, *tasks], rows)
 
 
 def _mean_score(part: Normalised, task: str, seeds: Sequence[Run]) -> float:
@@ -238,12 +253,21 @@ def _mean_score(part: Normalised, task: str, seeds: Sequence[Run]) -> float:
     return float(part.normalise(task, finals).mean()) if len(finals) else float("nan")
 
 
-def _sorted_by(value: object) -> tuple[bool, float, str]:
-    number = float(value) if isinstance(value, int | float) else 0.0
-    return isinstance(value, str), number, str(value)
+def _sorted_by(value: tuple[str, ...]) -> tuple[tuple[bool, float, str], ...]:
+    return tuple(
+        (not _is_number(x), float(x) if _is_number(x) else 0.0, x) for x in value
+    )
 
 
-def _value(value: object) -> Cell | str:
-    if isinstance(value, int | float):
-        return Cell(f"{value:g}", float(value))
-    return "unknown" if value is None else str(value) or "none"
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _text(run: Run, name: str) -> str:
+    value = run.settings.get(name)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "unknown" if value is None else str(value) or "nothing"

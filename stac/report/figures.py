@@ -33,9 +33,9 @@ def draw(
     for panel, chart in zip(panels, charts, strict=False):
         for series in chart.series:
             _plot(panel, chart.x, series)
-        panel.set_title(chart.title, fontsize="medium")
+        panel.set_title(_plain(chart.title), fontsize="medium")
         panel.set_xlabel(chart.x_label)
-        panel.set_ylabel(textwrap.fill(chart.y_label, 30))
+        panel.set_ylabel(textwrap.fill(_plain(chart.y_label), 30))
     for panel in figure.axes[len(charts) :]:
         panel.set_visible(False)
     lines = {
@@ -59,6 +59,11 @@ def png(figure: matplotlib.figure.Figure, dots_per_inch: int = 110) -> bytes:
     return small.getvalue()
 
 
+def _plain(text: str) -> str:
+    """Text as it is: between two dollars matplotlib would read mathematics."""
+    return text.replace("$", r"\$")
+
+
 def _plot(panel: matplotlib.axes.Axes, x: np.ndarray, series: Series) -> None:
     """A line with its band; a dot where only one value is known in all."""
     single = np.count_nonzero(~np.isnan(series.values)) == 1
@@ -70,7 +75,7 @@ def _plot(panel: matplotlib.axes.Axes, x: np.ndarray, series: Series) -> None:
         linestyle="--" if series.dashed else "-",
         linewidth=0.8 if series.thin else 2.0,
         marker="." if single else "",
-        label=series.label or "_",
+        label=_plain(series.label) or "_",
     )
     if series.low is not None and series.high is not None:
         look: dict[str, Any] = {"color": colour, "alpha": 0.2, "linewidth": 0}

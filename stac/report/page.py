@@ -151,8 +151,12 @@ def fold(summary: str, inside: str, opened: bool = False) -> str:
 def whole(title: str, sections: Sequence[str]) -> str:
     """The page with its scripts and styles inside."""
     assets = resources.files("stac.report").joinpath("assets")
-    styles = [assets.joinpath(x).read_text() for x in ("uPlot.min.css", "page.css")]
-    scripts = [assets.joinpath(x).read_text() for x in ("uPlot.iife.min.js", "page.js")]
+    styles = [
+        assets.joinpath(x).read_text("utf-8") for x in ("uPlot.min.css", "page.css")
+    ]
+    scripts = [
+        assets.joinpath(x).read_text("utf-8") for x in ("uPlot.iife.min.js", "page.js")
+    ]
     body = "\n".join(filter(None, sections))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import math
 import pathlib
 import sys
@@ -24,7 +25,6 @@ NEEDED = ("agent.name", "environment.domain", "environment.task")  # words, and 
 T = TypeVar("T")
 K = TypeVar("K")
 _OF_A_RUN = (workdir.METRICS, workdir.CONFIG)
-EVALUATIONS = "evaluations.jsonl"
 LIMIT = 1e18  # no number of a run is as large
 
 
@@ -42,6 +42,12 @@ class Run(NamedTuple):
     settings: Mapping[str, Any] = {}  # {"agent.outer.gamma": 0.99, …}; a table's: none
     source: str = ""  # its workdir or table
     seconds: float = math.nan  # that it ran
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has not come to its last frame; a table does not say."""
+        total = self.settings.get("total_frames")
+        return _is_number(total) and 1e6 * self.frames[-1] < total
 
     @property
     def known(self) -> tuple[np.ndarray, np.ndarray]:
@@ -76,8 +82,10 @@ def read(places: Iterable[pathlib.Path]) -> Found:
     for path in paths.values():
         with noting(path, reasons):
             loaded.append(_load(path))
-    groups = grouped(loaded, lambda item: (item.run.task, item.run.label))
-    return Found([run for group in groups.values() for run in _apart(group)], reasons)
+    groups = grouped(loaded, lambda item: (_domain(item), item.run.label))
+    labelled = [item for group in groups.values() for item in _labelled(group)]
+    by_label = grouped(labelled, lambda item: (item.run.task, item.run.label))
+    return Found([run for group in by_label.values() for run in _apart(group)], reasons)
 
 
 @contextlib.contextmanager
@@ -138,9 +146,13 @@ def _load(path: pathlib.Path) -> _Loaded:
         if name.startswith("hyperparameters/") and name.split("/")[1] in tuned
     }
     agent, seed = settings["agent.name"], settings["seed"]
+    try:
+        json.dumps(settings, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        check(False, f"{path}: its config.json holds characters that are no text")
     run = Run(_task(settings), agent, seed, frames, returns, metaparameters)
     run = run._replace(
-        evaluations=_evaluations(path / EVALUATIONS),
+        evaluations=_evaluations(path / workdir.EVALUATIONS),
         settings=settings,
         source=str(path),
         seconds=float(_column(rows, "seconds")[-1]),
@@ -210,18 +222,27 @@ def _challenge(task: str, settings: Mapping[str, Any]) -> str:
     return "changed"
 
 
-def _apart(group: Sequence[_Loaded]) -> list[Run]:
-    """Labels the runs of one agent and task by all that differs between them.
+def _domain(item: _Loaded) -> str:
+    return str(item.run.settings["environment.domain"])
 
-    First by their configuration, seeds aside; then runs of one seed by their folders.
+
+def _labelled(group: Sequence[_Loaded]) -> list[_Loaded]:
+    """Labels the runs of one agent in one domain by all that differs between them.
+
+    Options of the agent differ if they do anywhere, so that a label means the same on
+    all tasks. Options of the environment differ if they do within a task.
     """
-    names = {name for item in group for name in item.run.settings}
+    tasks = grouped(group, lambda item: item.run.task).values()
+    names = sorted({name for item in group for name in item.run.settings})
     same = ("seed", *workdir.FREE)
     differing = [
         name
-        for name in sorted(names)
+        for name in names
         if not name.startswith(same)
-        and len({str(item.run.settings.get(name)) for item in group}) > 1
+        and any(
+            len({str(item.run.settings.get(name)) for item in members}) > 1
+            for members in (tasks if name.startswith("environment.") else [group])
+        )
     ]
 
     def label_of(item: _Loaded) -> str:
@@ -232,15 +253,19 @@ def _apart(group: Sequence[_Loaded]) -> list[Run]:
         ]
         return ", ".join([item.run.label, *words])
 
-    labelled = []
-    for label, items in grouped(group, label_of).items():
-        seeds = {item.run.seed for item in items}
-        ends = _ends(items) if len(seeds) < len(items) else [""] * len(items)
-        for item, end in zip(items, ends, strict=True):
-            labelled.append(
-                item.run._replace(label=f"{label} ({end})" if end else label)
-            )
-    return labelled
+    return [
+        item._replace(run=item.run._replace(label=label_of(item))) for item in group
+    ]
+
+
+def _apart(items: Sequence[_Loaded]) -> list[Run]:
+    """Tells runs of one task, label and seed apart by their folders."""
+    seeds = {item.run.seed for item in items}
+    ends = _ends(items) if len(seeds) < len(items) else [""] * len(items)
+    return [
+        item.run._replace(label=f"{item.run.label} ({end})" if end else item.run.label)
+        for item, end in zip(items, ends, strict=True)
+    ]
 
 
 def _ends(items: Sequence[_Loaded]) -> list[str]:

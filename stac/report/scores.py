@@ -55,6 +55,15 @@ def _mean_after(run: Run, share: float) -> float:
     return float(np.interp(at, frames, returns).mean())  # before the first: as it
 
 
+def finished(curves: Sequence[Run]) -> list[Run]:
+    """The runs that came to their last frame; all of them where none did.
+
+    A run that is cut at a tenth of its frames would count as a bad one.
+    """
+    done = [run for run in curves if not run.unfinished]
+    return done or list(curves)
+
+
 def baseline(labels: Sequence[str]) -> str:
     """The label that others are compared with: impala, or else the first."""
     return "impala" if "impala" in labels else labels[0]
@@ -79,7 +88,12 @@ def unit(task: str, first: str) -> str:
     if not setting and references.game_name(name) in references.atari():
         return HUMAN
     suites = ("pixels", "realworld")
-    if "." in name and (not setting or setting[-1].startswith(suites)):
+    of_gymnasium = ":" in name or "-v" in name
+    if (
+        "." in name
+        and not of_gymnasium
+        and (not setting or setting[-1].startswith(suites))
+    ):
         return OUT_OF_1000
     return f"return / mean return of {first}"
 

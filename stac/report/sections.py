@@ -30,14 +30,14 @@ def everything(
         summary(curves, [comparisons.order(*pair) for pair in pairs]),
         learning(drawn),
         evaluations(curves, drawn),
-        final_scores(curves),
+        final_scores(scores.finished(curves)),
         section("Aggregates", *(comparisons.aggregates(*pair) for pair in pairs)),
         section("Performance profiles", *(comparisons.profile(*x) for x in profiled)),
         section("Probability of improvement", *map(comparisons.improvement, parts)),
         section("Relative improvement", *map(comparisons.relative, parts)),
         metaparameters(drawn),
-        comparisons.self_tuned(curves, parts),
-        comparisons.robustness(curves, parts),
+        comparisons.self_tuned(scores.finished(curves), parts),
+        comparisons.robustness(scores.finished(curves), parts),
         run_times(curves),
         read_runs(curves, left_out),
     ]
@@ -54,6 +54,11 @@ def summary(curves: Sequence[Run], orders: Sequence[str]) -> str:
         f" {page.count(_tasks(curves), 'task')}, with {_range(seeds)} each and up to"
         f" {page.short(most)} million frames a run."
     )
+    cut = [run for run in curves if run.unfinished]
+    if cut and len(cut) == len(curves):
+        read += " No run is finished yet: scores are of what there is."
+    elif cut:
+        read += f" {page.count(cut, 'run')} not finished: in curves, but in no score."
     orders = orders or ["No order of agents is computed: no task has a common scale."]
     return page.section("Summary", *map(page.paragraph, [read, *orders]))
 
@@ -161,7 +166,13 @@ def run_times(curves: Sequence[Run]) -> str:
 
 def read_runs(curves: Sequence[Run], left_out: Sequence[str]) -> str:
     rows: list[page.Row] = [
-        [run.task, run.label, str(run.seed), page.number(run.frames[-1]), run.source]
+        [
+            run.task,
+            run.label,
+            Cell(str(run.seed), float(run.seed)),
+            page.number(run.frames[-1]),
+            run.source,
+        ]
         for run in curves
     ]
     table = page.table(("task", "agent", "seed", FRAMES, "read from"), rows)

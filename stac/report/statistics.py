@@ -14,6 +14,7 @@ import numpy as np
 
 Scores = Sequence[np.ndarray]  # a task each: [..., seeds]
 AGGREGATE_RESAMPLES = 50_000
+MINIMUM = 3  # seeds, for an interval
 RESAMPLES = 2_000  # of profiles and probabilities of improvement
 _NUMBERS = 2_000_000  # drawn at once: 16 MB
 
@@ -92,6 +93,14 @@ def interval(
         parts.append(statistic(*drawn))
     low, high = np.percentile(np.concatenate(parts), (2.5, 97.5), axis=0)
     return Interval(np.asarray(statistic(*groups)), low, high)
+
+
+def enough(scores: Scores) -> bool:
+    """Whether an interval says something: most tasks have three seeds or more.
+
+    Over fewer it is far too narrow.
+    """
+    return bool(np.median([task.shape[-1] for task in scores]) >= MINIMUM)
 
 
 def band(curves: np.ndarray, resamples: int = 1000, seed: int = 0) -> Interval:

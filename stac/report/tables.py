@@ -36,14 +36,14 @@ def read(path: pathlib.Path) -> list[Run]:
         except (ValueError, csv.Error) as error:
             raise ConfigError(f"{path}:{number}: is no row of {columns}") from error
     return [
-        Run(task, label, seed, *np.transpose(curve))._replace(source=str(path))
+        Run(task, label, seed, *np.transpose(sorted(curve)))._replace(source=str(path))
         for (task, label, seed), curve in points.items()
     ]
 
 
 def write(runs: Iterable[Run], path: pathlib.Path) -> None:
     """A table of the curves, thinned to `POINTS` rows a run."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
         for run in runs:

@@ -101,7 +101,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         *(("impala", "", 0.99, seed) for seed in (1, 2, 3)),
         *(("stacx", "gamma,lambda", 0.99, seed) for seed in (1, 2, 3)),
         ("stacx", "gamma", 0.99, 1),
-        ("stacx", "gamma", 0.9, 1),
+        ("stacx", "gamma,lambda", 0.9, 1),
     ):
         for task in (TASK, "walker.stand"):
             path = place / "runs" / f"{task}_{agent}_{tuned}_{outer}_{seed}"

@@ -210,3 +210,26 @@ def test_the_table_of_a_curve_is_thinned_by_frames_not_by_rows(
     lines = (tmp_path / "x.csv").read_text().splitlines()[1:]
     assert len(lines) == tables.POINTS
     assert sum(line.endswith(",1") for line in lines) == 1
+
+
+def test_a_label_means_the_same_on_every_task(tmp_path: pathlib.Path) -> None:
+    for seed in (1, 2):
+        for task in ("walker.walk", "walker.run"):
+            changes = {"environment.task": task}
+            run(tmp_path / f"{task}{seed}", "stacx", seed, **changes)
+    changes = {"environment.task": "walker.run", "agent.outer.gamma": 0.5}
+    run(tmp_path / "stray", "stacx", 3, **changes)
+    labels = {(x.task, x.label) for x in runs.read([tmp_path]).runs}
+    assert {label for _, label in labels} == {
+        "stacx, agent.outer.gamma=0.995",
+        "stacx, agent.outer.gamma=0.5",
+    }
+    assert len(labels) == 3
+
+
+def test_text_that_is_none_is_named_and_left_out(tmp_path: pathlib.Path) -> None:
+    run(tmp_path / "good", "stacx", 1)
+    run(tmp_path / "bad", "x\ud800y", 1)
+    found = runs.read([tmp_path])
+    assert len(found.runs) == 1
+    assert found.left_out[0].endswith("holds characters that are no text")

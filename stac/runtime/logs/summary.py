@@ -19,8 +19,6 @@ from stac.runtime.logs import command, loggers, words
 from stac.runtime.logs.statistics import RECENT_EPISODES
 from stac.runtime.storage import workdir
 
-EVALUATIONS = "evaluations.jsonl"  # rows, the newest last
-
 
 def text(path: pathlib.Path, done: bool) -> list[str]:
     """The lines about the run in a workdir, by its files.
@@ -34,7 +32,7 @@ def text(path: pathlib.Path, done: bool) -> list[str]:
     report = f"{command.sibling(typed, 'report')} {place} --out={place}/report"
     lines = {
         **_standing(loggers.last_row(path / workdir.METRICS)),
-        "scores": _scores(loggers.last_row(path / EVALUATIONS)),
+        "scores": _scores(loggers.last_row(path / workdir.EVALUATIONS)),
         "continue": "" if done else typed,
         "report": report,
         "evaluate": f"{command.sibling(typed, 'evaluate')} --workdir={place}",
