@@ -27,16 +27,19 @@ SUMMARY = "(none: says what works on this machine, and what is missing)"
 OK, WARNING, FAULT = "ok", "warning", "FAULT"
 _SECONDS = 180.0  # for a process; TensorFlow alone takes 10 on a cold disk
 _MEMORY = 8e9  # bytes that STACX with the deep network takes, all processes together
+_LEAST_MEMORY = 2e9  # bytes below which no run begins
 _DISK = 1e9  # bytes for checkpoints and logs
 
 # Packages that the front door needs, and those that something else needs.
-NEEDED = ("jax", "jaxlib", "dm-haiku", "optax", "orbax-checkpoint", "ale-py", "numpy")
+NEEDED = (
+    *("jax", "jaxlib", "dm-haiku", "optax", "orbax-checkpoint", "ale-py", "numpy"),
+    *("absl-py", "gymnasium", "rich", "tensorboardX"),
+)
 OTHERS = {
     "dm-launchpad": "--runtime=launchpad",
     "dm-reverb": "--runtime=launchpad",
     "dm-control": "launch.control, launch.realworld",
     "mujoco": "launch.control, launch.realworld",
-    "gymnasium": "launch.gymnasium",
     "minatar": "launch.minatar",
     "matplotlib": "launch.report",
     "imageio-ffmpeg": "launch.evaluate --video",
@@ -162,7 +165,8 @@ def _memory() -> Iterator[Check]:
     text = f"{free / 1e9:.1f} GB are free"
     if free < _MEMORY:
         text += f"; the deep network takes {_MEMORY / 1e9:.0f}: use --network=shallow"
-    yield Check(OK if free >= _MEMORY else WARNING, "memory", text)
+    enough = OK if free >= _MEMORY else WARNING
+    yield Check(FAULT if free < _LEAST_MEMORY else enough, "memory", text)
 
 
 def _disk() -> Iterator[Check]:

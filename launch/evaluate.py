@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stac.config import ConfigError, check
+from stac.config import USER_ERROR, ConfigError, check
 from stac.launch import asking
 from stac.runtime.faults import lines
 from stac.runtime.storage import disk, workdir
@@ -66,7 +66,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
     with asking.in_one_line(parser):
         paths = [*given.workdir, *given.runs]
@@ -80,8 +80,17 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
 
             check(len(paths) == 1, "--video: films one run: name only one")
             video.check_file(given.video)
+        if len(paths) == 1:
+            _evaluate(paths[0], noise, given)
+            return 0
+        status = 0
         for path in paths:
-            _evaluate(path, noise, given)
+            try:
+                _evaluate(path, noise, given)
+            except ConfigError as error:  # the others are scored all the same
+                lines.say(f"{parser.prog}: {error}")
+                status = USER_ERROR
+        return status
 
 
 def _evaluate(
@@ -93,7 +102,9 @@ def _evaluate(
     policy = policies.load(path, given.best)
     cure = f"{path}: its actions are discrete and have no noise: leave --noise out"
     check(policy.spec.continuous or factors is None, cure)
-    ways = policies.ways(policy.spec, factors or (policies.SAMPLED, policies.STILL))
+    ways = policies.ways(
+        policy.config, policy.spec, factors or (policies.SAMPLED, policies.STILL)
+    )
     if given.video is not None:  # first, for what is missing is known at once
         way, noise = next(iter(ways.items()))
         _film(given.video, policy, way, noise, given.seed)

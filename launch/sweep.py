@@ -8,7 +8,6 @@ At the end `launch.report` compares the runs.
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib
 import itertools
 import os
@@ -28,7 +27,7 @@ from stac.launch.flags import Domain
 from stac.launch.processes import END_SECONDS
 from stac.launch.studies import STUDIES, Arm
 from stac.runtime.faults import lines, shutdown
-from stac.runtime.logs import loggers
+from stac.runtime.logs import command, loggers
 from stac.runtime.storage import workdir
 
 SUMMARY = "(none: runs a study of the paper, many runs, and compares them)"
@@ -45,6 +44,8 @@ class Run(NamedTuple):
     arm: Arm
     task: str
     seed: int
+    module: str  # launch.minatar
+    words: tuple[str, ...]  # its command line
     command: tuple[str, ...]  # of Python: -m launch.minatar --agent=…
     workdir: pathlib.Path
     total_frames: int
@@ -70,8 +71,7 @@ def _main(name: str, arguments: list[str]) -> int:
         return 0
     report = workdir.place(own.report or out / "report")
     sweep = Sweep(runs, own.parallel)
-    again = shlex.join(["python", "-m", name, *arguments])
-    return sweep.run(out, report, again)
+    return sweep.run(out, report, command.line(name, arguments))
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -87,7 +87,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    words = functools.partial(parser.add_argument)
+    words = parser.add_argument
     words("--study", default="agents", help="see below (default agents)")
     words("--suite", required=True, help=", ".join(SUITES))
     words("--tasks", default="all", help="as in breakout,asterix; all: of the suite")
@@ -127,6 +127,12 @@ def expand(
     module = f"{_PACKAGE}.{choose('suite', suite, SUITES)}"
     domain: Domain = importlib.import_module(module).DOMAIN
     flag = next(iter(domain.flags))
+    for given in rest:
+        name = given.lstrip("-").partition("=")[0]
+        check(
+            name not in ("agent", "seed", "workdir", "config.seed", flag),
+            f"--{name}: a sweep sets it: see --study, --seeds, --tasks and --out",
+        )
     default = ("--runtime=threads", f"--num_actors={cores}")
     numbers, names = _seeds(seeds), _tasks(suite, tasks, domain)
 
@@ -141,12 +147,14 @@ def expand(
 
     for task in names[1:]:
         frames(arms[0], task)
+    flags.parse([domain.program, *words(arms[0], names[0], min(numbers))], domain)
     lengths = {arm: frames(arm, names[0]) for arm in arms}
     runs = []
     for seed, task, arm in itertools.product(numbers, names, arms):
         place = out / suite / task / f"{arm.label}_seed{seed}"
-        command = ("-m", module, *words(arm, task, seed), f"--workdir={place}")
-        runs.append(Run(arm, task, seed, command, place, lengths[arm]))
+        line = (*words(arm, task, seed), f"--workdir={place}")
+        command = ("-m", module, *line)
+        runs.append(Run(arm, task, seed, module, line, command, place, lengths[arm]))
     return runs
 
 
@@ -165,7 +173,9 @@ def _seeds(text: str) -> list[int]:
 
 def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
     if text != "all":
-        return [task for task in text.split(",") if task]
+        names = [task for task in text.split(",") if task]
+        check(names, f"--tasks={text}: name tasks, as in breakout,asterix, or all")
+        return list(dict.fromkeys(names))
     known: dict[str, Callable[[], Iterable[str]]] = {
         "atari": references.atari,  # the 57 of the paper
         "catch": lambda: ["features"],
@@ -183,9 +193,26 @@ def _cores(own: argparse.Namespace) -> int:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether its last row is that of its last frame, and the state behind it saved."""
+    """Whether its last row is that of its last frame, and the state behind it saved.
+
+    Raises:
+      ConfigError: the workdir holds a run of another configuration.
+    """
+    if not (run.workdir / workdir.CONFIG).exists():
+        return False
+    domain: Domain = importlib.import_module(run.module).DOMAIN
+    there = workdir.written(run.workdir)
+    differing = workdir.differences(
+        there, workdir.content(flags.parse([domain.program, *run.words], domain).config)
+    )
+    check(
+        not differing,
+        f"{run.workdir} holds a run of another configuration:"
+        f" {', '.join(differing[:3])}; name another --out",
+    )
     row = loggers.last_row(run.workdir / workdir.METRICS)
-    if row.get("frames", 0) < run.total_frames:
+    frames = row.get("frames")
+    if not isinstance(frames, int | float) or frames < run.total_frames:
         return False
     step = run.workdir / workdir.CHECKPOINTS / str(row.get("updates"))
     return step.is_dir()
@@ -204,8 +231,9 @@ class Child(NamedTuple):
 
 
 def log_of(run: Run) -> pathlib.Path:
-    """The output of a run; beside its workdir, which the run itself creates."""
-    return run.workdir.with_name(f"{run.workdir.name}.log")
+    """The output of a run, in a folder of all logs: a workdir is the run's own."""
+    out, task = run.workdir.parents[2], run.workdir.parent.name
+    return out / "logs" / f"{task}_{run.workdir.name}.log"
 
 
 class Sweep:
@@ -221,6 +249,8 @@ class Sweep:
             {cores[(slot * share + i) % len(cores)] for i in range(share)}
             for slot in range(parallel)
         ]
+        # Of a GPU that runs share; JAX takes three quarters of it for each by default.
+        self._memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / parallel:.2f}"}
         self._children: list[Child] = []
         self._ended: dict[Run, int] = {}  # exit statuses
         self._stop = shutdown.Stop()
@@ -254,10 +284,12 @@ class Sweep:
             done = self._skipped + len(self._ended) - len(failed)
             lines.show(f"stopped: {done} of {len(self._runs)} runs are finished")
         if failed or self._stop.is_set():
-            lines.show(f"to continue: {again}")
+            lines.show(f"continue  {again}")
         if not self._stop.is_set() and len(failed) < len(self._runs):
-            command = [sys.executable, "-m", _REPORT]
-            subprocess.run([*command, str(out), f"--out={report}"], check=False)
+            words = [sys.executable, "-m", _REPORT, str(out), f"--out={report}"]
+            if subprocess.run(words, check=False).returncode:
+                lines.say(f"the report failed; again: {shlex.join(words)}")
+                return FAILED
         return FAILED if failed else 0
 
     def _start(self) -> None:
@@ -281,6 +313,7 @@ class Sweep:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a Ctrl-C is passed on by this process
+                    env={**self._memory, **os.environ},
                     preexec_fn=prepare,
                 )
             self._children.append(Child(run, process, slot))
@@ -291,9 +324,12 @@ class Sweep:
             if status is None:
                 continue
             self._children.remove(child)
+            outcome = watching.outcome(
+                loggers.last_row(child.run.workdir / workdir.METRICS)
+            )
+            if not status and not is_finished(child.run):  # somebody else stopped it
+                status = FAILED
             self._ended[child.run] = status
-            row = loggers.last_row(child.run.workdir / workdir.METRICS)
-            outcome = watching.outcome(row)
             if status:
                 outcome = f"FAILED, status {status}: {_last_line(child.log)}"
             screen.note(f"{child.run.name}: {outcome}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import pathlib
@@ -95,6 +96,7 @@ class Screen:
             from rich import live  # 0.1 s, and only a terminal needs it
 
             self._live = live.Live(transient=True, refresh_per_second=2)
+            atexit.register(self._live.stop)  # a second Ctrl-C leaves a cursor, too
 
     def __enter__(self) -> Screen:
         if self._live is not None:

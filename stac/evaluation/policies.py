@@ -26,7 +26,7 @@ from stac.types import Array, CoreState, Params
 SAMPLED, STILL = 1.0, 0.0  # noise: all of it, as actors act, and none
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Policy:
     """A run's policy, from observations to actions; `stac.load` reads one.
 
@@ -42,7 +42,11 @@ class Policy:
     spec: EnvironmentSpec
     params: Params  # what an actor gets
     updates: int  # behind these parameters
-    _agents: dict[float, Agent] = dataclasses.field(default_factory=dict, repr=False)
+    _agents: dict[float, Agent] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        played = f"{self.config.environment.domain} {self.config.environment.task}"
+        return f"<{self.config.agent.name} on {played}, update {self.updates:,}>"
 
     @property
     def frames(self) -> int:
@@ -169,13 +173,16 @@ def _is_free(name: str) -> bool:
 
 
 def ways(
-    spec: EnvironmentSpec, factors: Sequence[float] = (SAMPLED, STILL)
+    config: Config, spec: EnvironmentSpec, factors: Sequence[float] = (SAMPLED, STILL)
 ) -> Mapping[str, float]:
     """The noise of each way of acting, by its name.
 
     `sampled` and `greedy` where actions are discrete, `sampled`, `mean` and `x0.5`
-    where they are continuous.
+    where they are continuous. A random ensemble is `sampled` alone: which head acts
+    is random too.
     """
+    if config.agent.behaviour == "random_head":
+        factors = (SAMPLED,)
     still = "mean" if spec.continuous else "greedy"
     names = {SAMPLED: "sampled", STILL: still}
     return {names.get(factor, f"x{factor:g}"): factor for factor in factors}

@@ -90,7 +90,7 @@ def beside(config: Config) -> Play:
         count = config.runtime.evaluate_episodes
         scores = {
             way: score(newest, noise, count, seed, lambda *_: check(), played)
-            for way, noise in policies.ways(policy.spec).items()
+            for way, noise in policies.ways(config, policy.spec).items()
         }
         return row(config, scores)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import NamedTuple
 
-from stac.config import Config
+from stac.config import Config, ConfigError
 from stac.runtime.devices import LearnerDevices
 from stac.runtime.faults.restarts import describe
 from stac.runtime.learner import Outlets
@@ -52,8 +52,12 @@ class Best:
           say: takes a line about a damaged one.
         """
         self._saved, self._fetch = saved, fetch
-        latest = saved.latest(like, say)
-        row: Mapping[str, float] = latest.counters[_RESULT] if latest else {}
+        row: Mapping[str, float] = {}
+        try:
+            latest = saved.latest(like, say)
+            row = latest.counters[_RESULT] if latest else {}
+        except ConfigError:  # damaged, and set aside; training needs none of it
+            say("the best checkpoint so far is lost: the next evaluation is the best")
         self._score = row.get(DECIDES, -float("inf"))
 
     def keep(self, updates: int, states: LearnerState, row: dict[str, float]) -> bool:
@@ -109,11 +113,10 @@ class Evaluator:
         The first update that it gets is where this part of the run begins: it is
         evaluated if it is the run's very first state.
         """
+        self._take_if_done()
         if self._closed.is_set():
             return
         before, self._newest = self._newest, (updates, params, states)
-        if self._playing is not None and self._playing.done():
-            self._take(self._playing)
         due = updates == 0
         if before is not None:
             due = self._multiples(updates) > self._multiples(before[0])
@@ -128,6 +131,7 @@ class Evaluator:
         Where there are several hosts, the others would wait for it, and give up.
         """
         assert self._newest is not None
+        self._take_if_done()
         if not self._alone:
             return
         self._outlets.status("evaluating the last parameters")
@@ -145,7 +149,11 @@ class Evaluator:
             playing.cancel()  # wakes `complete`
 
     def close(self) -> None:
-        """Breaks off; waits a little for the thread, which may still compile."""
+        """Breaks off; waits a little for the thread, which may still compile.
+
+        An evaluation that has ended is logged: no later part of the run repeats it.
+        """
+        self._take_if_done()
         self.break_off()
         if self._thread is not None:
             self._thread.join(_JOIN_SECONDS)
@@ -164,6 +172,10 @@ class Evaluator:
         self._thread.start()
         if self._closed.is_set():  # since this began
             self._playing.cancel()
+
+    def _take_if_done(self) -> None:
+        if self._playing is not None and self._playing.done():
+            self._take(self._playing)
 
     def _take(self, playing: futures.Future[Outcome]) -> None:
         """Waits for the end of an evaluation; logs it and tells of it."""

@@ -17,6 +17,7 @@ import pytest
 from stac.config import Config, ConfigError
 from stac.launch import catch, flags, studies, sweep, watching
 from stac.runtime.logs import loggers
+from stac.runtime.storage import workdir
 
 ROOT = pathlib.Path(__file__).parents[2]
 TASKS = {"atari": "pong", "control": "walker.walk", "realworld": "walker.walk"}
@@ -49,7 +50,7 @@ def test_the_arms_are_those_of_the_paper():
     assert counts == {
         "agents": 4,
         "ablation": 10,
-        "robustness_outer": 20,
+        "robustness_outer": 18,
         "robustness_init": 10,
         "heads": 5,
         "behaviour": 3,
@@ -85,6 +86,10 @@ def test_flags_for_all_runs_win_and_a_mistake_is_refused_before_any_run():
         ({"suite": "atary"}, "did you mean atari"),
         ({"seeds": "1-3"}, "as in 1,2,5 or 1..5"),
         ({"suite": "minatar", "tasks": "brakout"}, "did you mean breakout"),
+        ({"tasks": ","}, "name tasks"),
+        ({"rest": ["--agent=impala"]}, "--agent: a sweep sets it"),
+        ({"rest": ["--task=cut"]}, "--task: a sweep sets it"),
+        ({"seeds": "3,-1"}, "seed"),
     ):
         with pytest.raises(ConfigError, match=why):
             expanded(**wrong)
@@ -105,6 +110,7 @@ SCRIPT = """
 import json, pathlib, sys, time
 place, wait, status = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 (place / "checkpoints" / "5").mkdir(parents=True)
+(place / "config.json").write_text(sys.argv[4])
 while wait and not pathlib.Path(wait).exists():
     time.sleep(0.02)
 row = {"frames": 300000, "updates": 5, "episode_return": 1.5, "frames_per_second": 9}
@@ -118,7 +124,14 @@ def scripted(tmp_path, wait="", failing=()):
     runs = expanded(out=str(tmp_path / "out"))
     return [
         run._replace(
-            command=("-c", SCRIPT, str(run.workdir), wait, str(int(i in failing)))
+            command=(
+                "-c",
+                SCRIPT,
+                str(run.workdir),
+                wait,
+                str(int(i in failing)),
+                json.dumps(workdir.content(configured(run))),
+            )
         )
         for i, run in enumerate(runs)
     ]
@@ -137,7 +150,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capfd):
     assert status == 1
     assert "features impala seed 1: done: 300k frames, return 1.5" in printed.out
     assert "features impala_aux seed 1 failed: boiler (see" in printed.err
-    assert "to continue: again!" in printed.out
+    assert "continue  again!" in printed.out
     assert f"report of {tmp_path}/out --out={tmp_path}/report" in printed.out
     # The same command repeats no run that is finished.
     times = {run: os.stat(run.workdir / "metrics.jsonl").st_mtime_ns for run in runs}
@@ -154,6 +167,10 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capfd):
 def test_a_run_is_finished_when_its_last_frame_is_logged_and_saved(tmp_path):
     run = expanded(out=str(tmp_path))[0]
     assert not sweep.is_finished(run)
+    run.workdir.mkdir(parents=True)
+    (run.workdir / "config.json").write_text(
+        json.dumps(workdir.content(configured(run)))
+    )
     metrics = loggers.JsonLines(run.workdir / "metrics.jsonl")
     (run.workdir / "checkpoints" / "7").mkdir(parents=True)
     metrics.write({"frames": 299_999, "updates": 7})
@@ -162,8 +179,12 @@ def test_a_run_is_finished_when_its_last_frame_is_logged_and_saved(tmp_path):
     assert not sweep.is_finished(run)
     (run.workdir / "checkpoints" / "8").mkdir()
     assert sweep.is_finished(run)
-    (run.workdir / "metrics.jsonl").write_bytes(b'\xff{"frames": \n[1]\n')
-    assert not sweep.is_finished(run)
+    other = expanded(rest=["--config.agent.outer.gamma=0.5"], out=str(tmp_path))[0]
+    with pytest.raises(ConfigError, match=r"agent.outer.gamma is 0.99 there, 0.5 here"):
+        sweep.is_finished(other)
+    for damaged in (b'\xff{"frames": \n[1]\n', b'{"frames": null}\n'):
+        (run.workdir / "metrics.jsonl").write_bytes(damaged)
+        assert not sweep.is_finished(run)
 
 
 def test_the_time_left_counts_runs_that_wait():
@@ -203,7 +224,7 @@ def test_a_sweep_that_is_interrupted_continues_without_repeating_a_run(tmp_path)
             time.sleep(0.2)
         running.send_signal(signal.SIGINT)
         assert running.wait(60) == 0
-    assert b"to continue: python -m launch.sweep --study=kl" in log.read_bytes()
+    assert b"-m launch.sweep --study=kl" in log.read_bytes()
     before = metrics()
     done = [name for name in before if frames(name) >= 40_000]
     assert 1 <= len(done) < 4
@@ -215,4 +236,3 @@ def test_a_sweep_that_is_interrupted_continues_without_repeating_a_run(tmp_path)
     assert all(frames(name) >= 40_000 for name in metrics())
     for name in done:
         assert metrics()[name] == before[name]
-    assert json.dumps(before)

@@ -30,12 +30,15 @@ def text(path: pathlib.Path, done: bool) -> list[str]:
     typed = command.typed()
     place = shlex.quote(str(path))
     report = f"{command.sibling(typed, 'report')} {place} --out={place}/report"
+    row = loggers.last_row(path / workdir.METRICS)
     lines = {
-        **_standing(loggers.last_row(path / workdir.METRICS)),
+        **_standing(row),
         "scores": _scores(loggers.last_row(path / workdir.EVALUATIONS)),
         "continue": "" if done else typed,
-        "report": report,
-        "evaluate": f"{command.sibling(typed, 'evaluate')} --workdir={place}",
+        "report": report if row else "",
+        "evaluate": f"{command.sibling(typed, 'evaluate')} --workdir={place}"
+        if row
+        else "",
     }
     return [f"{name:<9} {line}" for name, line in lines.items() if line]
 

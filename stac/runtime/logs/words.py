@@ -133,6 +133,7 @@ def count(number: float, what: str) -> str:
 
 def amount(number: float) -> str:
     """950, 12.3k, 1.25M, 200M: three digits that count."""
+    number = float(f"{number:.3g}")  # first: 999,936 are 1M and not 1000k
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g}{letter}"

@@ -231,5 +231,11 @@ def written(path: pathlib.Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def content(config: Config) -> dict[str, Any]:
+    """The content of a config.json, as `written` reads it."""
+    values: dict[str, Any] = json.loads(_as_json(config))
+    return values
+
+
 def _as_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2)
