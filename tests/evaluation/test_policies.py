@@ -131,3 +131,12 @@ def test_the_same_seed_is_the_same_score(tmp_path: pathlib.Path) -> None:
     assert first.shape == (40,)  # of 32 environments
     earned = episodes.Returns.of(first)
     assert -1 <= earned.mean < 1
+
+
+def test_a_random_ensemble_is_sampled_alone():
+    """Which head acts is random too, so no way of acting has no noise."""
+    config = catch.config(agent="stacx")
+    spec = make.spec(config)
+    assert list(policies.ways(config, spec)) == ["sampled", "greedy"]
+    random = changed(config, {"agent.behaviour": "random_head"})
+    assert list(policies.ways(random, spec)) == ["sampled"]

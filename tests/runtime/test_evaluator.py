@@ -183,6 +183,31 @@ def test_a_stop_breaks_the_last_evaluation_off_at_once(tmp_path: pathlib.Path) -
     assert "evaluator" not in names
 
 
+def test_an_evaluation_that_ended_is_logged_though_the_run_was_stopped_since(
+    tmp_path: pathlib.Path,
+) -> None:
+    """No later part of the run would repeat it."""
+    with Run(tmp_path, Play()) as run:
+        run.learn(2)
+        run.stop.set()
+    assert [row["updates"] for row in rows(tmp_path)] == [0, 2]
+
+
+def test_a_damaged_best_checkpoint_does_not_keep_a_run_from_going_on(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = Play(u0=1, u2=5, u4=3)
+    with Run(tmp_path, play) as run:
+        run.learn(2)
+        assert run.learner.save()
+    sums = tmp_path / workdir.BEST / "2" / "sums.json"
+    sums.write_text(sums.read_text().replace("a", "b"))
+    with Run(tmp_path, play) as run:
+        run.learn(2)
+    assert "the best checkpoint so far is lost" in capsys.readouterr().out
+    assert best(tmp_path) == ["4"]
+
+
 def test_of_several_hosts_the_first_plays_no_last_evaluation() -> None:
     learners = devices.LearnerDevices(
         fakes.counting_agent(FRAMES), jax.local_devices()[:1]

@@ -209,3 +209,11 @@ def test_where_stdout_was_closed_at_the_start_nothing_is_printed(
     printer = terminal.Terminal(10, terminal.Lines(seconds=60))
     printer.status("compiling")
     printer.close("saved")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(950, "950"), (12_345, "12.3k"), (999_936, "1M"), (999.6e6, "1G"), (2e8, "200M")],
+)
+def test_amounts_have_three_digits_that_count(number, text):
+    assert words.amount(number) == text
