@@ -26,7 +26,7 @@ The learner says what is played. Ctrl-C leaves its run, which goes on."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Reads the command line and acts; returns the exit status."""
     argv = sys.argv if argv is None else argv
-    name = argv[0] if argv[0].startswith("stac ") else "launch.actors"
+    name = flags.program(argv, "launch.actors")
     return flags.exit_status(name, lambda: _run(name, argv[1:]))
 
 

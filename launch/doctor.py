@@ -89,7 +89,7 @@ class Answer(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the report; returns 0, or 1 if the front door would not open."""
     given = list(sys.argv if arguments is None else arguments)
-    name = given[0] if given[0].startswith("stac ") else "launch.doctor"
+    name = flags.program(given, "launch.doctor")
     return flags.exit_status(name, lambda: _main(name, given[1:]))
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stac.config import USER_ERROR, ConfigError, check
-from stac.launch import asking
+from stac.launch import asking, flags
 from stac.runtime.faults import lines
 from stac.runtime.storage import disk, workdir
 
@@ -38,7 +38,7 @@ _SECONDS = 5.0  # between two lines of progress
 def main(argv: Sequence[str] | None = None) -> int:
     """Reads the command line, plays and prints; returns the exit status."""
     argv = sys.argv if argv is None else argv
-    parser = _parser(argv[0] if argv[0].startswith("stac ") else "launch.evaluate")
+    parser = _parser(flags.program(argv, "launch.evaluate"))
     # `stac` has set a handler that speaks of training.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return asking.run(lambda: _run(parser, argv[1:]))
@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = asking.Parser(
+        prog=name,
         description=(__doc__ or "").split("\n", 1)[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.prog = name
     path = pathlib.Path
     parser.add_argument("runs", type=path, nargs="*", metavar="RUN", help="a workdir")
     parser.add_argument(
@@ -66,7 +66,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
     given = parser.parse_intermixed_args(arguments)
     with asking.in_one_line(parser):
         paths = [*given.workdir, *given.runs]
@@ -80,17 +80,15 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
 
             check(len(paths) == 1, "--video: films one run: name only one")
             video.check_file(given.video)
-        if len(paths) == 1:
-            _evaluate(paths[0], noise, given)
-            return 0
-        status = 0
+        refused = False
         for path in paths:
             try:
                 _evaluate(path, noise, given)
             except ConfigError as error:  # the others are scored all the same
                 lines.say(f"{parser.prog}: {error}")
-                status = USER_ERROR
-        return status
+                refused = True
+        if refused:
+            parser.exit(USER_ERROR)
 
 
 def _evaluate(

@@ -124,9 +124,9 @@ def main(
       argv: the arguments, the program's name first; `sys.argv` by default.
     """
     argv = sys.argv if argv is None else argv
-    program = _program(argv, domain)
+    name = program(argv, domain.program)
     with command.started_by(command.line(domain.program, argv[1:])):
-        return exit_status(program, lambda: _run(run, parse(argv, domain)))
+        return exit_status(name, lambda: _run(run, parse(argv, domain)))
 
 
 def exit_status(program: str, command: Callable[[], int]) -> int:
@@ -155,8 +155,9 @@ def _run(run: Run, request: Request) -> int:
     from stac.environments import make
     from stac.runtime.logs import trackers
 
-    trackers.names(request.config.runtime.logger)  # before there is a workdir, as is
-    make.spec(request.config)  # an unknown task refused
+    # An unknown logger or task leaves no workdir behind.
+    trackers.names(request.config.runtime.logger)
+    make.spec(request.config)
     with supervisor.together(request.config, request.hosts) as hosts:
         if request.hosts.index:
             return run(request.config, "", hosts) or 0
@@ -183,7 +184,7 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     values = _define(domain)
     rest = _read(values, argv[1:])
     if values["help"].value:
-        raise Help(_help(values, _program(argv, domain), domain))
+        raise Help(_help(values, program(argv, domain.program), domain))
     words = {name: str(values[name].value) for name in domain.flags}
     task, *others = words.values()
     if task == "list":
@@ -351,9 +352,9 @@ def _installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
 
 
-def _program(argv: Sequence[str], domain: Domain) -> str:
-    """The command as the user started it: "launch.atari" or "stac atari"."""
-    return argv[0] if argv[0].startswith("stac ") else domain.program
+def program(argv: Sequence[str], name: str) -> str:
+    """The command as the user started it: "launch.atari" (`name`) or "stac atari"."""
+    return argv[0] if argv[0].startswith("stac ") else name
 
 
 def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:

@@ -25,7 +25,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from stac.config import check, choose
-from stac.launch import asking
+from stac.launch import asking, flags
 from stac.report import charts, figures, page, runs, scores, sections, tables
 from stac.report.runs import Run
 
@@ -33,21 +33,19 @@ SUMMARY = "(none: it compares runs, on one page)"
 TABLE = ".csv"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Reads the command line and writes the report; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments[:1] == ["stac report"]:  # as `stac.__main__` calls a command
-        arguments = arguments[1:]
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    argv = sys.argv if argv is None else argv
+    parser = _parser(flags.program(argv, "launch.report"))
+    options = parser.parse_args(argv[1:])
     with asking.in_one_line(parser):
         _write(options)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = asking.Parser(description=__doc__.splitlines()[0].split(": ", 1)[1])
-    parser.prog = "launch.report"
+def _parser(name: str) -> argparse.ArgumentParser:
+    about = __doc__.splitlines()[0].split(": ", 1)[1]
+    parser = asking.Parser(prog=name, description=about)
     places = "workdirs, folders with workdirs in them, or tables (.csv)"
     parser.add_argument(
         "runs", type=pathlib.Path, nargs="+", metavar="RUN", help=places

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -61,9 +60,10 @@ def run(
     if finished := _finished(config, workdir):
         for line in finished:
             lines.show(line)
-        for logger in others.get("others", {}).values():
-            with contextlib.suppress(Exception):  # as at the end of a run
-                logger.close()
+        if "others" in others:
+            from stac.runtime.logs import loggers
+
+            loggers.Loggers(others["others"], lines.show).close()
         return None
     played = config.environment
     seen = "atari" if played.domain == "atari" else played.observations

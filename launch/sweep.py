@@ -46,7 +46,6 @@ class Run(NamedTuple):
     seed: int
     module: str  # launch.minatar
     words: tuple[str, ...]  # its command line
-    command: tuple[str, ...]  # of Python: -m launch.minatar --agent=…
     workdir: pathlib.Path
     total_frames: int
 
@@ -54,18 +53,31 @@ class Run(NamedTuple):
     def name(self) -> str:
         return f"{self.task} {self.arm.label} seed {self.seed}"
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Of Python: -m launch.minatar --agent=…"""
+        return ("-m", self.module, *self.words)
+
+    @property
+    def log(self) -> pathlib.Path:
+        """Its output, in a folder of all logs: a workdir is the run's own."""
+        out, task = self.workdir.parents[2], self.workdir.parent.name
+        return out / "logs" / f"{task}_{self.workdir.name}.log"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a sweep; returns 0, 1 where a run failed, or 2 for a mistake."""
     given = list(sys.argv if arguments is None else arguments)
-    name = given[0] if given[0].startswith("stac ") else "launch.sweep"
+    name = flags.program(given, "launch.sweep")
     return flags.exit_status(name, lambda: _main(name, given[1:]))
 
 
 def _main(name: str, arguments: list[str]) -> int:
     own, rest = _parser(name).parse_known_args(arguments)
     out = workdir.place(own.out or f"runs/{own.study}")
-    runs = expand(own.study, own.suite, own.tasks, own.seeds, rest, out, _cores(own))
+    check(own.parallel > 0, f"--parallel={own.parallel}: must be at least 1")
+    cores = cores_each(own.parallel)
+    runs = expand(own.study, own.suite, own.tasks, own.seeds, rest, out, cores)
     if own.dry_run:
         lines.show("\n".join(shlex.join(("python", *run.command)) for run in runs))
         return 0
@@ -142,19 +154,17 @@ def expand(
 
     def frames(arm: Arm, task: str) -> int:
         """Refuses what the suite's command would refuse, without the run."""
-        given = words(arm, task, numbers[0])
+        given = words(arm, task, min(numbers))
         return flags.parse([domain.program, *given], domain).config.total_frames
 
     for task in names[1:]:
         frames(arms[0], task)
-    flags.parse([domain.program, *words(arms[0], names[0], min(numbers))], domain)
     lengths = {arm: frames(arm, names[0]) for arm in arms}
     runs = []
     for seed, task, arm in itertools.product(numbers, names, arms):
         place = out / suite / task / f"{arm.label}_seed{seed}"
         line = (*words(arm, task, seed), f"--workdir={place}")
-        command = ("-m", module, *line)
-        runs.append(Run(arm, task, seed, module, line, command, place, lengths[arm]))
+        runs.append(Run(arm, task, seed, module, line, place, lengths[arm]))
     return runs
 
 
@@ -187,19 +197,15 @@ def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
     )
 
 
-def _cores(own: argparse.Namespace) -> int:
-    check(own.parallel > 0, f"--parallel={own.parallel}: must be at least 1")
-    return max(1, len(os.sched_getaffinity(0)) // own.parallel)
+def cores_each(parallel: int) -> int:
+    """The cores of each run, where so many run at a time."""
+    return max(1, len(os.sched_getaffinity(0)) // parallel)
 
 
-def is_finished(run: Run) -> bool:
-    """Whether its last row is that of its last frame, and the state behind it saved.
-
-    Raises:
-      ConfigError: the workdir holds a run of another configuration.
-    """
+def refuse_another(run: Run) -> None:
+    """Raises a ConfigError where a run of another configuration is in the workdir."""
     if not (run.workdir / workdir.CONFIG).exists():
-        return False
+        return
     domain: Domain = importlib.import_module(run.module).DOMAIN
     there = workdir.written(run.workdir)
     differing = workdir.differences(
@@ -210,6 +216,10 @@ def is_finished(run: Run) -> bool:
         f"{run.workdir} holds a run of another configuration:"
         f" {', '.join(differing[:3])}; name another --out",
     )
+
+
+def is_finished(run: Run) -> bool:
+    """Whether its last row is that of its last frame, and the state behind it saved."""
     row = loggers.last_row(run.workdir / workdir.METRICS)
     frames = row.get("frames")
     if not isinstance(frames, int | float) or frames < run.total_frames:
@@ -225,26 +235,18 @@ class Child(NamedTuple):
     process: subprocess.Popen[bytes]
     slot: int
 
-    @property
-    def log(self) -> pathlib.Path:
-        return log_of(self.run)
-
-
-def log_of(run: Run) -> pathlib.Path:
-    """The output of a run, in a folder of all logs: a workdir is the run's own."""
-    out, task = run.workdir.parents[2], run.workdir.parent.name
-    return out / "logs" / f"{task}_{run.workdir.name}.log"
-
 
 class Sweep:
     """Runs some at a time, each on its share of the cores."""
 
     def __init__(self, runs: Sequence[Run], parallel: int) -> None:
+        for run in runs:
+            refuse_another(run)
         self._runs = runs
         self._waiting = [run for run in runs if not is_finished(run)]
         self._skipped = len(runs) - len(self._waiting)
         cores = sorted(os.sched_getaffinity(0))
-        share = max(1, len(cores) // parallel)
+        share = cores_each(parallel)
         self._shares = [
             {cores[(slot * share + i) % len(cores)] for i in range(share)}
             for slot in range(parallel)
@@ -279,7 +281,7 @@ class Sweep:
                 self._end(screen)
         failed = [run for run, status in self._ended.items() if status]
         for run in failed:
-            lines.say(f"{run.name} failed: {_last_line(log_of(run))}")
+            lines.say(f"{run.name} failed: {_last_line(run.log)}")
         if self._stop.is_set():
             done = self._skipped + len(self._ended) - len(failed)
             lines.show(f"stopped: {done} of {len(self._runs)} runs are finished")
@@ -298,15 +300,14 @@ class Sweep:
             if slot in busy or not self._waiting:
                 continue
             run = self._waiting.pop(0)
-            log = log_of(run)
-            log.parent.mkdir(parents=True, exist_ok=True)
+            run.log.parent.mkdir(parents=True, exist_ok=True)
             parent = os.getpid()
 
             def prepare(cores: set[int] = cores, parent: int = parent) -> None:
                 os.sched_setaffinity(0, cores)
                 children.die_with_parent(parent, signal.SIGTERM)  # it saves and leaves
 
-            with log.open("ab") as output:
+            with run.log.open("ab") as output:
                 process = subprocess.Popen(
                     [sys.executable, *run.command],
                     stdin=subprocess.DEVNULL,
@@ -331,7 +332,7 @@ class Sweep:
                 status = FAILED
             self._ended[child.run] = status
             if status:
-                outcome = f"FAILED, status {status}: {_last_line(child.log)}"
+                outcome = f"FAILED, status {status}: {_last_line(child.run.log)}"
             screen.note(f"{child.run.name}: {outcome}")
 
     def _end(self, screen: watching.Screen) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import math
-import os
 import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stac.runtime.faults import lines
-from stac.runtime.logs import loggers, words
+from stac.runtime.logs import loggers, terminal, words
 from stac.runtime.storage import workdir
+
+if TYPE_CHECKING:
+    from stac.runtime.logs import table  # imports rich
 
 _PLAIN_SECONDS = 60.0  # between two lines where no table is shown
 
@@ -89,45 +90,44 @@ class Screen:
     """A table that is drawn again and again; elsewhere a line now and then."""
 
     def __init__(self) -> None:
-        self._live: Any = None
+        self._table: table.Table | None = None
         self._said = -_PLAIN_SECONDS
-        shown = sys.stdout is not None and sys.stdout.isatty()
-        if shown and os.environ.get("TERM") != "dumb":
-            from rich import live  # 0.1 s, and only a terminal needs it
+        if terminal.is_live(sys.stdout):
+            from stac.runtime.logs import table  # 0.1 s, and only a terminal needs it
 
-            self._live = live.Live(transient=True, refresh_per_second=2)
-            atexit.register(self._live.stop)  # a second Ctrl-C leaves a cursor, too
+            self._table = table.Table(sys.stdout, _contents, _in_a_line)
 
     def __enter__(self) -> Screen:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        if self._table is not None:
+            self._table.close()
 
     def note(self, line: str) -> None:
         """Says what happened, above the table."""
-        if self._live is None:
-            lines.show(line)
-        else:
-            self._live.console.print(line, markup=False, highlight=False)
+        lines.show(line)
 
     def show(self, progress: Progress) -> None:
         """Shows how far the sweep is."""
-        if self._live is not None:
-            self._live.update(_table(progress))
+        if self._table is not None:
+            self._table.show(progress)
         elif time.monotonic() - self._said >= _PLAIN_SECONDS:
             self._said = time.monotonic()
             runs = ["  ".join(filter(None, line.cells())) for line in progress.running]
             lines.show("\n  ".join([progress.summary, *runs]))
 
 
-def _table(progress: Progress) -> Any:
-    from rich import box, table
+def _in_a_line(progress: Progress) -> str:
+    return progress.summary
 
-    drawn = table.Table(box=box.SIMPLE_HEAD, caption=progress.summary)
+
+def _contents(progress: Progress) -> Any:
+    """The table, as rich renders it."""
+    from rich import box
+    from rich import table as rich_table
+
+    drawn = rich_table.Table(box=box.SIMPLE_HEAD, caption=progress.summary)
     for index, heading in enumerate(HEADINGS):
         drawn.add_column(heading, justify="right" if index else "left")
     for line in progress.running:

@@ -65,7 +65,7 @@ class AgentConfig(Checked, section="agent."):
     initial_raw: RawValue = 4.6  # sigmoid(4.6) = 0.99 (Table 3)
     initial_raw_gamma: RawValue = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
     reward_clip: NotNegative = 1.0  # to [-1, 1] in the loss only (IMPALA); 0 is off
-    reduction: Annotated[str, REDUCTIONS] = "sum"  # of losses, see below (Alg. 1)
+    reduction: Annotated[str, REDUCTIONS] = "sum"  # of losses; see REDUCTIONS
     bootstrap: Annotated[str, ("target", "mixed")] = "target"  # of the advantage: v_s+1
     # (line 20), or lambda v_s+1 + (1 - lambda) V(x_s+1) as in rlax
     behaviour: Annotated[str, BEHAVIOURS] = "head_1"  # the policy that acts (Sec. 9.3)
@@ -115,9 +115,7 @@ class OptimizerConfig(Checked, section="optimizer."):
     rms_epsilon: Positive = 0.1  # inside the root
     rms_initial: NotNegative = 0.0  # the second moment's start
     max_gradient_norm: NotNegative = 40.0  # global norm, all heads (IMPALA); 0 is off
-    clip_derivative: bool = (
-        True  # else the metagradient takes the clip's factor as given
-    )
+    clip_derivative: bool = True  # false: to the metagradient its factor is constant
     meta_learning_rate: Positive = 1e-3
     meta_b1: Decay = 0.9
     meta_b2: Decay = 0.999

@@ -12,7 +12,6 @@ Each game's file is loaded alone: `import minatar` takes 6 s for a plotting libr
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib.util
 import pathlib
@@ -110,7 +109,7 @@ class MinAtar:
         """See stac.environments.base."""
         states, *counts = snapshots.unpack(self._title, snapshot)
         for played, state in zip(self._games, states, strict=True):
-            vars(played).update(copy.copy(state))
+            vars(played).update(state)
         self._before, self._last, self._steps = counts
 
     def close(self) -> None:

@@ -157,7 +157,9 @@ def configuration(path: pathlib.Path) -> Config:
     values = flat(workdir.written(path))
     check(values, f"{place}: is not a configuration")
     default = flat(dataclasses.asdict(Config()))
-    strange = [name for name in values.keys() - default if not _is_free(name)]
+    strange = [
+        name for name in values.keys() - default if not name.startswith(workdir.FREE)
+    ]
     check(not strange, f"{place}: is another version's: {', '.join(sorted(strange))}")
     # JSON has lists, and a configuration tuples.
     known = {
@@ -166,10 +168,6 @@ def configuration(path: pathlib.Path) -> Config:
         if name in default
     }
     return changed(Config(), known)
-
-
-def _is_free(name: str) -> bool:
-    return name.startswith(workdir.FREE)
 
 
 def ways(

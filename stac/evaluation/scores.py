@@ -15,12 +15,11 @@ from stac.evaluation import episodes, policies, protocols
 from stac.evaluation.episodes import Returns, Tell
 from stac.evaluation.policies import Policy
 from stac.runtime import actor
+from stac.runtime.evaluator import Play
 from stac.types import Params
 
 MOST_ENVIRONMENTS = 32  # that play at the same time
 _EVALUATION = 2**31 - 1  # in the place of an actor's index, for seeds of its own
-# From (updates, parameters for actors, a function that raises to break off) to a row.
-Play = Callable[[int, Params, Callable[[], object]], dict[str, float]]
 
 
 def score(

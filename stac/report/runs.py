@@ -63,17 +63,12 @@ class Found(NamedTuple):
     left_out: list[str]
 
 
-class _Loaded(NamedTuple):
-    path: pathlib.Path
-    run: Run  # its label is the agent's name
-
-
 def read(places: Iterable[pathlib.Path]) -> Found:
     """The runs in these workdirs, and in all workdirs below these folders.
 
     A run or folder that cannot be read is left out, with a line that says why.
     """
-    loaded: list[_Loaded] = []
+    loaded: list[Run] = []
     reasons: list[str] = []
     paths: dict[pathlib.Path, pathlib.Path] = {}
     for place in places:
@@ -82,10 +77,10 @@ def read(places: Iterable[pathlib.Path]) -> Found:
     for path in paths.values():
         with noting(path, reasons):
             loaded.append(_load(path))
-    groups = grouped(loaded, lambda item: (_domain(item), item.run.label))
-    labelled = [item for group in groups.values() for item in _labelled(group)]
-    by_label = grouped(labelled, lambda item: (item.run.task, item.run.label))
-    return Found([run for group in by_label.values() for run in _apart(group)], reasons)
+    groups = grouped(loaded, lambda x: (x.settings["environment.domain"], x.label))
+    labelled = [run for group in groups.values() for run in _labelled(group)]
+    curves = by_curve(labelled).values()
+    return Found([run for group in curves for run in _apart(group)], reasons)
 
 
 @contextlib.contextmanager
@@ -124,7 +119,8 @@ def _workdirs(place: pathlib.Path) -> list[pathlib.Path]:
     return below
 
 
-def _load(path: pathlib.Path) -> _Loaded:
+def _load(path: pathlib.Path) -> Run:
+    """The run of a workdir; its label is the agent's name."""
     there = (path / workdir.CONFIG).exists()
     settings = flat(workdir.written(path)) if there else {}
     readable = all(isinstance(settings.get(name), str) for name in NEEDED)
@@ -151,13 +147,12 @@ def _load(path: pathlib.Path) -> _Loaded:
     except UnicodeEncodeError:
         check(False, f"{path}: its config.json holds characters that are no text")
     run = Run(_task(settings), agent, seed, frames, returns, metaparameters)
-    run = run._replace(
+    return run._replace(
         evaluations=_evaluations(path / workdir.EVALUATIONS),
         settings=settings,
         source=str(path),
         seconds=float(_column(rows, "seconds")[-1]),
     )
-    return _Loaded(path, run)
 
 
 def _evaluations(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -222,60 +217,54 @@ def _challenge(task: str, settings: Mapping[str, Any]) -> str:
     return "changed"
 
 
-def _domain(item: _Loaded) -> str:
-    return str(item.run.settings["environment.domain"])
-
-
-def _labelled(group: Sequence[_Loaded]) -> list[_Loaded]:
+def _labelled(group: Sequence[Run]) -> list[Run]:
     """Labels the runs of one agent in one domain by all that differs between them.
 
     Options of the agent differ if they do anywhere, so that a label means the same on
     all tasks. Options of the environment differ if they do within a task.
     """
-    tasks = grouped(group, lambda item: item.run.task).values()
-    names = sorted({name for item in group for name in item.run.settings})
+    tasks = grouped(group, lambda run: run.task).values()
+    names = sorted({name for run in group for name in run.settings})
     same = ("seed", *workdir.FREE)
     differing = [
         name
         for name in names
         if not name.startswith(same)
         and any(
-            len({str(item.run.settings.get(name)) for item in members}) > 1
+            len({str(run.settings.get(name)) for run in members}) > 1
             for members in (tasks if name.startswith("environment.") else [group])
         )
     ]
 
-    def label_of(item: _Loaded) -> str:
+    def label_of(run: Run) -> str:
         words = [
-            f"{name.replace('lambda_', 'lambda')}={item.run.settings[name]}"
+            f"{name.replace('lambda_', 'lambda')}={run.settings[name]}"
             for name in differing
-            if name in item.run.settings
+            if name in run.settings
         ]
-        return ", ".join([item.run.label, *words])
+        return ", ".join([run.label, *words])
 
-    return [
-        item._replace(run=item.run._replace(label=label_of(item))) for item in group
-    ]
+    return [run._replace(label=label_of(run)) for run in group]
 
 
-def _apart(items: Sequence[_Loaded]) -> list[Run]:
+def _apart(group: Sequence[Run]) -> list[Run]:
     """Tells runs of one task, label and seed apart by their folders."""
-    seeds = {item.run.seed for item in items}
-    ends = _ends(items) if len(seeds) < len(items) else [""] * len(items)
+    if len({run.seed for run in group}) == len(group):
+        return list(group)
     return [
-        item.run._replace(label=f"{item.run.label} ({end})" if end else item.run.label)
-        for item, end in zip(items, ends, strict=True)
+        run._replace(label=f"{run.label} ({end})")
+        for run, end in zip(group, _ends(group), strict=True)
     ]
 
 
-def _ends(items: Sequence[_Loaded]) -> list[str]:
+def _ends(group: Sequence[Run]) -> list[str]:
     """Of each run's path as much, from the end, as tells it from the others.
 
     Where the parent folders tell runs of one seed apart, theirs, for all their seeds.
     """
-    paths = [item.path.resolve() for item in items]
-    parents = {(item.path.resolve().parent, item.run.seed) for item in items}
-    if len(parents) == len(items):
+    paths = [pathlib.Path(run.source).resolve() for run in group]
+    parents = {(path.parent, run.seed) for path, run in zip(paths, group, strict=True)}
+    if len(parents) == len(group):
         paths = [path.parent for path in paths]
     for length in itertools.count(1):
         ends = {path: "/".join(path.parts[-length:]) for path in paths}

@@ -198,7 +198,7 @@ class Learner:
         feed: Feed,
         stop: Stop,
         restarts: Callable[[], int] = lambda: 0,
-        machines: Callable[[], Mapping[str, float]] = dict,
+        actors: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         """Updates until the run is over, stopped, or the feed ends; then saves.
 
@@ -207,7 +207,7 @@ class Learner:
             must not close it: the last updates need batches.
           stop: asks for the end of the run.
           restarts: counts those of actors in this part of the run.
-          machines: counts the actors that act on other machines, by metric.
+          actors: metrics of the actors: their time, and those on other machines.
 
         Raises:
           Exception: the feed's, after saving.
@@ -216,7 +216,7 @@ class Learner:
         """
         self._statistics.queue_size = feed.size
         self._statistics.counts["actor_restarts"] = restarts
-        self._statistics.machines = machines
+        self._statistics.actors = actors
         self._statistics.counts["discarded_trajectories"] = feed.discarded
         with contextlib.ExitStack() as last:  # each of these, whatever fails before
             last.callback(self.save)

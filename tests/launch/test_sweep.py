@@ -105,36 +105,9 @@ def test_a_dry_run_prints_a_command_a_line(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-# A run that logs, saves, and waits for a file; then it ends, or fails.
-SCRIPT = """
-import json, pathlib, sys, time
-place, wait, status = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-(place / "checkpoints" / "5").mkdir(parents=True)
-(place / "config.json").write_text(sys.argv[4])
-while wait and not pathlib.Path(wait).exists():
-    time.sleep(0.02)
-row = {"frames": 300000, "updates": 5, "episode_return": 1.5, "frames_per_second": 9}
-(place / "metrics.jsonl").write_text(json.dumps(row) + "\\n")
-print("boiler" if status else "")
-sys.exit(status)
-"""
-
-
-def scripted(tmp_path, wait="", failing=()):
+def scripted(tmp_path):
     runs = expanded(out=str(tmp_path / "out"))
-    return [
-        run._replace(
-            command=(
-                "-c",
-                SCRIPT,
-                str(run.workdir),
-                wait,
-                str(int(i in failing)),
-                json.dumps(workdir.content(configured(run))),
-            )
-        )
-        for i, run in enumerate(runs)
-    ]
+    return [run._replace(module="tests.launch.stand_in.run") for run in runs]
 
 
 @pytest.fixture(autouse=True)
@@ -143,8 +116,9 @@ def no_report(monkeypatch):
     monkeypatch.setattr(sweep, "_REPORT", "tests.launch.stand_in.report")
 
 
-def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capfd):
-    runs = scripted(tmp_path, failing={1})
+def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("FAILS", "impala_aux")
+    runs = scripted(tmp_path)
     status = sweep.Sweep(runs, 2).run(tmp_path / "out", tmp_path / "report", "again!")
     printed = capfd.readouterr()
     assert status == 1
@@ -154,6 +128,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capfd):
     assert f"report of {tmp_path}/out --out={tmp_path}/report" in printed.out
     # The same command repeats no run that is finished.
     times = {run: os.stat(run.workdir / "metrics.jsonl").st_mtime_ns for run in runs}
+    monkeypatch.delenv("FAILS")
     (runs[1].workdir / "metrics.jsonl").unlink()
     (runs[1].workdir / "checkpoints" / "5").rmdir()
     (runs[1].workdir / "checkpoints").rmdir()
@@ -181,7 +156,7 @@ def test_a_run_is_finished_when_its_last_frame_is_logged_and_saved(tmp_path):
     assert sweep.is_finished(run)
     other = expanded(rest=["--config.agent.outer.gamma=0.5"], out=str(tmp_path))[0]
     with pytest.raises(ConfigError, match=r"agent.outer.gamma is 0.99 there, 0.5 here"):
-        sweep.is_finished(other)
+        sweep.refuse_another(other)
     for damaged in (b'\xff{"frames": \n[1]\n', b'{"frames": null}\n'):
         (run.workdir / "metrics.jsonl").write_bytes(damaged)
         assert not sweep.is_finished(run)

@@ -23,7 +23,7 @@ DRIVER = pathlib.Path("/usr/bin/chromedriver")
 
 
 def command(*arguments: object) -> None:
-    assert report.main([*map(str, arguments)]) == 0
+    assert report.main(["launch.report", *map(str, arguments)]) == 0
 
 
 def test_a_runs_curve_takes_the_place_of_a_tables_and_left_out_runs_are_named(
@@ -79,9 +79,9 @@ import contextlib, sys
 from stac.launch import report
 for words in (["--help"], ["nowhere", "--out=x"], []):
     with contextlib.suppress(SystemExit):
-        report.main(words)
+        report.main(["launch.report", *words])
 assert not {"jax", "matplotlib"} & {*sys.modules}
-report.main(["docs/cartpole.csv", f"--out={sys.argv[1]}"])
+report.main(["launch.report", "docs/cartpole.csv", f"--out={sys.argv[1]}"])
 assert "jax" not in sys.modules
 """
     subprocess.run(

@@ -46,8 +46,8 @@ class Statistics:
         self._before = {name: int(counters.get(name, 0)) for name in COUNTS}
         # Since this process began; of the run in rows and in what a checkpoint keeps.
         self.counts: dict[str, Callable[[], int]] = dict.fromkeys(COUNTS, int)
-        # Actors that act on other machines, by the names of their metrics.
-        self.machines: Callable[[], Mapping[str, float]] = dict
+        # Metrics of the actors: their time, and how many act on other machines.
+        self.actors: Callable[[], Mapping[str, float]] = dict
         self._diverged = 0
         self.counts["diverged_simulations"] = lambda: self._diverged
 
@@ -114,7 +114,7 @@ class Statistics:
             "queue_size": self.queue_size(),
             "failed_saves": self.failed_saves,
             **self._counts(),
-            **self.machines(),
+            **self.actors(),
         }
         self._row_at, self._row_frames = now, frames
         self._waited, self._lags, self.unlogged = 0.0, [], False

@@ -41,12 +41,24 @@ class Table:
 
     seconds = SECONDS
 
-    def __init__(self, file: TextIO) -> None:
-        """Draws in `file`, a terminal, from the first state on."""
+    def __init__(
+        self,
+        file: TextIO,
+        drawn: Callable[[Any], rich_console.RenderableType] | None = None,
+        line: Callable[[Any], str] = words.line,
+    ) -> None:
+        """Draws in `file`, a terminal, from the first state on.
+
+        Args:
+          file: a terminal.
+          drawn: what rich renders of a state; `contents` by default.
+          line: says a state where a shell has the screen.
+        """
         self._file = file
+        self._contents, self._line = drawn or contents, line
         self._console = rich_console.Console(file=file, highlight=False)
         self._lock = threading.RLock()  # guards all below
-        self._state: words.State | None = None
+        self._state: Any = None  # the newest: a words.State, or what `show` gets
         self._drawn = (0, 0)  # lines and columns of the table on the screen
         self._resumed = False  # since the last table: the process was suspended
         self._plain_at = -math.inf  # when there was a line in the background
@@ -57,7 +69,7 @@ class Table:
         self._thread = threading.Thread(target=self._draw_often, daemon=True)
         self._thread.start()
 
-    def show(self, state: words.State) -> None:
+    def show(self, state: Any) -> None:
         """See terminal.View."""
         self._state = state
 
@@ -117,7 +129,7 @@ class Table:
             self._draw("")
         elif state and time.monotonic() - self._plain_at >= _BACKGROUND_SECONDS:
             self._plain_at = time.monotonic()
-            self._draw(words.line(state) + "\n")
+            self._draw(self._line(state) + "\n")
 
     def _draw(self, above: str) -> None:
         size = _size(self._file)
@@ -140,12 +152,12 @@ class Table:
                 self._file.flush()
 
     def _rendered(
-        self, state: words.State, size: os.terminal_size
+        self, state: Any, size: os.terminal_size
     ) -> tuple[str, tuple[int, int]]:
         """The table, as high as fits below one line, and its lines and columns."""
         width = self._console.width = max(1, min(size.columns - 1, WIDEST))
         with self._console.capture() as capture:
-            self._console.print(contents(state))
+            self._console.print(self._contents(state))
         rows = capture.get().splitlines()[: max(0, size.lines - 2)]
         return "".join(f"{row}\n" for row in rows), (len(rows), width)
 

@@ -96,7 +96,7 @@ def test_seconds_episodes_and_restarts_go_on_over_a_continued_run(clock):
 def test_actors_at_work_on_other_machines_are_in_the_row_and_in_no_checkpoint(clock):
     counted = statistics.Statistics({}, 0, clock)
     assert not [name for name in counted.row(0, 0) if name.startswith("actors/")]
-    counted.machines = lambda: {"actors/a1": 8, "actors/a2": 0}
+    counted.actors = lambda: {"actors/a1": 8, "actors/a2": 0}
     assert {"actors/a1": 8, "actors/a2": 0}.items() <= counted.row(1, 10).items()
     assert not [name for name in counted.counters() if name.startswith("actors/")]
 
