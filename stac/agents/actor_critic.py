@@ -65,9 +65,12 @@ def build(
         agent=config.agent,
         optimizer=config.optimizer,
         trajectories_per_update=batch.batch_size,
-        transitions_per_update=batch.batch_size * (batch.unroll_length - 1),
+        transitions_per_update=batch.batch_size
+        * (batch.unroll_length - 1 - batch.burn_in),
         frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
         total_frames=config.total_frames,
+        burn_in=batch.burn_in,
+        warm=network.warm,
     )
 
     def init(key: Array) -> update.State:

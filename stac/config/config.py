@@ -138,9 +138,15 @@ class BatchConfig(Checked, section="batch."):
     # n, observations; the last one only bootstraps.
     unroll_length: Annotated[int, "[2, inf)"] = 20
     overlap: Count = 0  # rows shared with the trajectory before; control 30
+    burn_in: Count = 0  # first rows that only bring the core's state up to date
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check(
+            self.burn_in < self.unroll_length - 1,
+            f"batch.burn_in={self.burn_in}: must leave a transition, so be less than"
+            f" batch.unroll_length - 1 = {self.unroll_length - 1}",
+        )
         check(
             self.overlap < self.unroll_length,
             f"batch.overlap={self.overlap}: must be less than batch.unroll_length="
@@ -236,6 +242,11 @@ class Config(Checked):
             queue_capacity(self) >= self.batch.batch_size,
             f"runtime.queue_capacity={self.runtime.queue_capacity} cannot hold one"
             f" batch of batch.batch_size={self.batch.batch_size} trajectories",
+        )
+        check(
+            self.network.lstm_size or not self.batch.burn_in,
+            f"batch.burn_in={self.batch.burn_in}: is for a recurrent core, and"
+            " network.lstm_size=0 has none",
         )
         most = frames_per_update(self, frames_per_step=1) * _MOST_UPDATES
         check(

@@ -27,7 +27,15 @@ from stac.config import AgentConfig, OptimizerConfig
 from stac.distributions import Distribution
 from stac.learning import losses, metaparameters, metrics, optimizers
 from stac.learning.vtrace import Hyperparameters, Targets
-from stac.types import AllSum, Array, HeadOutput, Params, Trajectory, Tree
+from stac.types import (
+    AllSum,
+    Array,
+    CoreState,
+    HeadOutput,
+    Params,
+    Trajectory,
+    Tree,
+)
 
 Outputs = tuple[HeadOutput, ...]
 Unroll = Callable[[Params, Trajectory, Array], Outputs]
@@ -57,6 +65,9 @@ class Rule(NamedTuple):
     transitions_per_update: int  # B (n - 1); for means only
     frames_per_update: int  # environment frames, over all devices
     total_frames: int  # where the learning rate ends
+    burn_in: int = 0  # k first rows, which bring the core's state up to date
+    # (theta, observation [B, k, ...], first [B, k], core state) -> state after k rows
+    warm: Callable[[Params, Array, Array, CoreState], CoreState] | None = None
 
 
 class Step(NamedTuple):
@@ -94,7 +105,7 @@ def update(
 
     Source: Zahavy et al. (2020), Algorithm 2; signs and sums as in docs/paper.md.
     """
-    trajectory = clipped(rule.agent, trajectory)
+    trajectory = clipped(rule.agent, warmed(rule, state.params, trajectory))
 
     def loss_after_step(raw: metaparameters.Raw) -> tuple[Array, tuple[Step, Tree]]:
         step = inner_step(rule, state, raw, trajectory, all_sum)
@@ -139,6 +150,20 @@ def clipped(config: AgentConfig, trajectory: Trajectory) -> Trajectory:
         return trajectory
     reward = jnp.clip(trajectory.reward, -config.reward_clip, config.reward_clip)
     return trajectory._replace(reward=reward)
+
+
+def warmed(rule: Rule, params: Params, trajectory: Trajectory) -> Trajectory:
+    """Returns the rows after the burn-in, from the core state that theta reaches there.
+
+    No gradient flows through these rows, as in R2D2 (Kapturowski et al., 2019, Sec. 3).
+    """
+    k = rule.burn_in
+    if not rule.warm or not k:
+        return trajectory
+    rows = jnp.asarray(trajectory.observation)[:, :k], trajectory.first[:, :k]
+    core_state = rule.warm(params, *rows, trajectory.core_state)
+    later = jax.tree.map(lambda leaf: leaf[:, k:], trajectory._replace(core_state=()))
+    return later._replace(core_state=core_state)
 
 
 def inner_step(

@@ -75,6 +75,16 @@ class Core(hk.Module):
         projected = projected.reshape(*first.shape, -1)
         return jnp.swapaxes(unroll(weights, projected, first, state), 0, 1)
 
+    def warm(self, features: Array, first: Array, state: CoreState) -> CoreState:
+        """The state after the rows of `unroll`."""
+        features, first = jnp.swapaxes(features, 0, 1), jnp.swapaxes(first, 0, 1)
+        projected, weights = self._project(features)
+
+        def body(state: State, row: tuple[Array, Array]) -> tuple[State, None]:
+            return step(weights, *row, state), None
+
+        return jax.lax.scan(body, state, (projected, first))[0]
+
     def _project(self, features: Array) -> tuple[Array, Array]:
         """Returns x W_x + b and W_h, initialised as the one matrix of Haiku's LSTM."""
         inputs, size = features.shape[-1], self.size

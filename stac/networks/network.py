@@ -39,6 +39,8 @@ class Network(NamedTuple):
     # (params, observation [B, n, ...], first [B, n], core state, gamma)
     #   -> P heads, and the average ensemble where there is one
     unroll: Callable[..., tuple[HeadOutput, ...]]
+    # (params, observation [B, k, ...], first [B, k], core state) -> core state
+    warm: Callable[..., CoreState]
     acting: Callable[[Params], Params]  # the part that `step` reads
 
 
@@ -73,6 +75,10 @@ class _Modules:
             policy = jnp.stack([head.policy for head in heads]).mean(axis=0)
             heads.append(HeadOutput(policy, self._value(features, "average_value")))
         return tuple(heads)
+
+    def warm(self, observation: Array, first: Array, state: CoreState) -> CoreState:
+        features = hk.BatchApply(self._torso)(observation)
+        return self._core.warm(features, first, state)
 
     def _inputs(self, features: Array, gamma: Array, heads: int) -> list[Array]:
         """Returns each head's input: the core's features, and its embedded discount."""
@@ -120,12 +126,12 @@ def make(config: Config, policy_bias: np.ndarray, spec: EnvironmentSpec) -> Netw
     """
     initial_state = functools.partial(lstm.initial_state, config.network.lstm_size)
 
-    def build() -> tuple[Callable, tuple[Callable, Callable]]:
+    def build() -> tuple[Callable, tuple[Callable, ...]]:
         network = _Modules(config, policy_bias)
-        return network.unroll, (network.step, network.unroll)
+        return network.unroll, (network.step, network.unroll, network.warm)
 
     transformed = hk.multi_transform(build)
-    step, unroll = transformed.apply
+    step, unroll, warm = transformed.apply
 
     def init(key: Array) -> Params:
         observation = jnp.zeros((1, 1, *spec.observation_shape), spec.observation_dtype)
@@ -143,6 +149,7 @@ def make(config: Config, policy_bias: np.ndarray, spec: EnvironmentSpec) -> Netw
         initial_state=initial_state,
         step=lambda params, *inputs: step(params, None, *inputs),
         unroll=lambda params, *inputs: unroll(params, None, *inputs),
+        warm=lambda params, *inputs: warm(params, None, *inputs),
         acting=acting,
     )
 

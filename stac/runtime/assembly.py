@@ -94,7 +94,7 @@ def open_learner(
             parts = config, learner_devices, begun.state, path, files, play
             outlets = _with_evaluator(*parts, stop, stack, outlets)
         built = learner.Learner(learner_devices, begun, config, outlets)
-        stop.saves(lambda: Saved(built.save(), _last_words(built, path)))
+        stop.saves(lambda: _saved(built, path))
         progress.waiting_seconds = built.waiting_seconds
         try:
             yield built
@@ -213,6 +213,11 @@ def finished(
 
 def _summary(built: learner.Learner, path: pathlib.Path) -> list[str]:
     return [] if jax.process_index() else summary.text(path, built.done)
+
+
+def _saved(built: learner.Learner, path: pathlib.Path) -> Saved:
+    succeeded = built.save()
+    return Saved(succeeded, _last_words(built, path), _summary(built, path))
 
 
 def _last_words(built: learner.Learner, path: pathlib.Path) -> str:

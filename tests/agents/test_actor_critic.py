@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -139,6 +140,34 @@ def test_log_probs_are_those_of_the_acting_policy(behaviour):
         chosen = np.asarray(output.action) == action
         claimed = np.exp(np.asarray(output.log_prob)[chosen][0])
         assert abs(chosen.mean() - claimed) < 0.02
+
+
+def test_a_burn_in_brings_the_core_up_to_date_and_is_not_learned_from():
+    """Stepped row by row, then cut off: the rest is an update of its own."""
+    plain = config("stac")
+    recurrent = dataclasses.replace(plain.network, lstm_size=8)
+    plain = dataclasses.replace(plain, network=recurrent)
+    rows = dataclasses.replace(plain.batch, burn_in=2)
+    burning = actor_critic.build(dataclasses.replace(plain, batch=rows), SPEC)
+    rows = dataclasses.replace(plain.batch, unroll_length=4)
+    short = actor_critic.build(dataclasses.replace(plain, batch=rows), SPEC)
+    state = burning.init(jax.random.PRNGKey(0))
+    core_state = jax.tree.map(lambda s: s + 0.5, burning.initial_core_state(4))
+    whole = batch()._replace(core_state=core_state)
+    for row in range(2):
+        acted = (whole.observation[:, row], whole.first[:, row], core_state)
+        params = burning.actor_params(state)
+        _, core_state = burning.act(params, state.key, *acted)
+    rest = jax.tree.map(lambda leaf: leaf[:, 2:], batch())
+    rest = rest._replace(core_state=core_state)
+    results = []
+    for trajectory, agent in ((whole, burning), (rest, short)):
+        update = functools.partial(agent.update, all_sum=base.no_devices)
+        results.append(jax.jit(update)(state, trajectory))
+    assert results[0][1]["gradient_norm"] > 0.01
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results
+    )
 
 
 def test_a_torso_for_images_refuses_features():

@@ -86,3 +86,15 @@ def test_the_changed_configuration_is_checked_whole() -> None:
 def test_a_name_that_is_not_there_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"did you mean batch\.batch_size"):
         changed(Config(), {"batch.batch_sise": 8})
+
+
+@pytest.mark.parametrize(
+    ("rows", "core", "refusal"),
+    [(19, 256, "must leave a transition"), (5, 0, "is for a recurrent core")],
+)
+def test_a_burn_in_leaves_a_transition_and_needs_a_core(
+    rows: int, core: int, refusal: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^batch\.burn_in={rows}: {refusal}"):
+        changed(Config(), {"batch.burn_in": rows, "network.lstm_size": core})
+    changed(Config(), {"batch.burn_in": 18, "network.lstm_size": 256})

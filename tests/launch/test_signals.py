@@ -104,6 +104,7 @@ def test_a_run_that_is_told_to_end_saves_all_it_learned_and_is_gone(
     assert any(word in run.lines[-1] for word in case.words), run.text
     if SAVED in run.lines[-1]:
         assert f"update {updates:,} is saved in {run.workdir}" in run.lines[-1]
+        assert "continue  " in run.text, run.text
 
 
 @pytest.mark.slow

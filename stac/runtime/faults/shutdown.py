@@ -43,6 +43,7 @@ class Saved(NamedTuple):
 
     succeeded: bool
     line: str  # says what is saved: "update 12 is saved in runs/x"; "": nothing to say
+    summary: Sequence[str] = ()  # lines to show before it
 
 
 class Stop:
@@ -249,6 +250,8 @@ class _Watcher:
         try:
             saved = self._stop.save()
             status = 0 if saved.succeeded else 1
+            if saved.summary:
+                lines.show("\n".join(saved.summary))
             if saved.line:
                 lines.say(f"left while a computation was still running; {saved.line}")
         except Exception:  # noqa: BLE001 - told, and the status says so

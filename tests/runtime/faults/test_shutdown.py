@@ -140,6 +140,15 @@ def test_a_run_that_could_not_save_is_left_and_says_so(save, status, line):
     assert err[-1] == f"left while a computation was still running; {line}"
 
 
+def test_a_run_that_is_left_shows_how_to_continue_before_its_last_words():
+    save = "lambda: shutdown.Saved(True, 'saved', ['continue  python -m x'])"
+    program = Program(f"stop.saves({save}); {STUCK}", grace=0.3)
+    program.send(signal.SIGTERM)
+    _, out, err = program.end()
+    assert out[-1] == "continue  python -m x"
+    assert err[-1].endswith("; saved")
+
+
 def test_other_signals_are_none_of_its_business():
     body = "signal.signal(signal.SIGUSR2, lambda *_: None); print(stop.wait(1.0))"
     program = Program("import signal; " + body)
