@@ -1,7 +1,7 @@
 """MinAtar's numbers: the network is of the size of Young and Tian's (2019).
 
-Learning rate, epsilon and the entropy's weight are IMPALA's best of fifteen settings, on
-two games and a seed that no study uses, and then fixed for all agents
+Learning rate, epsilon and the entropy's weight are IMPALA's best of fifteen settings,
+on two games and a seed that no study uses, and then fixed for all agents
 (docs/results_minatar.md).
 """
 

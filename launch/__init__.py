@@ -10,3 +10,8 @@ if any(importlib.util.find_spec(library) is None for library in ("absl", "jax"))
         " start the command with .venv/bin/python\n"
     )
     sys.exit(2)
+
+from stac import huge_pages
+
+if sys.argv[:1] == ["-m"]:  # `python -m launch.atari` is about to run
+    huge_pages.begin_again()

@@ -28,6 +28,7 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "stac.config": (),
     "stac.snapshots": (),
     "stac.children": (),
+    "stac.huge_pages": (),
     "stac.distributions": ("stac.types",),
     "stac.environments": (*FIRST_ROW, "stac.children"),
     "stac.networks": (*FIRST_ROW, "stac.environments.base"),  # for the spec alone
@@ -47,7 +48,12 @@ KNOWS: dict[str, tuple[str, ...]] = {
     ),
     "stac.configs": (*FIRST_ROW, "stac.agents.make"),
     "stac.launch": ("stac",),
-    "stac.__main__": ("stac.launch", "stac.runtime.faults", "stac.config"),
+    "stac.__main__": (
+        "stac.huge_pages",
+        "stac.launch",
+        "stac.runtime.faults",
+        "stac.config",
+    ),
     "stac.references": (),
     "stac.evaluation": ("stac",),
     "stac.report": ("stac",),

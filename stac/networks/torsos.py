@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from stac.config import NetworkConfig
+from stac.networks import pooling
 
 
 def pixels(observation: Array) -> Array:
@@ -51,10 +52,12 @@ class ResidualTorso(hk.Module):
 
     def __call__(self, observation: Array) -> Array:
         x = pixels(observation)
+        on_cpu = jax.default_backend() == "cpu"
+        max_pool = pooling.max_pool_on_cpu if on_cpu else pooling.max_pool
         for channels in self.channels:
             x = hk.Conv2D(channels, 3, stride=1 if self.pool else 2)(x)
             if self.pool:
-                x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+                x = max_pool(x)
             for _ in range(2):
                 x = ResidualBlock()(x)
         x = hk.Flatten()(jax.nn.relu(x))

@@ -1,0 +1,66 @@
+"""Commands that begin again with another malloc, where that is of use."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from stac import huge_pages
+
+KERNEL, LIBRARY = "always [madvise] never", "glibc 2.36"
+
+
+def test_what_the_user_tuned_beside_malloc_stays():
+    given = {"A": "b", huge_pages.VARIABLE: "glibc.cpu.x=1"}
+    environment = huge_pages.wanted(given, KERNEL, LIBRARY)
+    assert environment is not None
+    assert environment["A"] == "b"
+    first, *ours = environment[huge_pages.VARIABLE].split(":")
+    assert first == "glibc.cpu.x=1"
+    assert [each.partition("=")[0] for each in ours] == [*huge_pages.TUNABLES]
+
+
+@pytest.mark.parametrize(
+    ("tunables", "kernel", "library"),
+    [
+        ("glibc.malloc.hugetlb=0", KERNEL, LIBRARY),
+        ("", "always madvise [never]", LIBRARY),
+        ("", KERNEL, "glibc 2.34"),
+        ("", KERNEL, "musl 1.2"),
+        ("", KERNEL, ""),
+    ],
+)
+def test_nothing_begins_again_where_nothing_is_gained(tunables, kernel, library):
+    assert not huge_pages.wanted({huge_pages.VARIABLE: tunables}, kernel, library)
+
+
+def test_a_command_begins_once_more_as_it_was_typed(tmp_path):
+    """The package is imported twice, its program runs once, in the same process."""
+    environment = {k: v for k, v in os.environ.items() if k != huge_pages.VARIABLE}
+    kernel, library = huge_pages.machine()
+    if huge_pages.wanted(environment, kernel, library) is None:
+        pytest.skip("no large pages here")
+    package = tmp_path / "probe"
+    package.mkdir()
+    (package / "__init__.py").write_text("print('imported')\nimport stac.launch\n")
+    tell = "print(os.getpid(), os.environ['GLIBC_TUNABLES'], sys.orig_argv[1:])"
+    (package / "__main__.py").write_text(f"import os, sys\n{tell}\n")
+    arguments = ["-u", "-m", "probe", "--flag=a b"]
+    source = str(pathlib.Path(huge_pages.__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": source},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    *imported, told = process.communicate()[0].splitlines()
+    assert imported == ["imported"] * 2
+    number, tunables, typed = told.split(" ", 2)
+    assert int(number) == process.pid
+    assert tunables.count("glibc.malloc.hugetlb=1") == 1
+    assert typed == str(arguments)
