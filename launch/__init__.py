@@ -11,7 +11,8 @@ if any(importlib.util.find_spec(library) is None for library in ("absl", "jax"))
     )
     sys.exit(2)
 
-from stac import huge_pages
+from stac import compiled, huge_pages
 
 if sys.argv[:1] == ["-m"]:  # `python -m launch.atari` is about to run
     huge_pages.begin_again()
+    compiled.keep()

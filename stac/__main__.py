@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import Any, NoReturn
 
-from stac import huge_pages, launch
+from stac import compiled, huge_pages, launch
 from stac.config import USER_ERROR, ConfigError, choose
 from stac.runtime.faults import lines, shutdown
 
@@ -20,6 +20,7 @@ COMMANDS = (
 def main() -> NoReturn:
     """Runs the command that `sys.argv` names, and ends the process."""
     huge_pages.begin_again()
+    compiled.keep()
     shutdown.as_program(_run)
 
 

@@ -35,8 +35,8 @@ def begin_again() -> None:
     if environment is None or not sys.executable:
         return
     name, *arguments = sys.orig_argv
-    if shutil.which(name) != sys.executable:  # else the last words show it as typed
-        name = sys.executable
+    if os.sep not in name and shutil.which(name) != sys.executable:
+        name = sys.executable  # else as it was typed, as the last words show it
     os.execve(sys.executable, [name, *arguments], environment)
 
 

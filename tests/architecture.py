@@ -28,6 +28,7 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "stac.config": (),
     "stac.snapshots": (),
     "stac.children": (),
+    "stac.compiled": (),
     "stac.huge_pages": (),
     "stac.distributions": ("stac.types",),
     "stac.environments": (*FIRST_ROW, "stac.children"),
@@ -49,6 +50,7 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "stac.configs": (*FIRST_ROW, "stac.agents.make"),
     "stac.launch": ("stac",),
     "stac.__main__": (
+        "stac.compiled",
         "stac.huge_pages",
         "stac.launch",
         "stac.runtime.faults",

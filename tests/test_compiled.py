@@ -1,0 +1,72 @@
+"""Where compiled programs are kept."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from stac import compiled
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """A user's cache, and an environment that names no folder of JAX's."""
+    for name in (compiled.VARIABLE, compiled._SHORTEST):
+        monkeypatch.setenv(name, "")  # so that what is set is undone
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_folder_of_the_users_cache_is_named_for_this_cpu(cache):
+    compiled.keep()
+    folder = pathlib.Path(os.environ[compiled.VARIABLE])
+    assert folder.is_dir()
+    assert folder.parent == cache / "stac" / "compiled"
+
+
+@pytest.mark.parametrize("named", ["", "elsewhere"])
+def test_a_folder_that_the_user_names_stays(cache, monkeypatch, named):
+    monkeypatch.setenv(compiled.VARIABLE, named)
+    compiled.keep()
+    assert os.environ[compiled.VARIABLE] == named
+    assert not list(cache.iterdir())
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(cache, monkeypatch):
+    occupied = cache / "file"
+    occupied.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))
+    compiled.keep()
+    assert compiled.VARIABLE not in os.environ
+
+
+def test_the_oldest_programs_make_room(cache, monkeypatch):
+    compiled.keep()
+    folder = pathlib.Path(os.environ.pop(compiled.VARIABLE))
+    for age, name in enumerate(("new", "old", "oldest")):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (1e9 - age, 1e9 - age))
+    monkeypatch.setattr(compiled, "_MOST_BYTES", 250)
+    compiled.keep()
+    assert sorted(path.name for path in folder.iterdir()) == ["new", "old"]
+
+
+def test_a_command_keeps_what_it_compiles(cache):
+    """A training run of one update, in the words of a user."""
+    source = pathlib.Path(compiled.__file__).parents[1]
+    command = [sys.executable, "-m", "launch.catch", "--agent=impala"]
+    flags = ["--runtime=lockstep", "--total_frames=16", "--num_actors=1"]
+    small = ["--envs_per_actor=2", "--config.batch.batch_size=2", "--logger=none"]
+    subprocess.run(
+        [*command, *flags, *small, f"--workdir={cache / 'run'}"],
+        cwd=source,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    kept = [path.name for path in cache.glob("stac/compiled/*/*")]
+    assert [name for name in kept if name.startswith("pmap_step")], kept
