@@ -8,13 +8,14 @@ import runpy
 import signal
 import subprocess
 import sys
+import time
 import types
 
 import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import control_environments, faults, flops, soak, throughput
+from benchmarks import control_environments, faults, flops, gpu, soak, throughput
 from stac import evaluation, report
 from stac.environments.base import BatchedEnvironment, EnvironmentSpec
 from stac.evaluation import episodes, trivial_policies
@@ -237,3 +238,27 @@ def test_a_policys_returns_are_those_of_the_first_whole_episode_of_each() -> Non
     np.testing.assert_allclose(returns, [1.0, 1.5, 2.0])
     mean, error = episodes.Returns.of(returns)
     assert (mean, error) == pytest.approx((1.5, 0.5 / np.sqrt(3)))
+
+
+def test_the_gpus_figures_are_taken_on_a_cpu_as_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real ratios; the runs are `throughput`'s, which is measured elsewhere."""
+    rate = throughput.Rate("run", 1000.0, 10, 0.0)
+    monkeypatch.setattr(throughput, "alone", lambda *arguments: rate)
+    monkeypatch.setattr(throughput, "runtime", lambda *arguments: rate)
+    monkeypatch.setattr(gpu, "_ASK", ("echo", "40"))
+    monkeypatch.setattr(sys, "argv", ["gpu", "--network=shallow", "--agents=stac"])
+    gpu.main()
+    _, default, highest, alone, _, row = capsys.readouterr().out.splitlines()
+    for line in (default, highest):
+        assert float(line.rsplit(" ", 1)[1]) < 1e-4
+    assert alone.endswith("4,000 frames/s")
+    assert row.split() == ["stac", "4,000", "-", "833", "min"]
+
+
+def test_a_gpu_is_watched_while_a_run_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_ASK", ("echo", "40"))
+    with gpu.watched() as seen:
+        time.sleep(2.5)
+    assert seen == [40.0, 40.0]
