@@ -95,6 +95,31 @@ def _embedding() -> tuple[Arm, ...]:
     )
 
 
+def _readings() -> tuple[Arm, ...]:
+    """What the paper leaves open (docs/paper.md), one at a time."""
+    others = {
+        "no_clip": ("optimizer.max_gradient_norm=0",),
+        "batch_mean": ("agent.reduction=batch_mean",),
+        "overlap1": ("batch.overlap=1",),
+        "mixed_bootstrap": ("agent.bootstrap=mixed",),
+        "released_optimizer": (
+            "optimizer.max_gradient_norm=0",
+            "optimizer.rms_epsilon=0.1",
+            "optimizer.rms_initial=1",
+        ),
+    }
+    constant = {"constant_clip": ("optimizer.clip_derivative=false",)}
+    return tuple(
+        Arm(
+            f"{agent}_{name}" if name else agent,
+            agent,
+            tuple(f"--config.{f}" for f in fields),
+        )
+        for agent, rows in (("impala", others), ("stacx", {**others, **constant}))
+        for name, fields in {"": (), **rows}.items()
+    )
+
+
 def _of(flag: str, *values: object) -> tuple[Arm, ...]:
     """STACX with each value of a flag."""
     name = flag.rpartition(".")[2]
@@ -119,6 +144,7 @@ STUDIES: Mapping[str, Study] = {
     ),
     "embedding": Study("Sec. 9.5", "an embedding of gamma", _embedding()),
     "kl": Study("Sec. 9.3", "the outer loss's KL", _of("outer.g_kl", 0, 0.3, 1, 2)),
+    "readings": Study("docs/paper.md", "what the paper leaves open", _readings()),
     "alphas": Study(
         "Fig. 5(b), Sec. 4.3",
         "one alpha, two, or a learned truncation",

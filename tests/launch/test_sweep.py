@@ -57,7 +57,13 @@ def test_the_arms_are_those_of_the_paper():
         "embedding": 5,
         "kl": 4,
         "alphas": 3,
+        "readings": 13,
     }
+    open_ = {run.arm.label: configured(run) for run in expanded("readings")}
+    optimizer = open_["impala_released_optimizer"].optimizer
+    assert (optimizer.max_gradient_norm, optimizer.rms_initial) == (0.0, 1.0)
+    assert not open_["stacx_constant_clip"].optimizer.clip_derivative
+    assert len(set(open_.values())) == 13
     assert len(expanded("agents", "atari", seeds="1..3")) == 57 * 4 * 3
     tuned = {run.arm.label: configured(run).agent for run in expanded("ablation")}
     assert tuned["stac_gamma_lambda"].self_tuned_names == ("gamma", "lambda")
