@@ -50,7 +50,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "runs", type=pathlib.Path, nargs="+", metavar="RUN", help=places
     )
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="a folder")
+    here = pathlib.Path("report")
+    folder = "a folder (default %(default)s)"
+    parser.add_argument("--out", type=pathlib.Path, default=here, help=folder)
     parser.add_argument("--title", default="Report of runs", help="above the page")
     beside = "a table whose curves of the same tasks are drawn, too, dashed"
     parser.add_argument("--beside", type=pathlib.Path, help=beside)
