@@ -13,6 +13,10 @@ if any(importlib.util.find_spec(library) is None for library in ("absl", "jax"))
 
 from stac import compiled, huge_pages
 
-if sys.argv[:1] == ["-m"]:  # `python -m launch.atari` is about to run
+# `python -m launch.atari` is about to run, and by no debugger that has its own -m.
+_words = (
+    sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if sys.argv[:1] == ["-m"] else []
+)
+if _words and _words[0].split(".")[0] in ("launch", "stac"):
     huge_pages.begin_again()
     compiled.keep()

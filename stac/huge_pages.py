@@ -20,6 +20,7 @@ TUNABLES = {
     "glibc.malloc.trim_threshold": 2**40,  # bytes at the end of the heap that are kept
     "glibc.malloc.mmap_threshold": 2**32,  # smaller blocks are of the heap
 }
+_BEGUN = "STAC_BEGUN_AGAIN"  # glibc takes its variable from a privileged program
 _OLDEST = (2, 35)  # glibc that has the first
 _KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -62,7 +63,9 @@ def wanted(
     name, _, version = library.partition(" ")
     known = name == "glibc" and tuple(map(int, version.split(".")[:2])) >= _OLDEST
     tunables = environment.get(VARIABLE, "")
-    if not known or "[never]" in kernel or "glibc.malloc." in tunables:
+    tuned = "glibc.malloc." in tunables or _BEGUN in environment
+    if not known or "[never]" in kernel or tuned:
         return None
     ours = [f"{name}={value}" for name, value in TUNABLES.items()]
-    return {**environment, VARIABLE: ":".join([tunables, *ours] if tunables else ours)}
+    both = ":".join([tunables, *ours] if tunables else ours)
+    return {**environment, VARIABLE: both, _BEGUN: "1"}
