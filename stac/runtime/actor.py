@@ -108,11 +108,13 @@ class Actor:
         self.heartbeat = heartbeat or self.heartbeat
         with contextlib.suppress(Closed):
             while True:
-                with self.heartbeat.waiting():
-                    version, params = parameters.latest()
-                unrolled = self.unroll(version, params)
-                with self.heartbeat.waiting():
-                    queue.put(unrolled)
+                with contextlib.ExitStack() as acting:
+                    with self.heartbeat.waiting():
+                        acting.enter_context(queue.room(self._envs))
+                        version, params = parameters.latest()
+                    unrolled = self.unroll(version, params)
+                    with self.heartbeat.waiting():
+                        queue.put(unrolled)
 
     def unroll(self, version: int, params: Params) -> Experience:
         """Steps `period` times (n - 1 at first) and returns E trajectories of n rows.

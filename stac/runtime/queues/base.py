@@ -10,6 +10,7 @@ after every update, and an actor reads the newest before each unroll.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 from stac.types import Experience, Params
@@ -21,6 +22,16 @@ class Closed(Exception):
 
 class TrajectoryQueue(Protocol):
     """A queue as actors and learner see it, wherever it lives."""
+
+    def room(self, count: int) -> contextlib.AbstractContextManager[object]:
+        """A block that acts `count` trajectories and puts them; begins with a wait.
+
+        It waits where they could only grow old in the queue.
+
+        Raises:
+          Closed: the queue was closed.
+        """
+        ...
 
     def put(self, experience: Experience) -> None:
         """Hands in E trajectories, leaves [E, ...]; waits while the queue is full.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -23,7 +25,32 @@ class LocalQueue:
         self._capacity = capacity
         self._waiting: collections.deque[Experience] = collections.deque()
         self._closed = False
+        self._acting = 0  # trajectories that have room, and are not all here yet
+        self._starved = False  # the learner waits for trajectories
         self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def room(self, count: int) -> Iterator[None]:
+        """See TrajectoryQueue: waits for room for these and all that are being acted.
+
+        Where the learner waits for trajectories there is room for any number.
+        """
+
+        def is_there() -> bool:
+            coming = self._acting + self.size() + count
+            return self._closed or self._starved or coming <= self._capacity
+
+        with self._changed:
+            self._changed.wait_for(is_there)
+            if self._closed:
+                raise Closed
+            self._acting += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._acting -= count
+                self._changed.notify_all()
 
     def put(self, experience: Experience) -> None:
         """See TrajectoryQueue; each trajectory goes in as soon as there is room."""
@@ -47,7 +74,10 @@ class LocalQueue:
         if count > self._capacity:
             raise ValueError(f"cannot take {count} from a queue of {self._capacity}")
         with self._changed:
+            self._starved = self.size() < count
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._closed or self.size() >= count)
+            self._starved = False
             if self._closed:
                 raise Closed
             taken = [self._waiting.popleft() for _ in range(count)]

@@ -79,6 +79,10 @@ class ReverbQueue:
         self._taken: list[list[np.ndarray]] = []  # items of a batch that is not full
         self._closed = threading.Event()
 
+    def room(self, count: int) -> contextlib.AbstractContextManager[None]:
+        """There is always room here: what the table cannot take waits in `put`."""
+        return contextlib.nullcontext()
+
     def put(self, experience: Experience) -> None:
         """See TrajectoryQueue; returns when the table has taken all E.
 

@@ -129,3 +129,44 @@ def test_parameters_are_copied_to_a_device_once_a_version():
         assert first["w"].devices() == {other}
         assert far.latest()[1]["w"] is first["w"]
         np.testing.assert_array_equal(first["w"], published["w"])
+
+
+def test_an_actor_waits_before_it_acts_what_would_only_grow_old():
+    queue = local.LocalQueue(capacity=4)
+
+    def act(start):
+        with queue.room(2):
+            queue.put(numbered(range(start, start + 2)))
+
+    act(0)
+    with queue.room(2):
+        third = Doing(act, 2)
+        assert third.waits()  # two are waiting, and two are being acted
+    third.result()
+    fourth = Doing(act, 4)
+    assert fourth.waits()
+    assert numbers(queue.get(3)) == [0, 1, 2]
+    fourth.result()
+    assert numbers(queue.get(3)) == [3, 4, 5]
+
+
+def test_there_is_room_for_all_while_the_learner_waits():
+    queue = local.LocalQueue(capacity=2)
+    getting = Doing(queue.get, 2)
+    assert getting.waits()
+    with queue.room(5), queue.room(2):  # the first of them hangs
+        queue.put(numbered(range(2)))
+        assert numbers(getting.result()) == [0, 1]
+        waiting = Doing(queue.room(1).__enter__)
+        assert waiting.waits()
+    waiting.result()
+
+
+def test_whoever_waits_for_room_is_woken_by_the_end():
+    queue = local.LocalQueue(capacity=2)
+    queue.put(numbered(range(2)))
+    waiting = Doing(queue.room(1).__enter__)
+    assert waiting.waits()
+    queue.close()
+    with pytest.raises(base.Closed):
+        waiting.result()
