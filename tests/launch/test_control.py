@@ -47,7 +47,7 @@ def test_every_number_of_the_control_tables() -> None:
     assert dataclasses.astuple(config.optimizer) == (
         *(1e-3, 1e-4, 0.99, 0.1, 0.0, 40.0, True, 1e-3, 0.9, 0.999, 1e-4),
     )
-    assert dataclasses.astuple(config.batch) == (24, 40, 30)
+    assert dataclasses.astuple(config.batch) == (24, 40, 30, 0)
     assert (config.agent.initial_raw, config.agent.initial_raw_gamma) == (4.6, 4.6)
     assert config.agent.reduction == "sum"
 

@@ -376,6 +376,6 @@ def test_every_number_of_the_atari_tables() -> None:
     assert dataclasses.astuple(config.optimizer) == (
         *(6e-4, 0.0, 0.99, 0.1, 0.0, 40.0, True, 1e-3, 0.9, 0.999, 1e-4),
     )
-    assert dataclasses.astuple(config.batch) == (32, 20, 0)
+    assert dataclasses.astuple(config.batch) == (32, 20, 0, 0)
     assert (config.agent.initial_raw, config.agent.initial_raw_gamma) == (4.6, 4.6)
     assert (config.network.lstm_size, config.network.head_hidden) == (0, 256)
