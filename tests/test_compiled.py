@@ -68,5 +68,5 @@ def test_a_command_keeps_what_it_compiles(cache):
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    kept = [path.name for path in cache.glob("stac/compiled/*/*")]
-    assert [name for name in kept if name.startswith("pmap_step")], kept
+    kept = {path.name.split("-")[0] for path in cache.glob("stac/compiled/*/*")}
+    assert kept & {"pmap_step", "jit__fun"}, kept  # the update, to old and new JAX
