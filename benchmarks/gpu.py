@@ -30,8 +30,9 @@ from stac.launch import asking
 from stac.networks import network as networks
 from stac.runtime import actor
 
-FRAMES = 200_000_000  # of a run of the paper
-REPEAT = 4  # frames of an agent's step
+FRAMES = numbers.config().total_frames
+REPEAT = SPEC.frames_per_step
+_PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
 _ASK = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
 _ROWS = 64
 
@@ -101,7 +102,9 @@ def main() -> None:
     with asking.in_one_line(parser):
         played = throughput.What.read(f"atari:james_bond:{arguments.network}")
         played.check(agents, ["threads"], extra)
+    os.environ[_PREALLOCATE] = "false"  # here alone: the runs need the GPU's memory
     kind = jax.devices()[0].device_kind
+    del os.environ[_PREALLOCATE]
     print(
         f"{os.cpu_count()} cores, {jax.device_count()} x {kind}, JAX {jax.__version__}"
     )

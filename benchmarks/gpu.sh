@@ -8,3 +8,5 @@ for python in "${PYTHON:-}" .venv-latest/bin/python .venv/bin/python python3; do
         exec "$python" -m benchmarks.gpu "$@"
     fi
 done
+echo 'no Python was found: name one by PYTHON=' >&2
+exit 2

@@ -69,21 +69,19 @@ class Core(hk.Module):
         """Many rows: features [B, n, F], first [B, n]; the same as n steps."""
         if self.size == 0:
             return features
-        features, first = jnp.swapaxes(features, 0, 1), jnp.swapaxes(first, 0, 1)
-        rows = features.reshape(-1, features.shape[-1])  # one product for all
-        projected, weights = self._project(rows)
-        projected = projected.reshape(*first.shape, -1)
-        return jnp.swapaxes(unroll(weights, projected, first, state), 0, 1)
+        return jnp.swapaxes(unroll(*self._by_time(features, first), state), 0, 1)
 
     def warm(self, features: Array, first: Array, state: CoreState) -> CoreState:
         """The state after the rows of `unroll`."""
+        hidden, saved = _forward(*self._by_time(features, first), state)
+        return State(hidden[-1], saved.cell[-1])
+
+    def _by_time(self, features: Array, first: Array) -> tuple[Array, Array, Array]:
+        """W_h, x W_x + b and first, time first."""
         features, first = jnp.swapaxes(features, 0, 1), jnp.swapaxes(first, 0, 1)
-        projected, weights = self._project(features)
-
-        def body(state: State, row: tuple[Array, Array]) -> tuple[State, None]:
-            return step(weights, *row, state), None
-
-        return jax.lax.scan(body, state, (projected, first))[0]
+        rows = features.reshape(-1, features.shape[-1])  # one product for all
+        projected, weights = self._project(rows)
+        return weights, projected.reshape(*first.shape, -1), first
 
     def _project(self, features: Array) -> tuple[Array, Array]:
         """Returns x W_x + b and W_h, initialised as the one matrix of Haiku's LSTM."""

@@ -9,6 +9,7 @@ depend on the metaparameters, so a metagradient needs no more than that (Algorit
 
 from __future__ import annotations
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -26,8 +27,7 @@ def max_pool(x: Array) -> Array:
       [N, ceil(H / 2), ceil(W / 2), C].
     """
     window, strides = (1, SIZE, SIZE, 1), (1, STRIDE, STRIDE, 1)
-    lowest = jnp.asarray(-jnp.inf, x.dtype)
-    return jax.lax.reduce_window(x, lowest, jax.lax.max, window, strides, "SAME")
+    return hk.max_pool(x, window, strides, "SAME")
 
 
 @jax.custom_vjp

@@ -124,7 +124,7 @@ def sizing(network, params, torso):
     for each in traced.eqns:
         if each.primitive.name == "conv_general_dilated":
             sizes.append(each.params["window_strides"])
-        elif "reduce_window" in str(each):  # within a derivative of our own
+        elif "reduce_window_max" in str(each):  # within a derivative of our own
             sizes.append("max")
     return sizes
 
