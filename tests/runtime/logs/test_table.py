@@ -58,10 +58,13 @@ class Emulator:
     def __init__(self) -> None:
         self.lines, self.at = [""], 0
         self.codes = ""  # all that came
+        self._cut = ""  # the beginning of a control code
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def feed(self, written: bytes) -> None:
-        text = self._decoder.decode(written)
+        text = self._cut + self._decoder.decode(written)
+        self._cut = re.search(r"(\x1b(\[[\d;?]*)?)?$", text)[0]
+        text = text.removesuffix(self._cut)
         self.codes += text
         for code in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
             if code == "\n":
@@ -190,7 +193,9 @@ def test_lines_of_all_threads_are_above_the_one_table(drawn, screen):
         thread.join()
     print("half a line", end="")
     sys.stdout.flush()
-    text = follow(screen, emulator, lambda text: text.count("line ") >= 20)
+    text = follow(
+        screen, emulator, lambda text: text.count("line ") >= 20 and "╯" in text
+    )
     top = text.index("╭")
     assert sorted(re.findall(r"line \d+", text[:top])) == sorted(
         f"line {number}" for number in range(20)
