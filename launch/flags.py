@@ -93,6 +93,7 @@ class Domain(NamedTuple):
     # "module:name"; what that is may import a simulator.
     tasks: str  # the names of all tasks, for `list`, or a function that returns them
     task: str = "builtins:str"  # from any spelling of a task to its own name
+    agent: str = "stacx"  # where --agent is not given
 
 
 class Request(NamedTuple):
@@ -236,7 +237,7 @@ def _define(domain: Domain) -> flags.FlagValues:
     """Flags of this parse alone: absl's global ones would outlive it."""
     values = flags.FlagValues()
     words = {
-        "agent": ("stacx", ", ".join(VARIANTS)),
+        "agent": (domain.agent, ", ".join(VARIANTS)),
         **domain.flags,
         "workdir": (None, "all that the run writes; an existing one is continued"),
         **{name: (None, about) for name, (_, about) in _COMMON.items()},

@@ -20,7 +20,8 @@ from stac.runtime.faults.shutdown import Stop
 from stac.runtime.learner import Learner
 from stac.runtime.logs.statistics import EnvironmentShare
 from stac.runtime.queues.base import Closed, ParameterSource
-from stac.runtime.queues.make import Buffer
+from stac.runtime.queues.local import LocalQueue
+from stac.runtime.queues.replay import Replay
 from stac.types import Experience
 
 # How long a save from another thread waits for the end of an unroll: only between two
@@ -39,14 +40,15 @@ class Turns:
         build: Build,
         parameters: Callable[[int], ParameterSource],  # by the index of the actor
         stop: Stop,
-        buffer: Buffer,
+        replay: Replay | None = None,
     ) -> None:
         self._config, self._build = config, build
         self._parameters, self._stop = parameters, stop
         self._batch_size = config.batch.batch_size
         # The one thread cannot take while it puts. So there is room for all that an
-        # actor puts at once, and for a batch that is put back.
-        self._queue = buffer.local(2 * self._batch_size + config.runtime.envs_per_actor)
+        # actor puts at once.
+        self._queue = LocalQueue(self._batch_size + config.runtime.envs_per_actor)
+        self._replay = replay
         # None: the actor failed, and another will be built in its turn.
         self._actors: list[Actor | None] = []
         self._restarts = [
@@ -58,6 +60,7 @@ class Turns:
         self._turn = 0  # index of the actor that acts next
         self._given = 0  # batches since the run began, one for each update
         self._last: Experience | None = None  # the newest batch
+        self._again: Experience | None = None  # one whose update was not finished
         self._busy = threading.Lock()  # held while the fields above change
 
     def run(self, learner: Learner) -> None:
@@ -95,9 +98,7 @@ class Turns:
 
     def next(self) -> Experience:
         with self._busy:
-            while self._queue.size() < self._batch_size:
-                self._act()
-            self._last = self._queue.get(self._batch_size)
+            self._last, self._again = self._again or self._new(), None
             self._given += 1
         return self._last
 
@@ -120,7 +121,7 @@ class Turns:
     def snapshot(self, updates: int) -> dict[str, bytes] | None:
         """Everything that decides the batches after update `updates`; any thread.
 
-        The batch of an update that has begun is put back. None where the actors have
+        The batch of an update that has begun is given again. None where the actors have
         gone on since, or where an unroll takes too long: then episodes begin anew when
         the run continues.
         """
@@ -131,11 +132,13 @@ class Turns:
             begun = self._given - updates
             if begun not in (0, 1) or not self._actors:
                 return None
-            back = [self._last] if begun else []
-            waiting = [*back, *self._queue.content()]
+            again = self._last if begun else self._again
+            waiting = self._queue.content()
             totals = [each.total for each in self._restarts]
-            state = (self._turn, self._updates, totals, waiting)
+            state = (self._turn, self._updates, totals, again, waiting)
             taken = {"turns": snapshots.pack(self._what(), state)}
+            if self._replay is not None:
+                taken |= self._replay.snapshot()
             for index, each in enumerate(self._actors):
                 snapshot = each.snapshot() if each is not None else None
                 if snapshot is not None:  # else it failed, or takes no snapshots
@@ -161,7 +164,8 @@ class Turns:
 
     def _restore(self, saved: Mapping[str, bytes]) -> None:
         """Restores everything; where it raises, only the actors are changed."""
-        turn, updates, totals, waiting = snapshots.unpack(self._what(), saved["turns"])
+        turns = snapshots.unpack(self._what(), saved["turns"])
+        turn, updates, totals, again, waiting = turns
         actors = filter(None, [*self._actors])  # all of them: they were just built
         for index, each in enumerate(actors):
             if f"actor_{index}" in saved:
@@ -172,7 +176,9 @@ class Turns:
             elif index == 0:  # the same holds for all
                 task = self._config.environment.task
                 say(f"episodes begin anew: {task} takes no snapshots")
-        self._turn, self._updates = turn, updates
+        if self._replay is not None:
+            self._replay.restore(saved)
+        self._turn, self._updates, self._again = turn, updates, again
         for counted, total in zip(self._restarts, totals, strict=True):
             counted.total = total
         self._restarts_before = sum(totals)
@@ -184,6 +190,12 @@ class Turns:
         return (
             f"{len(self._actors)} actors in turn, trajectories of {batch.unroll_length}"
         )
+
+    def _new(self) -> Experience:
+        while self._queue.size() < self._batch_size:
+            self._act()
+        taken = self._queue.get(self._batch_size)
+        return self._replay.exchange(taken) if self._replay is not None else taken
 
     def _act(self) -> None:
         """One unroll, which is kept even if a stop is asked for, or a new actor."""

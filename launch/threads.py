@@ -26,7 +26,7 @@ from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
 from stac.evaluation import scores
-from stac.launch import lockstep
+from stac.launch import lockstep, replays
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults import lines, restarts, shutdown
 from stac.runtime.faults.heartbeat import Heartbeat
@@ -34,7 +34,7 @@ from stac.runtime.learner import Feeder, Learner
 from stac.runtime.logs.loggers import Logger
 from stac.runtime.logs.statistics import EnvironmentShare
 from stac.runtime.queues.local import LocalQueue, OnDevice, ParameterStore
-from stac.runtime.queues.make import BUFFERS, Buffer
+from stac.runtime.queues.replay import Replay
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
 
@@ -78,20 +78,22 @@ def train(
       others: see `run`.
     """
     parts = Parts.build(config, stop)
-    turns = lockstep.Turns(config, parts.actor, parts.parameters, stop, parts.buffer)
+    turns = lockstep.Turns(config, parts.actor, parts.parameters, stop, parts.replay)
+    in_turn = config.runtime.name == "lockstep"
     with assembly.open_learner(
         config,
         parts.devices,
         workdir,
         parts.store.publish,
         asked,
-        acting=turns.snapshot,
+        acting=turns.snapshot if in_turn else replays.saving(parts.replay),
         others=others,
         play=scores.beside(config) if config.runtime.evaluate_every else None,
     ) as learner:
-        if config.runtime.name == "lockstep":
+        if in_turn:
             turns.run(learner)
         else:
+            replays.resume(parts.replay, learner)
             _threads(parts, learner, asked, stop)
 
 
@@ -103,7 +105,7 @@ class Parts(NamedTuple):
     devices: devices.LearnerDevices
     store: ParameterStore
     stores: list[OnDevice]  # one per device that acts
-    buffer: Buffer
+    replay: Replay | None
 
     @classmethod
     def build(cls, config: Config, stop: shutdown.Stop) -> Parts:
@@ -123,7 +125,7 @@ class Parts(NamedTuple):
             devices.LearnerDevices(agent, places.learners),
             store,
             [OnDevice(store, device) for device in places.actors],
-            BUFFERS[agent.buffer],
+            replays.build(agent, config),
         )
 
     def parameters(self, index: int) -> OnDevice:
@@ -154,8 +156,8 @@ def _threads(
     The first actor that gives up ends the run, and its failure is raised.
     """
     config, hosts = parts.config, jax.process_count()
-    queue = parts.buffer.local(configuration.queue_capacity(config) // hosts)
-    feeder = Feeder(queue, config.batch.batch_size // hosts)
+    queue = LocalQueue(configuration.queue_capacity(config) // hosts)
+    feeder = Feeder(queue, config.batch.batch_size // hosts, parts.replay)
     stop.wakes(feeder.close)
     beating: dict[int, Heartbeat] = {}  # of each actor, its newest
     actors = [

@@ -12,7 +12,7 @@ from stac.runtime.faults import lines, shutdown
 
 # Each is a module of `stac.launch` with a `main`, and a `DOMAIN` or a `SUMMARY`.
 COMMANDS = (
-    *("catch", "gymnasium", "minatar", "atari", "control", "realworld"),
+    *("catch", "gymnasium", "minatar", "atari", "control", "realworld", "mujoco"),
     *("actors", "evaluate", "report", "sweep", "doctor"),
 )
 

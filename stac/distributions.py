@@ -22,6 +22,8 @@ import numpy as np
 from stac.types import Array
 
 LOG_STD_MIN, LOG_STD_MAX = -4.0, 0.0  # sigma_min, sigma_max of Sec. 9.3; values ours
+SOFT_LOG_STD_MIN, SOFT_LOG_STD_MAX = -20.0, 2.0  # of SAC, by its code
+SAMPLED, STILL = 1.0, 0.0  # noise: all of it, as actors act, and none
 _LOG_2PI = 1.8378770664093453
 
 
@@ -31,6 +33,7 @@ class Distribution(NamedTuple):
     num_outputs: int  # of the policy head
     bias: np.ndarray  # [num_outputs], of the head's last layer at the start
     sample: Callable[[Array, Array], Array]  # (key, y) -> action
+    mode: Callable[[Array], Array]  # y -> the likeliest action
     log_prob: Callable[[Array, Array], Array]  # (y, action) -> [...]
     entropy: Callable[[Array], Array]  # y -> [...]
     regulariser: Callable[[Array], Array]  # y -> [...], what g_e multiplies; minimised
@@ -61,6 +64,7 @@ def categorical(num_actions: int) -> Distribution:
         num_outputs=num_actions,
         bias=np.zeros(num_actions, np.float32),
         sample=lambda key, y: jax.random.categorical(key, y).astype(jnp.int32),
+        mode=lambda y: jnp.argmax(y, axis=-1).astype(jnp.int32),
         log_prob=log_prob,
         entropy=lambda logits: -negative_entropy(logits),
         regulariser=negative_entropy,
@@ -124,12 +128,62 @@ def tanh_normal(action_size: int, initial_std: float | None = None) -> Distribut
         num_outputs=2 * action_size,
         bias=np.repeat(np.array([0.0, spread], np.float32), action_size),
         sample=sample,
+        mode=lambda outputs: mean_and_log_std(outputs)[0],
         log_prob=log_prob,
         entropy=entropy,
         regulariser=regulariser,
         kl=kl,
         describe=describe,
     )
+
+
+def soft_mean_and_log_std(outputs: Array) -> tuple[Array, Array]:
+    """Splits [..., 2A] outputs as SAC does: any mean, and a clipped log std."""
+    mean, log_std = jnp.split(outputs, 2, axis=-1)
+    return mean, jnp.clip(log_std, SOFT_LOG_STD_MIN, SOFT_LOG_STD_MAX)
+
+
+def soft_log_prob(outputs: Array, action: Array) -> Array:
+    """SAC's log-probability of the action after the tanh, in [-1, 1]; [...].
+
+    Unlike an importance ratio it keeps the tanh's Jacobian, for it is the value itself
+    that SAC learns from (Haarnoja et al., 2018b, Eq. 26).
+
+    Args:
+      outputs: [..., 2A], of the policy.
+      action: [..., A], before the tanh.
+    """
+    mean, log_std = soft_mean_and_log_std(outputs)
+    z = (action - mean) * jnp.exp(-log_std)
+    # log(1 - tanh(u)^2), which rounds to the log of zero where |u| is large
+    slope = 2.0 * (math.log(2.0) - action - jax.nn.softplus(-2.0 * action))
+    return jnp.sum(-0.5 * (z * z + _LOG_2PI) - log_std - slope, axis=-1)
+
+
+def with_noise(own: Distribution, noise: float, continuous: bool) -> Distribution:
+    """The same policies with another noise.
+
+    Args:
+      own: the policies with all of their noise.
+      noise: 1: sampled, as actors do; 0: the likeliest action. Continuous actions also
+        have what is between: a sample's distance to the mean is multiplied by it.
+      continuous: whether actions are.
+
+    Raises:
+      ValueError: discrete actions with another noise than 0 or 1.
+    """
+    if noise == SAMPLED:
+        return own
+    if not continuous and noise != STILL:
+        raise ValueError(f"noise={noise}: discrete actions are sampled (1) or not (0)")
+    if not continuous:
+        return own._replace(sample=lambda key, outputs: own.mode(outputs))
+
+    def scaled(key: Array, outputs: Array) -> Array:
+        mean = own.mode(outputs)
+        return mean + noise * (own.sample(key, outputs) - mean)
+
+    return own._replace(sample=scaled)
 
 
 def _normal_kl(mean: Array, log_std: Array, mean2: Array, log_std2: Array) -> Array:

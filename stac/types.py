@@ -72,6 +72,25 @@ class Trajectory(NamedTuple):
     core_state: CoreState  # leaves [B, ...]: the state acted from at row 0
 
 
+class Transition(NamedTuple):
+    """Single steps, as a replay keeps them: none crosses into another episode."""
+
+    observation: Array  # [S, F] x_t
+    action: Array  # [S, A] before the tanh
+    reward: Array  # [S] r_{t+1}, raw
+    discount: Array  # [S] d_{t+1}: 0 at a true end, 1 at a time limit
+    next_observation: Array  # [S, F] x_{t+1}
+
+
+class Sample(NamedTuple):
+    """A batch that a replay has drawn, as the learner reads it."""
+
+    transitions: Transition  # leaves [S, ...]
+    keys: Array  # [S, 2] uint32: a random key for each transition
+    ready: Array  # [S] bool: whether the replay holds enough to learn from
+    initial: Array  # [D, F] the first observations of D episodes
+
+
 class Report(NamedTuple):
     """An actor's notes on a trajectory: for logs, never for the loss."""
 
@@ -89,7 +108,7 @@ class Report(NamedTuple):
 class Experience(NamedTuple):
     """Trajectories and their reports, as they go through a queue."""
 
-    trajectory: Trajectory
+    trajectory: Any  # a Trajectory; behind a replay a Sample, with reports of new ones
     report: Report
 
 

@@ -20,7 +20,7 @@ from stac.config import Config, RunError
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.evaluation import scores
-from stac.launch import child
+from stac.launch import child, replays
 from stac.launch.launchpad import join
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults.heartbeat import Heartbeat
@@ -28,8 +28,8 @@ from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Saved, Stop
 from stac.runtime.learner import Feeder, Learner
 from stac.runtime.logs.statistics import EnvironmentShare
+from stac.runtime.queues import reverb
 from stac.runtime.queues.base import Closed
-from stac.runtime.queues.make import BUFFERS
 from stac.runtime.queues.reverb_items import Spec
 from stac.types import Params
 
@@ -41,13 +41,13 @@ LATE_SECONDS = 120.0  # without a first trajectory, which is then told of
 NEVER_SECONDS = 1800.0  # without a first trajectory end the run
 
 
-def serve(buffer: str, capacity: int, address: lp.Address) -> None:
+def serve(capacity: int, address: lp.Address) -> None:
     """Holds the trajectories."""
 
     def work(stop: Stop, heartbeat: Heartbeat) -> None:
         stop.saves(_nothing_of_ours)
         port = lp.get_port_from_address(address.resolve())
-        with BUFFERS[buffer].serve(capacity, port):
+        with reverb.serve(capacity, port):
             stop.wait(threading.TIMEOUT_MAX)
 
     child.run(work, _SHORT_GRACE_SECONDS)
@@ -114,18 +114,21 @@ class LearnerNode:
         )
         learners = devices.LearnerDevices(agent, places.learners)
         play = scores.beside(config) if config.runtime.evaluate_every else None
+        replay = replays.build(agent, config)
         with assembly.open_learner(
             config,
             learners,
             self._workdir,
             self._publish,
             stop,
+            acting=replays.saving(replay),
             view=child.view(),
             play=play,
         ) as learner:
             # Only now: this loads TensorFlow, and the actors have what they need.
-            queue = BUFFERS[agent.buffer].connect(self._queue.resolve(), self._item)
-            feeder = Feeder(queue, config.batch.batch_size)
+            queue = reverb.ReverbQueue(self._queue.resolve(), self._item)
+            replays.resume(replay, learner)
+            feeder = Feeder(queue, config.batch.batch_size, replay)
             first = threading.Thread(
                 target=self._await_the_first, args=(feeder, learner, stop), daemon=True
             )
@@ -185,7 +188,7 @@ def act(
         stop.saves(_nothing_of_ours)
         agent = agents.build(config, spec)
         parameters = LearnersParameters(learner, index, restarts, stop, heartbeat)
-        trajectories = BUFFERS[agent.buffer].connect(queue.resolve(), item)
+        trajectories = reverb.ReverbQueue(queue.resolve(), item)
         with stop.closing(trajectories.close):
             with heartbeat.waiting():
                 updates, _ = parameters.latest()

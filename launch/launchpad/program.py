@@ -33,7 +33,6 @@ from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from stac import children
 from stac import config as configuration
-from stac.agents import base
 from stac.agents import make as agents
 from stac.config import Config
 from stac.environments import make
@@ -107,14 +106,14 @@ def build(config: Config, workdir: str) -> lp.Program:
         "--actor_devices: launchpad's actors are processes on the CPU: leave it out, or"
         " use --runtime=threads",
     )
-    spec, agent, item = parts(config)
+    spec, item = parts(config)
     listen = config.runtime.listen
     at = join.parse("listen", listen) if listen else None
     program = lp.Program("stac")
     address = lp.Address("reverb")
     # Not lp.ReverbNode: it loads TensorFlow into the parent and never stops its server.
     capacity = configuration.queue_capacity(config)
-    queue = _Queue(nodes.serve, agent.buffer, capacity, address)
+    queue = _Queue(nodes.serve, capacity, address)
     queue.port = at and at.queue
     address.assign(queue)
     program.add_node(queue, label=child.QUEUE)
@@ -125,8 +124,8 @@ def build(config: Config, workdir: str) -> lp.Program:
     return program
 
 
-def parts(config: Config) -> tuple[EnvironmentSpec, base.Agent, reverb_items.Spec]:
-    """The environment's spec, the agent, and the shape of the queue's items.
+def parts(config: Config) -> tuple[EnvironmentSpec, reverb_items.Spec]:
+    """The environment's spec, and the shape of the queue's items.
 
     Raises:
       ConfigError: environment and network do not fit.
@@ -134,7 +133,7 @@ def parts(config: Config) -> tuple[EnvironmentSpec, base.Agent, reverb_items.Spe
     spec = make.spec(config)
     agent = agents.build(config, spec)
     core_state = jax.eval_shape(lambda: agent.initial_core_state(1))
-    return spec, agent, reverb_items.spec(spec, config.batch, core_state)
+    return spec, reverb_items.spec(spec, config.batch, core_state)
 
 
 def add_actors(program: lp.Program, first: int, config: Config, *others: Any) -> None:

@@ -116,7 +116,7 @@ def _play(
     """Runs the actors; returns one that fails too often, or None at the end."""
     config = line.config
     program.prepare(line.host)
-    spec, _, item = program.parts(config)
+    spec, item = program.parts(config)
     actors = lp.Program("actors")
     queue, learner = program.fixed(line.queue), program.fixed(line.learner)
     handle = lp.CourierHandle(learner)

@@ -27,17 +27,14 @@ def own_distribution(config: Config, spec: EnvironmentSpec) -> Distribution:
 
 
 def build(
-    config: Config,
-    spec: EnvironmentSpec,
-    distribution: Distribution | None = None,
+    config: Config, spec: EnvironmentSpec, noise: float = distributions.SAMPLED
 ) -> base.Agent:
     """Builds the agent that `config` describes, for environments like `spec`.
 
     Args:
       config: the run.
       spec: of the environments.
-      distribution: in the place of `own_distribution(config, spec)`, such as one that
-        samples with less noise.
+      noise: with which it acts; see `distributions.with_noise`.
 
     Raises:
       ConfigError: network and observations do not fit.
@@ -47,7 +44,8 @@ def build(
         f"network.torso={config.network.torso} reads images, but observations have"
         f" shape {spec.observation_shape}: use network.torso=mlp",
     )
-    distribution = distribution or own_distribution(config, spec)
+    own = own_distribution(config, spec)
+    distribution = distributions.with_noise(own, noise, spec.continuous)
     network = networks.make(config, distribution.bias, spec)
     random = config.agent.behaviour == "random_head"
     behave = _random_head if random else _mean_of_heads
@@ -101,7 +99,6 @@ def build(
         actor_params=actor_params,
         frames_per_update=rule.frames_per_update,
         watched=WATCHED._replace(shown=_shown(config)),
-        buffer=base.FIRST_IN_FIRST_OUT,
     )
 
 

@@ -4,7 +4,7 @@ A family of agents is a function that builds an `Agent` from a configuration
 (`stac.agents.make` has the table of them). The runtimes know nothing else of a family:
 its state is a pytree of its own, of which they read `updates`
 (`stac.types.LearnerState`); they move the metrics without knowing their names, but for
-those in `Watched`; and the family says which buffer lies between actors and learner.
+those in `Watched`; and the family says whether a replay lies before its updates.
 Nothing here waits, prints or keeps state.
 """
 
@@ -20,7 +20,6 @@ from stac.types import (
     CoreState,
     LearnerState,
     Params,
-    Trajectory,
     Tree,
 )
 
@@ -29,7 +28,19 @@ from stac.types import (
 Metrics = dict[str, Array]
 State = Any  # a LearnerState, with the family's own fields
 
-FIRST_IN_FIRST_OUT = "first_in_first_out"  # a row of stac.runtime.queues.make.BUFFERS
+
+class Replay(NamedTuple):
+    """What lies between the trajectories that are taken and an update's batch.
+
+    Each update takes the new trajectories, as it does without a replay, keeps their
+    transitions in the place of the oldest, and learns from others, drawn at random.
+    """
+
+    capacity: int  # transitions
+    least: int  # transitions in it before its samples are `ready`
+    draws: int  # transitions in a sample: uniform, with replacement
+    initial: int = 0  # first observations of episodes, seen once for the run
+    saved: bool = True  # its content is part of checkpoints
 
 
 class Watched(NamedTuple):
@@ -52,14 +63,15 @@ class Agent(NamedTuple):
     act: Callable[
         [Params, Array, Array, Array, CoreState], tuple[ActorOutput, CoreState]
     ]
-    # On this device's share of the batch.
-    update: Callable[[State, Trajectory, AllSum], tuple[State, Metrics]]
+    # On this device's share of the batch: trajectories, or a Sample where there is a
+    # replay.
+    update: Callable[[State, Any, AllSum], tuple[State, Metrics]]
     # Selects what acting needs of the state. It computes nothing: an operation would
     # queue behind the update in flight, and publishing would wait for it.
     actor_params: Callable[[State], Params]
     frames_per_update: int  # environment frames that an update consumes
     watched: Watched = Watched()
-    buffer: str = FIRST_IN_FIRST_OUT  # between actors and learner
+    replay: Replay | None = None
 
 
 def no_devices(tree: Tree) -> Tree:

@@ -14,23 +14,29 @@ import pkgutil
 from typing import Any, NamedTuple
 
 from stac.agents import base
-from stac.config import METAPARAMETERS, AgentConfig, Config, choose
+from stac.config import METAPARAMETERS, AgentConfig, Config, Soft, choose
 from stac.environments.base import EnvironmentSpec
+
+_SOFT = "stac.agents.soft:build"
 
 
 class Variant(NamedTuple):
     """One row."""
 
-    heads: int  # P: the acting head, and the auxiliary ones
-    self_tuned: tuple[str, ...]  # names of stac.config.metaparameter_table
+    heads: int = 1  # P: the acting head, and the auxiliary ones
+    self_tuned: tuple[str, ...] = ()  # names of stac.config.metaparameter_table
     family: str = "stac.agents.actor_critic:build"  # "module:function"
+    soft: Soft = AgentConfig.soft  # of a soft actor-critic
 
 
 VARIANTS: dict[str, Variant] = {
-    "impala": Variant(heads=1, self_tuned=()),
-    "impala_aux": Variant(heads=3, self_tuned=()),
-    "stac": Variant(heads=1, self_tuned=METAPARAMETERS),
+    "impala": Variant(),
+    "impala_aux": Variant(heads=3),
+    "stac": Variant(self_tuned=METAPARAMETERS),
     "stacx": Variant(heads=3, self_tuned=METAPARAMETERS),
+    "sac_v1": Variant(family=_SOFT, soft=Soft("fixed", alpha=0.2)),
+    "sac": Variant(family=_SOFT, soft=Soft("entropy")),
+    "meta_sac": Variant(family=_SOFT, soft=Soft("meta", policy_optimizer="rmsprop")),
 }
 
 
@@ -40,17 +46,29 @@ def agent_config(name: str, **changes: Any) -> AgentConfig:
     Raises:
       ConfigError: there is no such row.
     """
-    heads, self_tuned, _ = VARIANTS[choose("agent", name, VARIANTS)]
-    tuned = ",".join(self_tuned)
-    return AgentConfig(name=name, heads=heads, self_tuned=tuned, **changes)
+    row = VARIANTS[choose("agent", name, VARIANTS)]
+    tuned = ",".join(row.self_tuned)
+    return AgentConfig(
+        name=name, heads=row.heads, self_tuned=tuned, soft=row.soft, **changes
+    )
 
 
-def build(config: Config, spec: EnvironmentSpec) -> base.Agent:
+def is_soft(name: str) -> bool:
+    """Whether the row is a soft actor-critic's: off-policy, with a replay."""
+    return VARIANTS[choose("agent", name, VARIANTS)].family == _SOFT
+
+
+def build(config: Config, spec: EnvironmentSpec, noise: float = 1.0) -> base.Agent:
     """Builds the configured agent for environments like `spec`.
+
+    Args:
+      config: the run.
+      spec: of the environments.
+      noise: with which it acts; see `distributions.with_noise`.
 
     Raises:
       ConfigError: there is no such agent, or it does not fit the environments.
     """
     row = VARIANTS[choose("agent", config.agent.name, VARIANTS)]
-    agent: base.Agent = pkgutil.resolve_name(row.family)(config, spec)
+    agent: base.Agent = pkgutil.resolve_name(row.family)(config, spec, noise)
     return agent

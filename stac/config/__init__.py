@@ -24,3 +24,4 @@ from stac.config.config import frames_per_update as frames_per_update
 from stac.config.config import queue_capacity as queue_capacity
 from stac.config.metaparameter_table import METAPARAMETERS as METAPARAMETERS
 from stac.config.metaparameter_table import RAW_LIMIT as RAW_LIMIT
+from stac.config.soft import Soft as Soft

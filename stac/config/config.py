@@ -24,6 +24,7 @@ from stac.config.checks import (
     choose,
 )
 from stac.config.metaparameter_table import METAPARAMETERS, RAW_LIMIT
+from stac.config.soft import Soft
 
 # Over batch and time; "batch_mean" sums over time alone, "device_mean" is the mean over
 # devices of each one's sum (a reading of Sec. 8).
@@ -71,6 +72,7 @@ class AgentConfig(Checked, section="agent."):
     behaviour: Annotated[str, BEHAVIOURS] = "head_1"  # the policy that acts (Sec. 9.3)
     gamma_embedding: GammaEmbedding = "none"  # Sec. 9.5
     outer: Outer = Outer()
+    soft: Soft = Soft(temperature="fixed")  # of the soft actor-critics alone
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -57,6 +57,16 @@ def tasks() -> list[str]:
     return [name for name, spec in gymnasium.registry.items() if spec.entry_point]
 
 
+def mujoco_tasks() -> list[str]:
+    """Those of MuJoCo that can be built: others need a library that is no more."""
+    return [
+        name
+        for name in tasks()
+        if "envs.mujoco" in str(gymnasium.registry[name].entry_point)
+        and name.endswith(("-v4", "-v5"))
+    ]
+
+
 class Gymnasium(batched.Shares):
     """E copies of one environment; the rows mean what stac.environments.base says."""
 

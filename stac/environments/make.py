@@ -27,6 +27,7 @@ _ONLY = {
     "sticky_actions": ("minatar",),
     "workers": ("control", "gymnasium", "realworld"),
 }
+_AT_ONCE = 16  # environments that look at the beginnings of episodes
 STAGGER_STEPS = 1000  # the length of every episode of the suite's benchmark
 
 
@@ -154,6 +155,24 @@ def spec(config: Config) -> base.EnvironmentSpec:
     """
     with contextlib.closing(factory(config)(0, 1)) as environment:
         return environment.spec
+
+
+def first_observations(config: Config, seed: int, count: int) -> np.ndarray:
+    """[count, ...] observations with which episodes begin; some environments see them.
+
+    Args:
+      config: of the run.
+      seed: of the environments, which are built and closed again.
+      count: how many; 0 builds none.
+    """
+    if not count:
+        return np.zeros((0, 1), np.float32)
+    with contextlib.closing(factory(config)(seed, min(count, _AT_ONCE))) as environment:
+        seen = [
+            np.array(environment.reset().observation)
+            for _ in range(-(-count // environment.num_envs))
+        ]
+    return np.concatenate(seen)[:count]
 
 
 def _cores(config: Config) -> int:

@@ -11,19 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stac import distributions
-from stac.agents import actor_critic
+from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config, changed, check, flat
-from stac.distributions import Distribution
+from stac.distributions import SAMPLED, STILL
 from stac.environments import make
 from stac.environments.base import BatchedEnvironment, EnvironmentSpec
 from stac.evaluation import episodes, protocols
 from stac.runtime import actor
 from stac.runtime.storage import checkpoints, workdir
 from stac.types import Array, CoreState, Params
-
-SAMPLED, STILL = 1.0, 0.0  # noise: all of it, as actors act, and none
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -104,9 +101,7 @@ class Policy:
     def agent(self, noise: float) -> Agent:
         """The agent that acts with so much noise; built, and compiled, once."""
         if noise not in self._agents:
-            own = actor_critic.own_distribution(self.config, self.spec)
-            noisy = with_noise(own, noise, self.spec.continuous)
-            self._agents[noise] = actor_critic.build(self.config, self.spec, noisy)
+            self._agents[noise] = agents.build(self.config, self.spec, noise)
         return self._agents[noise]
 
     def of(self, params: Params, updates: int) -> Policy:
@@ -133,7 +128,7 @@ def load(path: str | pathlib.Path, best: bool = False) -> Policy:
         nothing = f"{path}: no best checkpoint is there: train with --best"
     check(place.is_dir(), nothing)
     spec = make.spec(protocols.evaluated(config))
-    agent = actor_critic.build(config, spec)
+    agent = agents.build(config, spec)
     with jax.default_device(actor.acting_device()):
         like = jax.eval_shape(agent.init, jax.random.PRNGKey(0))
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
@@ -184,20 +179,3 @@ def ways(
     still = "mean" if spec.continuous else "greedy"
     names = {SAMPLED: "sampled", STILL: still}
     return {names.get(factor, f"x{factor:g}"): factor for factor in factors}
-
-
-def with_noise(own: Distribution, noise: float, continuous: bool) -> Distribution:
-    """The same policies with another noise; see `Policy.__call__`."""
-    if noise == SAMPLED:
-        return own
-
-    def scaled(key: Array, outputs: Array) -> Array:
-        mean, _ = distributions.mean_and_log_std(outputs)
-        return mean + noise * (own.sample(key, outputs) - mean)
-
-    def likeliest(key: Array, outputs: Array) -> Array:
-        return jnp.argmax(outputs, axis=-1).astype(jnp.int32)
-
-    if not continuous and noise != STILL:
-        raise ValueError(f"noise={noise}: discrete actions are sampled (1) or not (0)")
-    return own._replace(sample=scaled if continuous else likeliest)

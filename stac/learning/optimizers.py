@@ -1,4 +1,4 @@
-"""The two optimizers: RMSProp over theta, through which we differentiate, and Adam.
+"""The optimizers: RMSProp over theta, through which we differentiate, and Adam.
 
 RMSProp's epsilon stands inside the root, as in TensorFlow: with an accumulator at zero
 and epsilon outside, its derivative at a zero gradient is not finite.
@@ -12,6 +12,8 @@ import optax
 
 from stac.config import OptimizerConfig
 from stac.types import Array, Tree
+
+Optimizer = optax.GradientTransformation
 
 
 def rmsprop(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -32,6 +34,11 @@ def meta_adam(config: OptimizerConfig) -> optax.GradientTransformation:
         b2=config.meta_b2,
         eps=config.meta_epsilon,
     )
+
+
+def adam() -> optax.GradientTransformation:
+    """Adam's directions with its usual constants; no learning rate in it."""
+    return optax.scale_by_adam()
 
 
 def learning_rate(config: OptimizerConfig, frames: Array, total_frames: int) -> Array:

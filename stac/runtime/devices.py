@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stac import config
 from stac.agents import base
-from stac.types import Array, LearnerState, Params, Trajectory, Tree
+from stac.types import Array, LearnerState, Params, Sample, Trajectory, Tree
 
 AXIS = "learners"
 STOPPING = "stopping"  # the metric that counts the learner devices told to stop
@@ -159,7 +159,7 @@ all_sum.defvjp(
 class Shares(NamedTuple):
     """An update's input that is split over the learner devices of a host."""
 
-    trajectory: Trajectory  # leaves [B, ...]
+    trajectory: Trajectory | Sample  # leaves [B, ...]
     stopping: Array  # [k] float32: 1 where the host was told to stop
 
 
@@ -282,7 +282,10 @@ class LearnerDevices:
         return self.fetch(add_over_hosts((), jax.tree.map(share, state))[0])
 
     def update(
-        self, state: LearnerState, trajectory: Trajectory, stopping: bool = False
+        self,
+        state: LearnerState,
+        trajectory: Trajectory | Sample,
+        stopping: bool = False,
     ) -> tuple[LearnerState, base.Metrics]:
         """Starts one update on numpy leaves [B, ...]; does not wait for its end.
 

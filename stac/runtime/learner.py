@@ -29,6 +29,7 @@ from stac.runtime.faults.skips import Skips
 from stac.runtime.logs.loggers import Logger
 from stac.runtime.logs.statistics import Statistics
 from stac.runtime.queues.base import Closed, TrajectoryQueue
+from stac.runtime.queues.replay import Replay
 from stac.runtime.storage.checkpoints import Checkpoint, Counters, NotSaved
 from stac.types import Experience, LearnerState, Params, Report
 
@@ -68,9 +69,15 @@ class Feeder:
     device: JAX starts that while the update before runs.
     """
 
-    def __init__(self, queue: TrajectoryQueue, batch_size: int) -> None:
+    def __init__(
+        self,
+        queue: TrajectoryQueue,
+        batch_size: int,
+        replay: Replay | None = None,
+    ) -> None:
         self._queue = queue
         self._batch_size = batch_size
+        self._replay = replay
         self._discarded: int | None = None  # trajectories, once the feeder is closed
         self._closed = False
         self._lock = threading.Lock()
@@ -114,7 +121,10 @@ class Feeder:
 
     def _run(self, batch: futures.Future[Experience]) -> None:
         try:
-            batch.set_result(self._queue.get(self._batch_size))
+            taken = self._queue.get(self._batch_size)
+            if self._replay is not None:
+                taken = self._replay.exchange(taken)
+            batch.set_result(taken)
         except BaseException as error:  # noqa: BLE001 - `next` raises it
             batch.set_exception(error)
 

@@ -17,7 +17,6 @@ from stac.config import Config, ConfigError, frames_per_update
 from stac.configs import catch
 from stac.environments.base import EnvironmentSpec
 from stac.launch import threads
-from stac.runtime.queues.make import BUFFERS
 from stac.runtime.storage import workdir
 from stac.types import ActorOutput, Array
 
@@ -28,12 +27,6 @@ def named(config: Config, name: str) -> Config:
     return dataclasses.replace(
         config, agent=dataclasses.replace(config.agent, name=name)
     )
-
-
-@pytest.mark.parametrize("name", make.VARIANTS)
-def test_every_variant_has_a_row_and_a_buffer_that_the_runtimes_know(name):
-    agent = make.build(catch.config(agent=name), SPEC)
-    assert agent.buffer in BUFFERS
 
 
 def test_an_agent_without_a_row_is_refused():
@@ -48,7 +41,7 @@ class Mean(NamedTuple):
     updates: Array
 
 
-def mean_reward(config: Config, spec: EnvironmentSpec) -> base.Agent:
+def mean_reward(config: Config, spec: EnvironmentSpec, noise: float) -> base.Agent:
     """Acts at random; has a state, metrics and alerts of its own."""
 
     def act(params, key, observation, first, core_state):

@@ -81,17 +81,17 @@ def test_noise_is_how_far_samples_lie_from_the_mean() -> None:
     mean, _ = distributions.mean_and_log_std(outputs)
     far = own.sample(key, outputs) - mean
     for noise in (0.0, 0.5, 1.0):
-        samples = policies.with_noise(own, noise, True).sample(key, outputs)
+        samples = distributions.with_noise(own, noise, True).sample(key, outputs)
         np.testing.assert_allclose(samples, mean + noise * far, atol=1e-6)
 
 
 def test_greedy_actions_are_the_likeliest() -> None:
     own = distributions.categorical(3)
     outputs = np.array([[0.1, 0.3, 0.2], [9.0, -1.0, 8.9]])
-    greedy = policies.with_noise(own, policies.STILL, False)
+    greedy = distributions.with_noise(own, policies.STILL, False)
     np.testing.assert_array_equal(greedy.sample(jax.random.PRNGKey(0), outputs), [1, 0])
     with pytest.raises(ValueError, match="discrete actions are sampled"):
-        policies.with_noise(own, 0.5, False)
+        distributions.with_noise(own, 0.5, False)
 
 
 def test_a_run_of_an_older_version_is_read_with_the_defaults_of_what_is_new(

@@ -54,7 +54,7 @@ def of(workdir: pathlib.Path) -> End:
 
 def _digests(name: str, snapshot: bytes) -> dict[str, str]:
     title, content = _unpacked(snapshot)
-    if name == "turns":
+    if name in ("turns", "replay"):
         return {name: _digest((title, content))}
     actor, environment = content
     games_title, games = _unpacked(environment)

@@ -1,0 +1,42 @@
+"""MuJoCo's locomotion in gymnasium: the tasks of SAC and Meta-SAC.
+
+Meta-SAC (Wang and Ni, 2020) used the v2 tasks. Hopper-v4, Walker2d-v4 and Humanoid-v4
+have their shapes; v5 has other rewards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from stac.config import Config
+from stac.configs import gymnasium, soft
+
+# Table 2 of Meta-SAC: steps, and the temperature of SAC-v1.
+STEPS = {
+    "Ant": 3_000_000,
+    "Hopper": 1_000_000,
+    "Humanoid": 10_000_000,
+    "Walker2d": 3_000_000,
+}
+TEMPERATURES = {"Humanoid": 0.05}
+
+
+def config(env: str = "Hopper-v4", agent: str = "meta_sac") -> Config:
+    """A run of one task, as long as Meta-SAC's.
+
+    Args:
+      env: an id as `stac.environments.gymnasium.task` returns it.
+      agent: a row of `stac.agents.make`.
+    """
+    name = env.partition("-")[0]
+    config = gymnasium.config(env, agent)
+    tuned = config.agent.soft
+    if tuned.temperature == "fixed":
+        tuned = dataclasses.replace(tuned, alpha=TEMPERATURES.get(name, tuned.alpha))
+    return soft.fitted(
+        dataclasses.replace(
+            config,
+            agent=dataclasses.replace(config.agent, soft=tuned),
+            total_frames=STEPS.get(name, 1_000_000),
+        )
+    )

@@ -1,0 +1,56 @@
+"""The replay of a run, where its agent has one, in every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from stac.agents.base import Agent
+from stac.config import Config
+from stac.environments import make
+from stac.runtime import assembly
+from stac.runtime.faults import lines
+from stac.runtime.learner import Learner
+from stac.runtime.queues.replay import Replay
+
+
+def build(agent: Agent, config: Config) -> Replay | None:
+    """Builds this host's share, and looks at the beginnings of some episodes."""
+    if agent.replay is None:
+        return None
+    hosts, host = jax.process_count(), jax.process_index()
+    size = agent.replay._replace(
+        capacity=agent.replay.capacity // hosts,
+        least=agent.replay.least // hosts,
+        draws=agent.replay.draws // hosts,
+        initial=agent.replay.initial // hosts,
+    )
+    seeds = np.random.SeedSequence([config.seed, host]).spawn(1)[0].generate_state(2)
+    seed = int(seeds[0] >> 1)
+    return Replay(size, seed, make.first_observations(config, seed, size.initial))
+
+
+def saving(replay: Replay | None) -> assembly.Acting:
+    """What a checkpoint holds of it, in the runtimes that save nothing else."""
+    if replay is None:
+        return lambda updates: None
+
+    def acting(updates: int) -> Mapping[str, bytes]:
+        return replay.snapshot()
+
+    return acting
+
+
+def resume(replay: Replay | None, learner: Learner) -> None:
+    """Continues with what the learner's checkpoint held, or says that it is empty."""
+    if replay is None or not learner.updates:
+        return
+    try:
+        replay.restore(learner.acting)
+    except ValueError as error:
+        lines.say(f"the replay begins empty: {error}")
+        return
+    if not len(replay):
+        lines.say("the replay begins empty: nothing of it was saved")

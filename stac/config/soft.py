@@ -1,0 +1,59 @@
+"""Hyperparameters of the soft actor-critics: SAC, SAC-v2 and Meta-SAC.
+
+Sources: "SAC-v2" is Haarnoja et al. (2018b), its Appendix D; "Meta-SAC" is Wang and Ni
+(2020). The learning rates, and RMSProp's and Adam's constants, are in
+`OptimizerConfig`; the hidden layers are `network.mlp_hiddens`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from stac.config.checks import AtLeastOne, Checked, Count, Fraction, Positive, check
+
+TEMPERATURES = ("fixed", "entropy", "meta")
+
+
+@dataclasses.dataclass(frozen=True)
+class Soft(Checked, section="agent.soft."):
+    """The temperature, its tuning, and the replay."""
+
+    temperature: Annotated[str, TEMPERATURES] = "meta"  # how it is tuned: not at all,
+    # by an entropy target (SAC-v2), or by its metagradient (Meta-SAC)
+    alpha: Positive = 1.0  # the temperature, or where it starts
+    entropy_per_action: Annotated[
+        float, "(-inf, inf)"
+    ] = -1.0  # SAC-v2's target for each action dimension
+    gamma: Fraction = 0.99  # discount
+    tau: Fraction = 0.005  # of the targets' moving average (SAC-v2, Table 1)
+    minibatch: AtLeastOne = 256  # transitions; Meta-SAC draws two for each update
+    updates_per_step: Positive = 1.0  # of an environment
+    first_steps: Count = 10_000  # at random, before the first update (Meta-SAC, C.1)
+    replay_capacity: AtLeastOne = 1_000_000  # transitions
+    save_replay: bool = True  # in checkpoints; Humanoid's has 3 GB
+    policy_optimizer: Annotated[str, ("adam", "rmsprop")] = "adam"  # meta: rmsprop
+    alpha_clip: Positive = 0.05  # of the metagradient (Meta-SAC, C.2)
+    initial_states: AtLeastOne = 256  # D_0 (Meta-SAC, C.2)
+    # The ablations of Meta-SAC:
+    meta_states: Annotated[str, ("initial", "replay")] = "initial"  # D.1
+    resample: bool = True  # D.2: another minibatch for the policy and Q than for alpha
+    meta_value: Annotated[str, ("soft", "classic")] = "soft"  # D.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(
+            self.temperature != "meta" or self.policy_optimizer == "rmsprop",
+            "agent.soft.policy_optimizer=adam: the metagradient goes through rmsprop:"
+            " use --config.agent.soft.policy_optimizer=rmsprop",
+        )
+        check(
+            self.temperature != "meta" or self.alpha <= 1.0,
+            f"agent.soft.alpha={self.alpha}: must be at most 1, the largest"
+            " temperature of Meta-SAC",
+        )
+        check(
+            self.first_steps < self.replay_capacity,
+            f"agent.soft.first_steps={self.first_steps}: must be less than"
+            f" agent.soft.replay_capacity={self.replay_capacity}",
+        )
