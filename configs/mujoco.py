@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from stac.config import Config
-from stac.configs import gymnasium, soft
+from stac.configs import gymnasium
 
 # Table 2 of Meta-SAC: steps, and the temperature of SAC-v1.
 STEPS = {
@@ -30,13 +30,11 @@ def config(env: str = "Hopper-v4", agent: str = "meta_sac") -> Config:
     """
     name = env.partition("-")[0]
     config = gymnasium.config(env, agent)
-    tuned = config.agent.soft
-    if tuned.temperature == "fixed":
-        tuned = dataclasses.replace(tuned, alpha=TEMPERATURES.get(name, tuned.alpha))
-    return soft.fitted(
-        dataclasses.replace(
-            config,
-            agent=dataclasses.replace(config.agent, soft=tuned),
-            total_frames=STEPS.get(name, 1_000_000),
-        )
+    soft = config.agent.soft
+    if soft.temperature == "fixed":
+        soft = dataclasses.replace(soft, alpha=TEMPERATURES.get(name, soft.alpha))
+    return dataclasses.replace(
+        config,
+        agent=dataclasses.replace(config.agent, soft=soft),
+        total_frames=STEPS.get(name, 1_000_000),
     )

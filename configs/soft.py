@@ -9,7 +9,12 @@ from __future__ import annotations
 import dataclasses
 
 from stac.agents import make
-from stac.config import BatchConfig, Config, NetworkConfig, OptimizerConfig
+from stac.config import (
+    BatchConfig,
+    Config,
+    NetworkConfig,
+    OptimizerConfig,
+)
 
 STEPS = 10  # of the environment, between two looks at new parameters; ours
 
@@ -31,4 +36,5 @@ def fitted(config: Config) -> Config:
         ),
         batch=BatchConfig(batch_size=1, unroll_length=STEPS + 1, overlap=1),
         runtime=dataclasses.replace(config.runtime, num_actors=1, envs_per_actor=1),
+        total_frames=1_000_000,  # Meta-SAC's shortest
     )

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from stac.agents.make import VARIANTS
+from stac.agents.make import VARIANTS, reads
 from stac.config import (
     FAILED,
     RUNTIMES,
@@ -363,16 +363,17 @@ def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
     from stac.environments import make
 
     words = {name: default for name, (default, _) in domain.flags.items()}
-    config = domain.config(agent=values["agent"].default, **words)
-    unused = make.unused(config.environment.domain)
+    agent = str(values["agent"].value)
+    config = domain.config(agent=agent, **words)
+    others = [f"environment.{name}" for name in make.unused(config.environment.domain)]
     shown = {
         name.removesuffix("_"): value
         for name, value in numbers(config).items()
-        if not name.startswith(tuple(f"environment.{name}" for name in unused))
+        if reads(agent, name) and not name.startswith(tuple(others))
     }
     start = program if program.startswith("stac ") else f"python -m {program}"
     elsewhere = ("help", "h", *_fields())  # those of fields have lines of their own
-    text = [f"{start}: trains STAC, STACX or IMPALA on {domain.summary}", ""]
+    text = [f"{start}: trains an agent on {domain.summary}", ""]
     for name in values:
         default = values[name].default
         if default is None and name in _COMMON:

@@ -119,6 +119,23 @@ def test_the_commands_for_control_run(
     assert not undocumented(written)
 
 
+def test_the_command_for_a_soft_actor_critic_runs(tmp_path: pathlib.Path) -> None:
+    if sys.version_info >= (3, 13):
+        pytest.skip("mujoco is installed with dm_control, which has no wheels")
+    [command] = [words for words in commands() if words[2] == "launch.mujoco"]
+    short = [
+        *("--runtime=threads", "--total_frames=300", "--config.agent.soft.minibatch=8"),
+        *("--config.agent.soft.first_steps=200", "--config.network.mlp_hiddens=8,8"),
+    ]
+    rows = run([*command, *short], tmp_path / "run")
+    assert rows[-1]["frames"] == 300
+    assert rows[-1]["loss/critic"] > 0, "it has learned"
+    section = METRICS.split("## Soft actor-critics")[1].split("## Evaluations")[0]
+    own = set(re.findall(r"`([a-z_0-9/]+)`", section.partition("---|\n")[2]))
+    assert own <= rows[-1].keys()
+    assert not undocumented(rows[-1].keys() - own)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("program", CONTROL)
 @pytest.mark.parametrize(

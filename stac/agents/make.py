@@ -18,6 +18,9 @@ from stac.config import METAPARAMETERS, AgentConfig, Config, Soft, choose
 from stac.environments.base import EnvironmentSpec
 
 _SOFT = "stac.agents.soft:build"
+# Fields that the soft actor-critics do not read, but for those in the second line.
+_NOT_SOFT = ("agent.", "network.", "optimizer.rms_initial")
+_SOFT_READS = ("agent.name", "network.mlp_hiddens", "network.torso")
 
 
 class Variant(NamedTuple):
@@ -56,6 +59,14 @@ def agent_config(name: str, **changes: Any) -> AgentConfig:
 def is_soft(name: str) -> bool:
     """Whether the row is a soft actor-critic's: off-policy, with a replay."""
     return VARIANTS[choose("agent", name, VARIANTS)].family == _SOFT
+
+
+def reads(name: str, field: str) -> bool:
+    """Whether the row reads a field of the configuration, such as "agent.heads"."""
+    soft = field.startswith("agent.soft.")
+    if is_soft(name):
+        return soft or field in _SOFT_READS or not field.startswith(_NOT_SOFT)
+    return not soft
 
 
 def build(config: Config, spec: EnvironmentSpec, noise: float = 1.0) -> base.Agent:

@@ -36,8 +36,8 @@ def build(
       noise: with which it acts; see `distributions.with_noise`.
 
     Raises:
-      ConfigError: actions are discrete, or observations are images; or an update is
-        not worth a whole number of steps.
+      ConfigError: actions are discrete, or observations are images; or the steps of a
+        batch are not worth a whole number of updates.
     """
     _check(config, spec)
     numbers = config.agent.soft
