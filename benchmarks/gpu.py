@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import throughput
 from benchmarks.flops import SPEC
 from stac.agents import actor_critic
-from stac.agents.make import VARIANTS
+from stac.agents.make import ACTOR_CRITICS
 from stac.configs import atari as numbers
 from stac.launch import asking
 from stac.networks import network as networks
@@ -96,7 +96,7 @@ def main() -> None:
     long = "each measurement (default %(default)g)"
     parser.add_argument("--seconds", type=float, default=60.0, help=long)
     parser.add_argument("--network", default="deep", help="deep or shallow")
-    parser.add_argument("--agents", default=",".join(VARIANTS), help="with commas")
+    parser.add_argument("--agents", default=",".join(ACTOR_CRITICS), help="with commas")
     arguments, extra = parser.parse_known_args()
     agents = arguments.agents.split(",")
     with asking.in_one_line(parser):

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stac.agents.make import VARIANTS
+from stac.agents.make import ACTOR_CRITICS
 
 TUNED = "--config.agent.self_tuned="
 GAMMAS = (0.99, 0.992, 0.995, 0.997, 0.999)  # Fig. 4(c)
@@ -131,7 +131,7 @@ def _of(flag: str, *values: object) -> tuple[Arm, ...]:
 
 STUDIES: Mapping[str, Study] = {
     "agents": Study(
-        "Fig. 2(a), 3", "the four agents", tuple(Arm(name, name) for name in VARIANTS)
+        "Fig. 2(a), 3", "the four agents", tuple(Arm(n, n) for n in ACTOR_CRITICS)
     ),
     "ablation": Study("Fig. 2(b)", "what is self-tuned", _ablation()),
     "robustness_outer": Study("Fig. 4(a, b)", "the outer gamma and g_v", _outer()),
@@ -143,6 +143,26 @@ STUDIES: Mapping[str, Study] = {
         _of("behaviour", "head_1", "random_head", "average"),
     ),
     "embedding": Study("Sec. 9.5", "an embedding of gamma", _embedding()),
+    "soft": Study(
+        "Meta-SAC, Fig. 1",
+        "the temperature: fixed, by an entropy target, by its metagradient",
+        tuple(Arm(name, name) for name in ("sac_v1", "sac", "meta_sac")),
+    ),
+    "soft_ablation": Study(
+        "Meta-SAC, Fig. 3",
+        "the meta loss: its states, its minibatch, its Q",
+        (
+            Arm("meta_sac", "meta_sac"),
+            *(
+                Arm(f"meta_sac_{label}", "meta_sac", (f"--config.agent.soft.{field}",))
+                for label, field in (
+                    ("replayed_states", "meta_states=replay"),
+                    ("one_minibatch", "resample=false"),
+                    ("classic_q", "meta_value=classic"),
+                )
+            ),
+        ),
+    ),
     "kl": Study("Sec. 9.3", "the outer loss's KL", _of("outer.g_kl", 0, 0.3, 1, 2)),
     "readings": Study("docs/paper.md", "what the paper leaves open", _readings()),
     "alphas": Study(

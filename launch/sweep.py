@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from stac import children, references
+from stac.agents.make import is_soft
 from stac.config import FAILED, check, choose
+from stac.configs import mujoco
 from stac.launch import asking, flags, watching
 from stac.launch.flags import Domain
 from stac.launch.processes import END_SECONDS
@@ -31,7 +33,7 @@ from stac.runtime.logs import command, loggers
 from stac.runtime.storage import workdir
 
 SUMMARY = "(none: runs a study of the paper, many runs, and compares them)"
-SUITES = ("atari", "catch", "control", "gymnasium", "minatar", "realworld")
+SUITES = ("atari", "catch", "control", "gymnasium", "minatar", "mujoco", "realworld")
 _LOOK_SECONDS = 0.5  # between two looks at the runs
 # "launch" as `python -m launch.sweep` in a checkout, else "stac.launch".
 _PACKAGE = __spec__.parent if __spec__ else "stac.launch"
@@ -145,26 +147,28 @@ def expand(
             name not in ("agent", "seed", "workdir", "config.seed", flag),
             f"--{name}: a sweep sets it: see --study, --seeds, --tasks and --out",
         )
-    default = ("--runtime=threads", f"--num_actors={cores}")
+    actors = f"--num_actors={cores}"
     numbers, names = _seeds(seeds), _tasks(suite, tasks, domain)
 
     def words(arm: Arm, task: str, seed: int) -> tuple[str, ...]:
         first = (f"--agent={arm.agent}", f"--{flag}={task}", f"--seed={seed}")
-        return (*first, *default, *arm.flags, *rest)
+        shared = () if is_soft(arm.agent) else (actors,)  # those have one, as published
+        return (*first, "--runtime=threads", *shared, *arm.flags, *rest)
 
     def frames(arm: Arm, task: str) -> int:
         """Refuses what the suite's command would refuse, without the run."""
         given = words(arm, task, min(numbers))
         return flags.parse([domain.program, *given], domain).config.total_frames
 
-    for task in names[1:]:
-        frames(arms[0], task)
-    lengths = {arm: frames(arm, names[0]) for arm in arms}
+    by_task = {task: frames(arms[0], task) for task in names}
+    by_arm = {arm: frames(arm, names[0]) for arm in arms}
+    differ = len({*by_task.values()}) > 1  # mujoco's tasks: few enough to read them all
     runs = []
     for seed, task, arm in itertools.product(numbers, names, arms):
         place = out / suite / task / f"{arm.label}_seed{seed}"
         line = (*words(arm, task, seed), f"--workdir={place}")
-        runs.append(Run(arm, task, seed, module, line, place, lengths[arm]))
+        length = frames(arm, task) if differ else by_arm[arm]
+        runs.append(Run(arm, task, seed, module, line, place, length))
     return runs
 
 
@@ -191,6 +195,7 @@ def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
         "catch": lambda: ["features"],
         "control": references.control,  # the suite's benchmark
         "gymnasium": lambda: ["CartPole-v1"],
+        "mujoco": lambda: [f"{name}-v4" for name in mujoco.STEPS],  # Meta-SAC's
     }
     return list(
         known[suite]() if suite in known else pkgutil.resolve_name(domain.tasks)

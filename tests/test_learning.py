@@ -19,7 +19,7 @@ SLOW = ("impala_aux", "stac")  # what they have more than IMPALA, STACX has as w
     "agent",
     [
         pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
-        for name in make.VARIANTS
+        for name in make.ACTOR_CRITICS
     ],
 )
 def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):

@@ -4,8 +4,8 @@ A family is a function that builds its agents from a configuration and the spec 
 environments. To add one, write that function and give its agents rows here. The command
 line reads this table without JAX: a family is imported when it is built.
 
-IMPALA is STACX with one head and nothing self-tuned. Fig. 2(a) compares these four
-rows; the bars of Fig. 2(b) are the last two with a smaller `self_tuned`.
+IMPALA is STACX with one head and nothing self-tuned. Fig. 2(a) compares the four
+actor-critics; the bars of Fig. 2(b) are STAC and STACX with a smaller `self_tuned`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Variant(NamedTuple):
     soft: Soft = AgentConfig.soft  # of a soft actor-critic
 
 
+ACTOR_CRITICS = ("impala", "impala_aux", "stac", "stacx")
 VARIANTS: dict[str, Variant] = {
     "impala": Variant(),
     "impala_aux": Variant(heads=3),

@@ -63,7 +63,7 @@ def after(agent, updates=3, raw=None):
 
 
 VARIATIONS = {
-    **{name: {} for name in make.VARIANTS},
+    **{name: {} for name in make.ACTOR_CRITICS},
     "two alphas": {"self_tuned": "gamma,alpha_rho,alpha_c"},
     "truncation": {"self_tuned": "alpha,truncation"},
     "five heads": {"heads": 5},

@@ -45,6 +45,20 @@ def test_every_study_of_every_suite_is_commands_that_would_be_accepted(study, su
         assert f"--seed={run.seed}" in run.command
 
 
+def test_runs_of_mujoco_are_as_long_as_published_and_have_one_actor():
+    if sys.version_info >= (3, 13):
+        pytest.skip("dm_control has no wheels for this Python")
+    runs = expanded("soft", "mujoco")
+    lengths = {run.task: run.total_frames for run in runs}
+    assert lengths == {
+        "Ant-v4": 3e6,
+        "Hopper-v4": 1e6,
+        "Humanoid-v4": 1e7,
+        "Walker2d-v4": 3e6,
+    }
+    assert not any("--num_actors" in word for run in runs for word in run.words)
+
+
 def test_the_arms_are_those_of_the_paper():
     counts = {name: len(study.arms) for name, study in studies.STUDIES.items()}
     assert counts == {
@@ -55,6 +69,8 @@ def test_the_arms_are_those_of_the_paper():
         "heads": 5,
         "behaviour": 3,
         "embedding": 5,
+        "soft": 3,
+        "soft_ablation": 4,
         "kl": 4,
         "alphas": 3,
         "readings": 13,
