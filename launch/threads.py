@@ -157,7 +157,8 @@ def _threads(
     """
     config, hosts = parts.config, jax.process_count()
     queue = LocalQueue(configuration.queue_capacity(config) // hosts)
-    feeder = Feeder(queue, config.batch.batch_size // hosts, parts.replay)
+    batch_size, ahead = config.batch.batch_size // hosts, parts.devices.accelerated
+    feeder = Feeder(queue, batch_size, parts.replay, ahead)
     stop.wakes(feeder.close)
     beating: dict[int, Heartbeat] = {}  # of each actor, its newest
     actors = [

@@ -226,6 +226,7 @@ class LearnerDevices:
         self.devices = list(devices)
         self._here = _here(devices)
         self.hosts = jax.process_count()
+        self.accelerated = self.devices[0].platform != "cpu"
         self._replicated = NamedSharding(
             Mesh(np.array(self.devices), (AXIS,)), PartitionSpec()
         )

@@ -62,11 +62,12 @@ class Feed(Protocol):
 
 
 class Feeder:
-    """A Feed that takes the next batch out of a queue while the learner updates.
+    """A Feed that takes batches out of a queue.
 
-    A thread gathers it: 18 MB for Atari take memory bandwidth but not the GIL. It takes
-    no second batch, which would only grow old here. The update moves the batch to the
-    device: JAX starts that while the update before runs.
+    A thread gathers a batch: 18 MB for Atari take memory bandwidth but not the GIL. An
+    accelerator gets the next one while the update runs, and JAX moves it there. Where
+    actors and learner share the cores that gains nothing, and the batch would only grow
+    old: it is taken when it is asked for (docs/performance.md).
     """
 
     def __init__(
@@ -74,22 +75,39 @@ class Feeder:
         queue: TrajectoryQueue,
         batch_size: int,
         replay: Replay | None = None,
+        ahead: bool = True,
     ) -> None:
+        """Begins to take the first batch, where that is done ahead.
+
+        Args:
+          queue: of the trajectories.
+          batch_size: trajectories that are taken at a time.
+          replay: what is learned from in their place, where there is one.
+          ahead: whether a batch is taken before it is asked for.
+        """
         self._queue = queue
         self._batch_size = batch_size
         self._replay = replay
+        self._ahead = ahead
         self._discarded: int | None = None  # trajectories, once the feeder is closed
         self._closed = False
         self._lock = threading.Lock()
-        self._take()
+        self._batch: futures.Future[Experience] = futures.Future()
+        self._thread: threading.Thread | None = None
+        if ahead:
+            self._take()
 
     def next(self) -> Experience:
         """See Feed; raises also what `queue.get` raised."""
+        if not self._ahead:
+            self._take()
         batch = self._batch.result()
         with self._lock:
             if self._closed:
                 raise Closed
-            self._take()
+            self._batch = futures.Future()
+            if self._ahead:
+                self._take()
         return batch
 
     def ready(self) -> bool:
@@ -107,13 +125,13 @@ class Feeder:
         with self._lock:  # so that no batch leaves while they are counted
             self._closed = True
         self._queue.close()
-        self._thread.join(_JOIN_SECONDS)
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECONDS)
         if self._discarded is None:
             self._discarded = self.size()
 
     def _take(self) -> None:
         """Begins to take a batch; in a thread that no exit of the process waits for."""
-        self._batch: futures.Future[Experience] = futures.Future()
         self._thread = threading.Thread(
             target=self._run, args=(self._batch,), name="feeder", daemon=True
         )

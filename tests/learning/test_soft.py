@@ -28,7 +28,7 @@ ALPHA = 0.4
 
 META = {"temperature": "meta", "policy_optimizer": "rmsprop"}
 CASES: dict[str, dict[str, Any]] = {
-    "fixed": {"temperature": "fixed"},
+    "fixed": {"temperature": "fixed", "alpha": 0.2},
     "entropy": {"temperature": "entropy"},
     "meta": {**META, "alpha_clip": 1e-5},  # less than any metagradient
     "replay": {**META, "meta_states": "replay", "max_gradient_norm": 1.0},
@@ -150,17 +150,14 @@ def as_twin(state: soft.State) -> twin.State:
 
 
 def numbers_of(rule: soft.Rule) -> twin.Numbers:
+    same = ("temperature", "gamma", "tau", "alpha_clip", "policy_optimizer")
     return twin.Numbers(
+        **{name: getattr(rule.soft, name) for name in same},
         sizes=(FEATURES, *HIDDENS, 2 * ACTIONS),
         critic_sizes=(FEATURES + ACTIONS, *HIDDENS, 1),
-        temperature=rule.soft.temperature,
-        gamma=rule.soft.gamma,
-        tau=rule.soft.tau,
         rate=RATE,
         alpha_rate=rule.optimizer.meta_learning_rate,
         entropy_target=rule.entropy_target,
-        alpha_clip=rule.soft.alpha_clip,
-        policy_optimizer=rule.soft.policy_optimizer,
         rms_epsilon=rule.optimizer.rms_epsilon,
         max_norm=rule.optimizer.max_gradient_norm,
         from_replay=rule.soft.meta_states == "replay",
@@ -266,12 +263,17 @@ def test_a_call_makes_the_twins_updates(case):
     )
     # The twin's metagradient is a difference.
     rtol, atol = (1e-7, 1e-10) if rule.soft.temperature == "meta" else (1e-9, 1e-11)
-    got = as_twin(new)
-    for name in wanted._fields:
-        near(getattr(got, name), getattr(wanted, name), rtol, atol)
+    near(as_twin(new), wanted, rtol, atol)
     means |= {"hyperparameters/log_alpha/head_1": np.log(ALPHA)}
     near(metrics, means | {"learning_rate": RATE, "skipped": 0.0}, rtol, atol)
     assert new.updates == 3
+
+
+def test_targets_begin_as_the_critics():
+    critics = (network().init_critics(jax.random.PRNGKey(0)),)
+    state = soft.init(rule_of("fixed"), {}, critics)
+    near(state.targets, critics, rtol=0, atol=0)
+    near(state.log_alpha, np.log(0.2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("late", [0, 35])
@@ -280,8 +282,7 @@ def test_before_the_replay_is_ready_nothing_is_learned(late):
     state, sample = started(rule), drawn(rule)
     sample.ready[late] = False
     new, metrics = compiled(rule)(state, sample)
-    near(new, state._replace(updates=3), rtol=0, atol=0)
-    assert metrics.pop("skipped") == 0
+    near((new, metrics.pop("skipped")), (state._replace(updates=3), 0), 0, 0)
     assert metrics.pop("hyperparameters/log_alpha/head_1") == state.log_alpha
     near(metrics.pop("learning_rate"), RATE)
     assert {"loss/critic", "loss/policy", "entropy"} < set(metrics)
@@ -380,8 +381,7 @@ def test_two_devices_learn_from_shares_as_one_does_from_the_whole():
 
 @pytest.mark.parametrize("y", [(0.0, 0.0), (0.4, -1.0), (-1.5, -0.3), (0.9, -5.0)])
 def test_the_density_of_squashed_actions_integrates_to_one(y):
-    edges = np.linspace(-1.0, 1.0, 400_001)
-    squashed = 0.5 * (edges[1:] + edges[:-1])
+    squashed = (np.arange(400_000) + 0.5) / 200_000 - 1.0
     outputs = jnp.broadcast_to(jnp.array(y), (len(squashed), 2))
     log_p = distributions.soft_log_prob(outputs, jnp.arctanh(squashed)[:, None])
     assert np.exp(log_p).mean() * 2.0 == pytest.approx(1.0, abs=1e-6)

@@ -67,6 +67,20 @@ def test_it_holds_one_batch_ready_and_takes_no_more():
     feed.close()
 
 
+def test_where_cores_are_shared_it_takes_a_batch_when_it_is_asked_for():
+    queue = Endless(limit=2)
+    feed = learner.Feeder(queue, batch_size=4, ahead=False)
+    for given in (0, 1, 2):
+        pause()
+        assert not feed.ready(), "so the learner publishes before it asks"
+        assert (queue.given, feed.size()) == (given, 5)
+        if given < 2:
+            feed.next()
+    with pytest.raises(OSError, match="broke"):
+        feed.next()
+    feed.close()
+
+
 def test_it_is_not_ready_while_the_queue_is_short():
     queue = local.LocalQueue(capacity=8)
     feed = learner.Feeder(queue, batch_size=2)
