@@ -1,0 +1,75 @@
+"""A soft actor-critic's replay goes on with its run, in runtimes that save no more."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+
+import orbax.checkpoint as ocp
+import pytest
+
+from stac import snapshots
+from stac.config import Config
+from stac.configs import mujoco
+from stac.launch import start, threads
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="dm_control has no wheels, nor mujoco"
+)
+
+
+def config(updates: int, **numbers: object) -> Config:
+    """Meta-SAC in short: ten steps and updates a call, at random until the third."""
+    plain = mujoco.config(env="Hopper-v4", agent="meta_sac")
+    few = {"minibatch": 8, "first_steps": 30, "initial_states": 8, **numbers}
+    return dataclasses.replace(
+        plain,
+        agent=dataclasses.replace(
+            plain.agent,
+            soft=dataclasses.replace(plain.agent.soft, **few),  # type: ignore[arg-type]
+        ),
+        network=dataclasses.replace(plain.network, mlp_hiddens=(8,)),
+        total_frames=10 * updates,
+    )
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        "threads",
+        pytest.param("launchpad", marks=[pytest.mark.slow, pytest.mark.launchpad]),
+    ],
+)
+def test_a_run_goes_on_with_its_replay(
+    runtime: str, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    part = importlib.import_module(start._RUNTIMES[runtime])
+    for updates in (20, 24):
+        part.run(config(updates), tmp_path)
+    assert "continuing from update 20" in capfd.readouterr().out
+    kept, drawn, ring = snapshots.load(saved(tmp_path))
+    assert drawn >= 24, "a sample an update, and some that were taken ahead"
+    assert 200 < kept == len(ring.reward), "those of both parts"
+
+
+def test_a_replay_that_is_not_saved_fills_again_before_anything_is_learned(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for updates in (8, 10):
+        threads.run(config(updates, save_replay=False), tmp_path)
+    assert "the replay begins empty: nothing of it was saved" in capfd.readouterr().err
+    assert not (tmp_path / "checkpoints/10/acting").exists()
+    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    losses = {row["updates"]: row["loss/critic"] for row in map(json.loads, rows)}
+    assert losses[8] > 0, "it had 80 steps"
+    assert losses[10] is None, "it has 20, and learns from 30 on"
+
+
+def saved(workdir: pathlib.Path) -> bytes:
+    """The pickle in the newest checkpoint's replay."""
+    step = max((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    packed = ocp.StandardCheckpointer().restore(step / "acting")["replay"]
+    return packed.tobytes()[:-1].split(b"\n", 2)[2]
