@@ -95,4 +95,4 @@ def library(python: str, env: str, steps: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(asking.run(main))
