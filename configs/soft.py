@@ -27,8 +27,7 @@ def fitted(config: Config) -> Config:
         config,
         network=NetworkConfig(torso="mlp", mlp_hiddens=(256, 256)),  # both
         optimizer=OptimizerConfig(
-            learning_rate=3e-4,  # both; constant
-            end_learning_rate=3e-4,
+            learning_rate=3e-4,  # both; it is constant
             rms_epsilon=1e-12,  # Meta-SAC, of its policy
             max_gradient_norm=0.0,
             meta_learning_rate=3e-4,  # both, of log alpha

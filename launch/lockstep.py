@@ -84,7 +84,7 @@ class Turns:
         if not updates:
             return
         try:
-            if not saved:
+            if "turns" not in saved:
                 raise ValueError("the checkpoint has no states of actors")
             self._restore(saved)
         except ConfigError:
@@ -176,8 +176,6 @@ class Turns:
             elif index == 0:  # the same holds for all
                 task = self._config.environment.task
                 say(f"episodes begin anew: {task} takes no snapshots")
-        if self._replay is not None:
-            self._replay.restore(saved)
         self._turn, self._updates, self._again = turn, updates, again
         for counted, total in zip(self._restarts, totals, strict=True):
             counted.total = total

@@ -8,18 +8,34 @@ import jax
 import numpy as np
 
 from stac.agents.base import Agent
-from stac.config import Config
+from stac.config import Config, check
 from stac.environments import make
 from stac.runtime import assembly
 from stac.runtime.faults import lines
 from stac.runtime.learner import Learner
-from stac.runtime.queues.replay import Replay
+from stac.runtime.queues.replay import NAME, Replay
 
 
-def build(agent: Agent, config: Config) -> Replay | None:
-    """Builds this host's share, and looks at the beginnings of some episodes."""
+def build(agent: Agent, config: Config, learners: int) -> Replay | None:
+    """Builds this host's share, and looks at the beginnings of some episodes.
+
+    Args:
+      agent: of the run.
+      config: the run.
+      learners: the devices of all hosts that learn.
+
+    Raises:
+      ConfigError: these devices cannot share what is drawn.
+    """
     if agent.replay is None:
         return None
+    for name in ("minibatch", "initial_states"):
+        size = getattr(config.agent.soft, name)
+        check(
+            size % learners == 0,
+            f"agent.soft.{name}={size}: must be a multiple of the {learners} devices"
+            " that learn",
+        )
     hosts, host = jax.process_count(), jax.process_index()
     size = agent.replay._replace(
         capacity=agent.replay.capacity // hosts,
@@ -47,8 +63,12 @@ def resume(replay: Replay | None, learner: Learner) -> None:
     """Continues with what the learner's checkpoint held, or says that it is empty."""
     if replay is None or not learner.updates:
         return
+    saved, learner.acting = (
+        learner.acting,
+        {name: each for name, each in learner.acting.items() if name != NAME},
+    )  # whose bytes are as many as the replay's
     try:
-        replay.restore(learner.acting)
+        replay.restore(saved)
     except ValueError as error:
         lines.say(f"the replay begins empty: {error}")
         return

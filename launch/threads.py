@@ -90,10 +90,10 @@ def train(
         others=others,
         play=scores.beside(config) if config.runtime.evaluate_every else None,
     ) as learner:
+        replays.resume(parts.replay, learner)
         if in_turn:
             turns.run(learner)
         else:
-            replays.resume(parts.replay, learner)
             _threads(parts, learner, asked, stop)
 
 
@@ -125,7 +125,7 @@ class Parts(NamedTuple):
             devices.LearnerDevices(agent, places.learners),
             store,
             [OnDevice(store, device) for device in places.actors],
-            replays.build(agent, config),
+            replays.build(agent, config, len(places.learners)),
         )
 
     def parameters(self, index: int) -> OnDevice:

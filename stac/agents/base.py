@@ -37,7 +37,7 @@ class Replay(NamedTuple):
     """
 
     capacity: int  # transitions
-    least: int  # transitions in it before its samples are `ready`
+    least: int  # steps that it has seen before its samples are `ready`
     draws: int  # transitions in a sample: uniform, with replacement
     initial: int = 0  # first observations of episodes, seen once for the run
     saved: bool = True  # its content is part of checkpoints

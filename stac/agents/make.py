@@ -19,7 +19,7 @@ from stac.environments.base import EnvironmentSpec
 
 _SOFT = "stac.agents.soft:build"
 # Fields that the soft actor-critics do not read, but for those in the second line.
-_NOT_SOFT = ("agent.", "network.", "optimizer.rms_initial")
+_NOT_SOFT = ("agent.", "network.", "optimizer.end_learning_rate")
 _SOFT_READS = ("agent.name", "network.mlp_hiddens", "network.torso")
 
 

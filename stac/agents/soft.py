@@ -48,10 +48,10 @@ def build(
         soft=numbers,
         optimizer=config.optimizer,
         updates_per_call=_updates_per_call(config),
-        frames_per_call=configuration.frames_per_update(config, spec.frames_per_step),
-        total_frames=config.total_frames,
         entropy_target=numbers.entropy_per_action * spec.num_actions,
     )
+    steps = config.batch.batch_size * config.batch.period
+    random_calls = -(-numbers.first_steps // steps)
     values = 1 + (numbers.temperature == "meta" and numbers.meta_value == "classic")
 
     def init(key: Array) -> soft.State:
@@ -74,7 +74,7 @@ def build(
         log_prob = distributions.soft_log_prob(outputs, action)
         if noise != distributions.SAMPLED:
             return ActorOutput(action, log_prob), core_state
-        at_random = updates * rule.frames_per_call < numbers.first_steps
+        at_random = updates < random_calls
         uniform = _uniform(random_key, shape)
         output = jax.tree.map(
             lambda *each: jnp.where(at_random, *each),
@@ -89,7 +89,7 @@ def build(
         act=act,
         update=functools.partial(soft.update, rule),
         actor_params=lambda state: (state.policy, state.updates),
-        frames_per_update=rule.frames_per_call,
+        frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
         watched=base.Watched(
             skipped="skipped",
             shown={"log alpha": "hyperparameters/log_alpha/head_1"},

@@ -135,7 +135,7 @@ def load(path: str | pathlib.Path, best: bool = False) -> Policy:
     with contextlib.closing(checkpoints.Checkpoints(place, keep=1)) as saved:
         steps = saved.steps()
         check(bool(steps), nothing)
-        state = saved.restore(steps[-1], like).state
+        state = saved.restore(steps[-1], like, acting=False).state
     return Policy(config, spec, (), 0).of(agent.actor_params(state), steps[-1])
 
 

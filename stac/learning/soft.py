@@ -54,8 +54,6 @@ class Rule(NamedTuple):
     soft: Soft
     optimizer: OptimizerConfig
     updates_per_call: int
-    frames_per_call: int  # environment frames
-    total_frames: int  # where the learning rate ends
     entropy_target: float  # of SAC-v2
 
     @property
@@ -107,16 +105,15 @@ def update(
       The state, and metrics: means over the updates. Those of losses are NaN where
       there were none.
     """
-    frames = state.updates.astype(float) * rule.frames_per_call
-    rate = optimizers.learning_rate(rule.optimizer, frames, rule.total_frames)
-    parts = (rule.updates_per_call, rule.minibatches, -1)
+    parts = (-1, rule.updates_per_call, rule.minibatches)
 
     def split(leaf: Array) -> Array:
-        return jnp.reshape(leaf, parts + leaf.shape[1:])
+        # The rows of a minibatch come first, so that each device has some of each.
+        return jnp.moveaxis(jnp.reshape(leaf, parts + leaf.shape[1:]), 0, 2)
 
     def learn(state: State) -> tuple[State, Metrics]:
         drawn = jax.tree.map(split, (sample.transitions, sample.keys))
-        one = functools.partial(_update, rule, rate, sample.initial, all_sum)
+        one = functools.partial(_update, rule, sample.initial, all_sum)
         state, metrics = jax.lax.scan(one, state, drawn)
         return state, {name: jnp.mean(value) for name, value in metrics.items()}
 
@@ -131,13 +128,11 @@ def update(
         **metrics,
         _SKIPPED: (metrics[_SKIPPED] > 0).astype(float),
         "hyperparameters/log_alpha/head_1": state.log_alpha,
-        "learning_rate": rate,
     }
 
 
 def _update(
     rule: Rule,
-    rate: Array,
     initial: Array,
     all_sum: AllSum,
     state: State,
@@ -152,11 +147,11 @@ def _update(
     new = state
     metagradient: Array = jnp.zeros(())
     if rule.soft.temperature == "meta":
-        metagradient = meta_gradient(rule, state, rate, first, initial, all_sum)
+        metagradient = meta_gradient(rule, state, first, initial, all_sum)
         new = _tuned(rule, new, metagradient)
     alpha = jnp.exp(new.log_alpha)
-    new, critic = _learn_critics(rule, new, rate, alpha, second, all_sum)
-    new, policy = _learn_policy(rule, new, rate, alpha, second, all_sum)
+    new, critic = _learn_critics(rule, new, alpha, second, all_sum)
+    new, policy = _learn_policy(rule, new, alpha, second, all_sum)
     if rule.soft.temperature == "entropy":
         # d/d log alpha of alpha (H - target), at the entropy of the policy before
         metagradient = alpha * (policy["entropy"] - rule.entropy_target)
@@ -170,7 +165,6 @@ def _update(
 def _learn_critics(
     rule: Rule,
     state: State,
-    rate: Array,
     alpha: Array,
     batch: Minibatch,
     all_sum: AllSum,
@@ -181,7 +175,7 @@ def _learn_critics(
     (loss_, value), gradient = jax.value_and_grad(loss, has_aux=True)(state.critics)
     gradient, loss_, value = all_sum((gradient, loss_, value))
     critics, optimizer, norm = _stepped(
-        rule, optimizers.adam(), state.critics, gradient, state.critic_optimizer, rate
+        rule, optimizers.adam(), state.critics, gradient, state.critic_optimizer
     )
     tau = rule.soft.tau
     targets = jax.tree.map(lambda t, q: t + tau * (q - t), state.targets, critics)
@@ -192,7 +186,6 @@ def _learn_critics(
 def _learn_policy(
     rule: Rule,
     state: State,
-    rate: Array,
     alpha: Array,
     batch: Minibatch,
     all_sum: AllSum,
@@ -209,7 +202,6 @@ def _learn_policy(
         state.policy,
         gradient,
         state.policy_optimizer,
-        rate,
     )
     state = state._replace(policy=policy, policy_optimizer=optimizer)
     return state, {
@@ -267,7 +259,6 @@ def policy_terms(
 def meta_gradient(
     rule: Rule,
     state: State,
-    rate: Array,
     batch: Minibatch,
     initial: Array,
     all_sum: AllSum,
@@ -294,7 +285,6 @@ def meta_gradient(
             state.policy,
             gradient,
             state.policy_optimizer,
-            rate,
         )
         return meta_loss(rule, policy, state.critics[-1], batch, initial)
 
@@ -346,13 +336,13 @@ def _stepped(
     params: Tree,
     gradient: Tree,
     moments: Tree,
-    rate: Array,
 ) -> tuple[Tree, Tree, Array]:
     """Parameters and moments after a step, and the gradient's norm."""
     gradient, norm = optimizers.clip_by_global_norm(
         gradient, rule.optimizer.max_gradient_norm, rule.optimizer.clip_derivative
     )
     direction, moments = optimizer.update(gradient, moments)
+    rate = rule.optimizer.learning_rate
     return jax.tree.map(lambda p, d: p - rate * d, params, direction), moments, norm
 
 

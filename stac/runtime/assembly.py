@@ -94,6 +94,7 @@ def open_learner(
             parts = config, learner_devices, begun.state, path, files, play
             outlets = _with_evaluator(*parts, stop, stack, outlets)
         built = learner.Learner(learner_devices, begun, config, outlets)
+        del begun  # its bytes may be gigabytes
         stop.saves(lambda: _saved(built, path))
         progress.waiting_seconds = built.waiting_seconds
         try:

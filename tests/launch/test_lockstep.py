@@ -11,7 +11,7 @@ import pytest
 from stac.config import BatchConfig
 from stac.configs import atari, catch, control, realworld
 from stac.environments import catch as games
-from stac.launch import lockstep, threads
+from stac.launch import lockstep, replays, threads
 from stac.runtime import assembly
 from stac.runtime.faults import restarts, shutdown
 from stac.runtime.queues.base import Closed
@@ -94,6 +94,7 @@ def run(config, workdir, updates, part=None):
         stop,
         turns.snapshot,
     ) as learner:
+        replays.resume(parts.replay, learner)
         turns.begin(learner.updates, learner.acting)
         try:
             if part is None:

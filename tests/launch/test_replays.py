@@ -50,8 +50,9 @@ def test_a_run_goes_on_with_its_replay(
     for updates in (20, 24):
         part.run(config(updates), tmp_path)
     assert "continuing from update 20" in capfd.readouterr().out
-    kept, drawn, ring = snapshots.load(saved(tmp_path))
+    seen, kept, drawn, ring = snapshots.load(saved(tmp_path))
     assert drawn >= 24, "a sample an update, and some that were taken ahead"
+    assert seen == 10 * drawn
     assert 200 < kept == len(ring.reward), "those of both parts"
 
 

@@ -23,7 +23,7 @@ from tests.learning import soft_twin as twin
 
 FEATURES, ACTIONS, HIDDENS = 3, 2, (5, 4)
 UPDATES, MINIBATCH, INITIAL = 3, 6, 8
-RATE = 0.018  # after 2 calls, a fifth of the way from 0.02 to 0.01
+RATE = 0.018
 ALPHA = 0.4
 
 META = {"temperature": "meta", "policy_optimizer": "rmsprop"}
@@ -51,8 +51,7 @@ def rule_of(case: str) -> soft.Rule:
         policy=network().policy,
         critics=network().critics,
         optimizer=OptimizerConfig(
-            learning_rate=0.02,
-            end_learning_rate=0.01,
+            learning_rate=RATE,
             rms_epsilon=1e-3,
             max_gradient_norm=numbers.pop("max_gradient_norm", 0.0),
             meta_learning_rate=0.05,
@@ -62,8 +61,6 @@ def rule_of(case: str) -> soft.Rule:
             minibatch=MINIBATCH, initial_states=INITIAL, gamma=0.9, tau=0.1, **numbers
         ),
         updates_per_call=UPDATES,
-        frames_per_call=10,
-        total_frames=100,
         entropy_target=-1.5,
     )
 
@@ -164,10 +161,16 @@ def numbers_of(rule: soft.Rule) -> twin.Numbers:
     )
 
 
+def rows(rule: soft.Rule) -> np.ndarray:
+    """[minibatches of a call, MINIBATCH] places in a sample: they take turns."""
+    return np.arange(rule.draws).reshape(MINIBATCH, -1).T
+
+
 def batches(rule: soft.Rule, sample: Sample) -> list[list[twin.Batch]]:
     """The minibatches of each update, with the noise of each transition's key."""
     noise = np.array([jax.random.normal(key, (2, ACTIONS)) for key in sample.keys])
-    columns = (*sample.transitions, noise[:, 0], noise[:, 1])
+    order = rows(rule).ravel()
+    columns = [each[order] for each in (*sample.transitions, noise[:, 0], noise[:, 1])]
     return twin.batches(columns, (UPDATES, rule.minibatches))
 
 
@@ -176,9 +179,10 @@ def near(got: Tree, wanted: Tree, rtol: float = 1e-9, atol: float = 1e-11) -> No
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
-def first_minibatch(sample: Sample) -> soft.Minibatch:
-    transitions = Transition(*(leaf[:MINIBATCH] for leaf in sample.transitions))
-    return soft.minibatch(transitions, sample.keys[:MINIBATCH])
+def first_minibatch(rule: soft.Rule, sample: Sample) -> soft.Minibatch:
+    places = rows(rule)[0]
+    transitions = Transition(*(leaf[places] for leaf in sample.transitions))
+    return soft.minibatch(transitions, sample.keys[places])
 
 
 @functools.cache
@@ -232,7 +236,7 @@ def test_losses_and_their_gradients_are_the_twins(spread, rtol):
     both = twin.values(numbers, wanted.critics[0], *inputs)
     assert 0 < (both[0] < both[1]).sum() < MINIBATCH  # either one is the smaller
 
-    of_critics, of_policy = losses(rule)(state, first_minibatch(sample))
+    of_critics, of_policy = losses(rule)(state, first_minibatch(rule, sample))
     loss, gradient = twin.critic_loss(numbers, wanted.critics, wanted, ALPHA, batch)
     near(of_critics[0], (loss, both[0].mean()), rtol)
     near(flat_critics(of_critics[1]), gradient, rtol)
@@ -247,7 +251,7 @@ def test_the_metagradient_is_the_difference_of_two_meta_losses():
     state, sample = started(rule), drawn(rule)
     initial, batch = sample.initial, batches(rule, sample)[0][0]
     gradient = functools.partial(soft.meta_gradient, rule, all_sum=base.no_devices)
-    got = jax.jit(gradient)(state, jnp.array(RATE), first_minibatch(sample), initial)
+    got = jax.jit(gradient)(state, first_minibatch(rule, sample), initial)
     wanted = twin.metagradient(numbers_of(rule), as_twin(state), batch, initial)
     assert abs(wanted) > 0.01
     near(got, wanted, rtol=1e-7)
@@ -265,7 +269,7 @@ def test_a_call_makes_the_twins_updates(case):
     rtol, atol = (1e-7, 1e-10) if rule.soft.temperature == "meta" else (1e-9, 1e-11)
     near(as_twin(new), wanted, rtol, atol)
     means |= {"hyperparameters/log_alpha/head_1": np.log(ALPHA)}
-    near(metrics, means | {"learning_rate": RATE, "skipped": 0.0}, rtol, atol)
+    near(metrics, means | {"skipped": 0.0}, rtol, atol)
     assert new.updates == 3
 
 
@@ -284,7 +288,6 @@ def test_before_the_replay_is_ready_nothing_is_learned(late):
     new, metrics = compiled(rule)(state, sample)
     near((new, metrics.pop("skipped")), (state._replace(updates=3), 0), 0, 0)
     assert metrics.pop("hyperparameters/log_alpha/head_1") == state.log_alpha
-    near(metrics.pop("learning_rate"), RATE)
     assert {"loss/critic", "loss/policy", "entropy"} < set(metrics)
     assert all(map(np.isnan, metrics.values()))
 
@@ -297,7 +300,7 @@ def test_a_bad_reward_skips_its_own_update_alone(case, bad):
     good = batches(rule, sample)
     del good[bad]
     wanted, _ = twin.call(numbers_of(rule), as_twin(state), good, sample.initial)
-    sample.transitions.reward[bad * MINIBATCH + 1] = np.nan
+    sample.transitions.reward[rows(rule)[bad][1]] = np.nan
     new, metrics = compiled(rule)(state, sample)
     near(as_twin(new), wanted, rtol=1e-7, atol=1e-10)
     assert metrics["skipped"] == 1
@@ -329,7 +332,7 @@ def test_the_metagradient_is_clipped_before_it_is_applied():
 @pytest.mark.parametrize(("discount", "bootstraps"), [(0.0, False), (1.0, True)])
 def test_the_end_of_an_episode_does_not_bootstrap(discount, bootstraps):
     rule = rule_of("classic")
-    state, batch = started(rule), first_minibatch(drawn(rule))
+    state, batch = started(rule), first_minibatch(rule, drawn(rule))
     step = batch.transitions._replace(discount=np.full(MINIBATCH, discount))
     elsewhere = step._replace(next_observation=step.next_observation + 1.0)
     one, other = (
@@ -342,8 +345,7 @@ def test_the_end_of_an_episode_does_not_bootstrap(discount, bootstraps):
 def test_noise_is_of_the_transition_wherever_it_stands():
     rule = rule_of("meta")
     state, sample = started(rule), drawn(rule)
-    places = np.arange(rule.draws).reshape(-1, MINIBATCH)
-    order = np.random.default_rng(5).permuted(places, axis=1).ravel()
+    order = np.random.default_rng(5).permuted(rows(rule), axis=1).T.ravel()
     transitions = Transition(*(leaf[order] for leaf in sample.transitions))
     moved = sample._replace(transitions=transitions)
     before, after, other_noise = (
@@ -361,16 +363,11 @@ def test_two_devices_learn_from_shares_as_one_does_from_the_whole():
     learn = functools.partial(soft.update, rule)
     agent = base.Agent(none, none, none, learn, none, frames_per_update=10)
     learners = devices.LearnerDevices(agent, jax.local_devices()[:2])
-    # Each device has half of each minibatch, the first one the first halves.
-    parts = (UPDATES, rule.minibatches, 2, MINIBATCH // 2)
-    order = np.moveaxis(np.arange(rule.draws).reshape(parts), 2, 0).ravel()
     bad, late = drawn(rule), drawn(rule)  # the second device alone would know
     bad.transitions.reward[-1] = np.nan
     late.ready[-1] = False
     for each, skipped in ((sample, 0), (bad, 1), (late, 0)):
-        shares = jax.tree.map(lambda leaf: leaf[order], each._replace(initial=()))
-        shares = shares._replace(initial=sample.initial)
-        new, metrics = learners.update(learners.replicate(state), shares)
+        new, metrics = learners.update(learners.replicate(state), each)
         assert metrics.pop(devices.STOPPING) == 0
         assert metrics["skipped"] == skipped
         near((new, metrics), compiled(rule)(state, each), rtol=1e-8)

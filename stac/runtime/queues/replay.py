@@ -16,9 +16,10 @@ import numpy as np
 
 from stac import snapshots
 from stac.agents import base
+from stac.runtime.faults import lines
 from stac.types import Array, Experience, Sample, Trajectory, Transition
 
-_NAME = "replay"  # of its snapshot in a checkpoint
+NAME = "replay"  # of its snapshot in a checkpoint
 
 
 class Replay:
@@ -34,8 +35,10 @@ class Replay:
         """
         self._size, self._seed, self._initial = size, seed, initial
         self._ring: Transition | None = None  # leaves [capacity, ...]
+        self._seen = 0  # steps so far, those between episodes included
         self._kept = 0  # transitions so far, those that were overwritten included
         self._drawn = 0  # samples so far
+        self._told = False  # of a step that was left out
         self._busy = threading.Lock()
 
     def __len__(self) -> int:
@@ -53,8 +56,18 @@ class Replay:
           A Sample, with the reports of the new trajectories.
         """
         assert isinstance(taken.trajectory, Trajectory)
+        new = transitions(taken.trajectory)
+        finite = np.all([np.isfinite(x.reshape(len(x), -1)).all(1) for x in new], 0)
+        if not finite.all() and not self._told:
+            self._told = True
+            actors = ", ".join(map(str, np.unique(taken.report.actor)))
+            lines.say(
+                "a step that is not finite is left out of the replay, as all such are:"
+                f" look at what these actors send: {actors}"
+            )
         with self._busy:
-            self._keep(transitions(taken.trajectory))
+            self._seen += taken.trajectory.reward.size
+            self._keep(Transition(*(leaf[finite] for leaf in new)))
             return taken._replace(trajectory=self._draw())
 
     def snapshot(self, updates: int = 0) -> dict[str, bytes]:
@@ -65,8 +78,8 @@ class Replay:
             ring = self._ring and Transition(
                 *(leaf[: len(self)] for leaf in self._ring)
             )
-            state = self._kept, self._drawn, ring
-            return {_NAME: snapshots.pack(self._title(), state)}
+            state = self._seen, self._kept, self._drawn, ring
+            return {NAME: snapshots.pack(self._title(), state)}
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
         """Continues from `snapshot`: the same samples, bit for bit.
@@ -76,11 +89,11 @@ class Replay:
         Raises:
           ValueError: this is no snapshot of such a replay, in one line.
         """
-        if _NAME not in saved:
+        if NAME not in saved:
             return
-        kept, drawn, ring = snapshots.unpack(self._title(), saved[_NAME])
+        seen, kept, drawn, ring = snapshots.unpack(self._title(), saved[NAME])
         with self._busy:
-            self._kept, self._drawn = kept, drawn
+            self._seen, self._kept, self._drawn = seen, kept, drawn
             if ring is not None:
                 self._ring = self._empty(ring)
                 for leaf, saved in zip(self._ring, ring, strict=True):
@@ -110,7 +123,7 @@ class Replay:
         return Sample(
             Transition(*(leaf[places] for leaf in self._ring)),
             random.integers(2**32, size=(len(places), 2), dtype=np.uint32),
-            np.full(len(places), len(self) >= self._size.least),
+            np.full(len(places), self._seen >= self._size.least),
             self._initial,
         )
 

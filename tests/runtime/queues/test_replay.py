@@ -7,7 +7,7 @@ import pytest
 
 from stac.agents import base
 from stac.runtime.queues import replay
-from stac.types import Experience, Trajectory
+from stac.types import Experience, Report, Trajectory
 
 SIZE = base.Replay(capacity=10, least=4, draws=64, initial=2)
 INITIAL = np.zeros((2, 1), np.float32)
@@ -32,7 +32,9 @@ def taken(start: int, envs: int = 1, ends: tuple[int, ...] = ()) -> Experience:
         discount=np.ones_like(column),
         core_state=(),
     )
-    return Experience(trajectory, f"reports from {start}")
+    zeros = np.zeros(envs, np.int32)
+    report = Report(row[None], zeros, zeros + start, zeros + 7, zeros)
+    return Experience(trajectory, report)
 
 
 def filled(*starts: int, size: base.Replay = SIZE, **keywords) -> replay.Replay:
@@ -63,7 +65,7 @@ def test_the_oldest_make_room_and_reports_are_those_of_the_new() -> None:
     built = filled(0, 3, 6)
     assert len(built) == 9
     assert steps(built, 9) == list(range(2, 12)), "0 and 1 are overwritten"
-    assert built.exchange(taken(12)).report == "reports from 12"
+    assert built.exchange(taken(12)).report.parameter_version == 12
     assert len(built) == SIZE.capacity
 
 
@@ -73,6 +75,18 @@ def test_it_is_ready_when_it_holds_enough() -> None:
     assert not few.ready.any(), "3 transitions"
     assert enough.ready.all(), "6 transitions"
     assert few.ready.shape == (SIZE.draws,)
+
+
+def test_a_step_that_is_not_finite_is_left_out_and_its_actor_named_once(capsys) -> None:
+    built = filled(0)
+    for start in (3, 6):
+        broken = taken(start)
+        broken.trajectory.reward[0, 1] = np.nan
+        broken.trajectory.observation[0, -1] = np.inf
+        built.exchange(broken)
+    assert steps(built, 9) == [0, 1, 2, 3, 6, 9, 10, 11]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("look at what these actors send: 7")
 
 
 def test_draws_are_uniform_and_independent() -> None:
