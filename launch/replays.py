@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import jax
 import numpy as np
 
@@ -29,12 +27,11 @@ def build(agent: Agent, config: Config, learners: int) -> Replay | None:
     """
     if agent.replay is None:
         return None
-    for name in ("minibatch", "initial_states"):
-        size = getattr(config.agent.soft, name)
+    for count in (agent.replay.minibatch, agent.replay.initial):
         check(
-            size % learners == 0,
-            f"agent.soft.{name}={size}: must be a multiple of the {learners} devices"
-            " that learn",
+            count % learners == 0,
+            f"{count} states of a minibatch do not divide over {learners} devices that"
+            " learn: use other --learner_devices",
         )
     hosts, host = jax.process_count(), jax.process_index()
     size = agent.replay._replace(
@@ -50,23 +47,16 @@ def build(agent: Agent, config: Config, learners: int) -> Replay | None:
 
 def saving(replay: Replay | None) -> assembly.Acting:
     """What a checkpoint holds of it, in the runtimes that save nothing else."""
-    if replay is None:
-        return lambda updates: None
-
-    def acting(updates: int) -> Mapping[str, bytes]:
-        return replay.snapshot()
-
-    return acting
+    return lambda updates: None if replay is None else replay.snapshot()
 
 
 def resume(replay: Replay | None, learner: Learner) -> None:
     """Continues with what the learner's checkpoint held, or says that it is empty."""
     if replay is None or not learner.updates:
         return
-    saved, learner.acting = (
-        learner.acting,
-        {name: each for name, each in learner.acting.items() if name != NAME},
-    )  # whose bytes are as many as the replay's
+    saved = learner.acting
+    # The bytes are as many as the replay's.
+    learner.acting = {name: each for name, each in saved.items() if name != NAME}
     try:
         replay.restore(saved)
     except ValueError as error:

@@ -39,6 +39,7 @@ class Replay(NamedTuple):
     capacity: int  # transitions
     least: int  # steps that it has seen before its samples are `ready`
     draws: int  # transitions in a sample: uniform, with replacement
+    minibatch: int  # of these, those that all devices share in an update
     initial: int = 0  # first observations of episodes, seen once for the run
     saved: bool = True  # its content is part of checkpoints
 

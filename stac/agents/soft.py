@@ -98,6 +98,7 @@ def build(
             capacity=numbers.replay_capacity,
             least=numbers.first_steps,
             draws=rule.draws,
+            minibatch=numbers.minibatch,
             initial=numbers.initial_states * (numbers.temperature == "meta"),
             saved=numbers.save_replay,
         ),

@@ -3,7 +3,7 @@
 It lies in the learner's process, behind whatever queue brings the trajectories: every
 update takes as many new ones as without a replay, so updates per step are exact in all
 runtimes, and actors wait where the learner is slow. A Reverb table that samples single
-transitions would do the same for 22 batches of 256 a second on one core; this makes
+transitions would do the same for 22 batches of 256 a second on two cores; this makes
 thousands (docs/soft_actor_critics.md).
 """
 
@@ -49,15 +49,16 @@ class Replay:
         """Keeps the transitions of new trajectories; returns a sample of all.
 
         Args:
-          taken: trajectories [B, n, ...] in numpy, which share one row with those
-            before or none.
+          taken: trajectories [B, n, ...] in numpy.
 
         Returns:
           A Sample, with the reports of the new trajectories.
         """
         assert isinstance(taken.trajectory, Trajectory)
         new = transitions(taken.trajectory)
-        finite = np.all([np.isfinite(x.reshape(len(x), -1)).all(1) for x in new], 0)
+        finite = np.all(
+            [np.isfinite(x).all(axis=tuple(range(1, x.ndim))) for x in new], axis=0
+        )
         if not finite.all() and not self._told:
             self._told = True
             actors = ", ".join(map(str, np.unique(taken.report.actor)))
@@ -70,7 +71,7 @@ class Replay:
             self._keep(Transition(*(leaf[finite] for leaf in new)))
             return taken._replace(trajectory=self._draw())
 
-    def snapshot(self, updates: int = 0) -> dict[str, bytes]:
+    def snapshot(self) -> dict[str, bytes]:
         """All that is kept, for a checkpoint; {} where it is not saved; any thread."""
         if not self._size.saved:
             return {}
@@ -104,7 +105,7 @@ class Replay:
 
     def _empty(self, like: Transition) -> Transition:
         room = (self._size.capacity,)
-        return Transition(*(np.empty(room + x.shape[1:], x.dtype) for x in like))
+        return Transition(*(np.zeros(room + x.shape[1:], x.dtype) for x in like))
 
     def _keep(self, new: Transition) -> None:
         if self._ring is None:
@@ -119,11 +120,11 @@ class Replay:
         assert self._ring is not None
         random = np.random.default_rng([self._seed, self._drawn])
         self._drawn += 1
-        places = random.integers(len(self), size=self._size.draws)
+        places = random.integers(max(1, len(self)), size=self._size.draws)
         return Sample(
             Transition(*(leaf[places] for leaf in self._ring)),
             random.integers(2**32, size=(len(places), 2), dtype=np.uint32),
-            np.full(len(places), self._seen >= self._size.least),
+            np.full(len(places), bool(len(self)) and self._seen >= self._size.least),
             self._initial,
         )
 

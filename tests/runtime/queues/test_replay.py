@@ -9,7 +9,7 @@ from stac.agents import base
 from stac.runtime.queues import replay
 from stac.types import Experience, Report, Trajectory
 
-SIZE = base.Replay(capacity=10, least=4, draws=64, initial=2)
+SIZE = base.Replay(capacity=10, least=4, draws=64, minibatch=8, initial=2)
 INITIAL = np.zeros((2, 1), np.float32)
 ROWS = 4  # of a trajectory: three transitions
 
@@ -75,6 +75,8 @@ def test_it_is_ready_when_it_holds_enough() -> None:
     assert not few.ready.any(), "3 transitions"
     assert enough.ready.all(), "6 transitions"
     assert few.ready.shape == (SIZE.draws,)
+    nothing = filled(0, 3, ends=(1, 2, 3, 4, 5, 6))
+    assert not nothing.exchange(taken(6, ends=(7, 8, 9))).trajectory.ready.any()
 
 
 def test_a_step_that_is_not_finite_is_left_out_and_its_actor_named_once(capsys) -> None:
