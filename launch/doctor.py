@@ -39,7 +39,7 @@ OTHERS = {
     "dm-launchpad": "--runtime=launchpad",
     "dm-reverb": "--runtime=launchpad",
     "dm-control": "launch.control, launch.realworld",
-    "mujoco": "launch.control, launch.realworld",
+    "mujoco": "launch.control, launch.realworld, launch.mujoco",
     "minatar": "launch.minatar",
     "matplotlib": "launch.report",
     "imageio-ffmpeg": "launch.evaluate --video",

@@ -14,7 +14,7 @@ import os
 import pathlib
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -331,7 +331,7 @@ def _refuse_rest(rest: list[str], values: flags.FlagValues) -> None:
     raise ConfigError(f"unknown flag --{name}: {_hint(name, values)}")
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
+def _hint(name: str, known: flags.FlagValues) -> str:
     """The cure for an unknown flag.
 
     The last word of a configuration key is enough to find it: `--learning_rate` is
@@ -341,8 +341,9 @@ def _hint(name: str, known: Iterable[str]) -> str:
         return f"use {elsewhere}"
     name = name.rpartition(".")[2]
     spellings: dict[str, list[str]] = {}
+    agent = str(known["agent"].value)
     for flag in known:
-        if not flag.endswith("_"):
+        if not flag.endswith("_") and reads(agent, flag.removeprefix("config.")):
             spellings.setdefault(flag.rpartition(".")[2], []).append(f"--{flag}")
     words = [name] if name in spellings else nearest(name, spellings)[:2]
     near = [spelling for word in words for spelling in spellings[word]]

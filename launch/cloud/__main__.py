@@ -29,7 +29,9 @@ TARGETS = {
     "jobset": jobset.JOBSET,
     "slurm": slurm.SLURM,
 }
-PROGRAMS = ("atari", "catch", "control", "gymnasium", "minatar", "realworld")
+PROGRAMS = (
+    *("atari", "catch", "control", "gymnasium", "minatar", "mujoco", "realworld"),
+)
 _COMMON = {
     "name": Option("of all that is created; a new one by default"),
     "hosts": Option("their number; by the machines' kind by default, 1 in slurm"),

@@ -54,8 +54,8 @@ def _learning(run: Run) -> None:
 
 
 def _full(run: Run) -> None:
-    """The queue holds its 16, and the feeder another batch of 16."""
-    until(lambda: any(row["queue_size"] >= 32 for row in rows(run)[1:]), run)
+    """The queue holds its 16; in launchpad the feeder soon has another batch of 16."""
+    until(lambda: any(row["queue_size"] >= 16 for row in rows(run)[1:]), run)
     time.sleep(0.2)  # the learner has just taken a batch
 
 

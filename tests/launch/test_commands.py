@@ -46,7 +46,7 @@ def test_the_rest_of_the_line_is_the_commands_and_its_messages_say_how_it_began(
     ended = stac("catch", "--seed=one")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "stac catch: --seed=one: must be a whole number\n"
-    assert stac("catch", "--help").stdout.startswith("stac catch: trains STAC, ")
+    assert stac("catch", "--help").stdout.startswith("stac catch: trains an agent on ")
 
 
 def test_make_run_takes_variables_as_flags() -> None:
