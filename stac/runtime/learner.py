@@ -100,7 +100,10 @@ class Feeder:
     def next(self) -> Experience:
         """See Feed; raises also what `queue.get` raised."""
         if not self._ahead:
-            self._take()
+            with self._lock:  # `close` joins no thread that is not started
+                if self._closed:
+                    raise Closed
+                self._take()
         batch = self._batch.result()
         with self._lock:
             if self._closed:

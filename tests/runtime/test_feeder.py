@@ -79,6 +79,8 @@ def test_where_cores_are_shared_it_takes_a_batch_when_it_is_asked_for():
     with pytest.raises(OSError, match="broke"):
         feed.next()
     feed.close()
+    with pytest.raises(base.Closed):
+        feed.next()
 
 
 def test_it_is_not_ready_while_the_queue_is_short():
