@@ -11,7 +11,6 @@ steps before the first update are left out.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pathlib
 import statistics
@@ -20,6 +19,8 @@ import sys
 import tempfile
 
 from stac.launch import asking
+from stac.runtime.logs import loggers
+from stac.runtime.storage import workdir
 
 FIRST = 1_000  # steps before the first update, of both
 WARM = 500  # steps with updates, before the clock
@@ -77,8 +78,7 @@ def ours(env: str, agent: str, steps: int) -> float:
             "--config.runtime.log_every_seconds=1",
         ]
         subprocess.run([sys.executable, *words], check=True, capture_output=True)
-        written = pathlib.Path(folder, "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in written]
+        rows = loggers.rows(pathlib.Path(folder, workdir.METRICS))
     rows = [row for row in rows if row["frames"] >= FIRST + WARM]
     first, last = rows[0], rows[-1]
     return float(last["frames"] - first["frames"]) / (

@@ -36,35 +36,34 @@ def config(
     Raises:
       ConfigError: there is no such agent, or nothing of the kind can be observed.
     """
-    return soft.fitted(
-        Config(
-            agent=agent_config(
-                agent,
-                reward_clip=0.0,  # off: rewards are in [0, 1] as they come
-                outer=Outer(gamma=0.99),  # Table 3; g_e is of the KL (Sec. 4.2)
-            ),
-            network=NETWORKS[choose("observations", observations, NETWORKS)],
-            optimizer=OptimizerConfig(
-                learning_rate=1e-3,  # Table 3
-                end_learning_rate=1e-4,  # Table 3
-            ),
-            batch=BatchConfig(
-                batch_size=24,  # Table 3
-                unroll_length=40,  # Table 3
-                overlap=30,  # Table 3
-            ),
-            environment=EnvironmentConfig(
-                domain="control",
-                task=task,
-                observations=observations,
-            ),
-            runtime=RuntimeConfig(
-                num_actors=2,  # ours; the paper does not say
-                envs_per_actor=24,  # ours: one unroll of one actor is one batch
-            ),
-            total_frames=30_000_000,  # Table 3
-        )
+    numbers = Config(
+        agent=agent_config(
+            agent,
+            reward_clip=0.0,  # off: rewards are in [0, 1] as they come
+            outer=Outer(gamma=0.99),  # Table 3; g_e is of the KL (Sec. 4.2)
+        ),
+        network=NETWORKS[choose("observations", observations, NETWORKS)],
+        optimizer=OptimizerConfig(
+            learning_rate=1e-3,  # Table 3
+            end_learning_rate=1e-4,  # Table 3
+        ),
+        batch=BatchConfig(
+            batch_size=24,  # Table 3
+            unroll_length=40,  # Table 3
+            overlap=30,  # Table 3
+        ),
+        environment=EnvironmentConfig(
+            domain="control",
+            task=task,
+            observations=observations,
+        ),
+        runtime=RuntimeConfig(
+            num_actors=2,  # ours; the paper does not say
+            envs_per_actor=24,  # ours: one unroll of one actor is one batch
+        ),
+        total_frames=30_000_000,  # Table 3
     )
+    return soft.fitted(numbers)
 
 
 _SHARED = NetworkConfig(

@@ -40,8 +40,8 @@ def build(agent: Agent, config: Config, learners: int) -> Replay | None:
         draws=agent.replay.draws // hosts,
         initial=agent.replay.initial // hosts,
     )
-    seeds = np.random.SeedSequence([config.seed, host]).spawn(1)[0].generate_state(2)
-    seed = int(seeds[0] >> 1)
+    [own] = np.random.SeedSequence([config.seed, host]).spawn(1)
+    seed = int(own.generate_state(1)[0] >> 1)
     return Replay(size, seed, make.first_observations(config, seed, size.initial))
 
 

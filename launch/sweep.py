@@ -8,6 +8,7 @@ At the end `launch.report` compares the runs.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import itertools
 import os
@@ -155,19 +156,19 @@ def expand(
         shared = () if is_soft(arm.agent) else (actors,)  # those have one, as published
         return (*first, "--runtime=threads", *shared, *arm.flags, *rest)
 
+    @functools.cache
     def frames(arm: Arm, task: str) -> int:
         """Refuses what the suite's command would refuse, without the run."""
         given = words(arm, task, min(numbers))
         return flags.parse([domain.program, *given], domain).config.total_frames
 
-    by_task = {task: frames(arms[0], task) for task in names}
-    by_arm = {arm: frames(arm, names[0]) for arm in arms}
-    differ = len({*by_task.values()}) > 1  # mujoco's tasks: few enough to read them all
+    # Mujoco's tasks have other lengths, and are few enough to read all lines.
+    differ = len({frames(arms[0], task) for task in names}) > 1
     runs = []
     for seed, task, arm in itertools.product(numbers, names, arms):
         place = out / suite / task / f"{arm.label}_seed{seed}"
         line = (*words(arm, task, seed), f"--workdir={place}")
-        length = frames(arm, task) if differ else by_arm[arm]
+        length = frames(arm, task if differ else names[0])
         runs.append(Run(arm, task, seed, module, line, place, length))
     return runs
 

@@ -30,7 +30,7 @@ def _run() -> int:
     if name in ("--help", "-h", "help", "list"):
         rows = [f"  {command:<10} {_summary(command)}" for command in COMMANDS]
         usage = "stac COMMAND [--flag=value ...]; stac COMMAND --help lists its flags"
-        lines.show("\n".join([usage, "", "Trains STAC, STACX or IMPALA on:", *rows]))
+        lines.show("\n".join([usage, "", "Trains an agent on:", *rows]))
         return 0
     try:
         choose("command", name, COMMANDS)

@@ -99,9 +99,7 @@ def tanh_normal(action_size: int, initial_std: float | None = None) -> Distribut
         return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
 
     def log_prob(outputs: Array, action: Array) -> Array:
-        mean, log_std = mean_and_log_std(outputs)
-        z = (action - mean) * jnp.exp(-log_std)
-        return jnp.sum(-0.5 * (z * z + _LOG_2PI) - log_std, axis=-1)
+        return jnp.sum(_normal_log_prob(*mean_and_log_std(outputs), action), axis=-1)
 
     def entropy(outputs: Array) -> Array:  # of the Gaussian before the tanh
         _, log_std = mean_and_log_std(outputs)
@@ -153,11 +151,10 @@ def soft_log_prob(outputs: Array, action: Array) -> Array:
       outputs: [..., 2A], of the policy.
       action: [..., A], before the tanh.
     """
-    mean, log_std = soft_mean_and_log_std(outputs)
-    z = (action - mean) * jnp.exp(-log_std)
+    density = _normal_log_prob(*soft_mean_and_log_std(outputs), action)
     # log(1 - tanh(u)^2), which rounds to the log of zero where |u| is large
     slope = 2.0 * (math.log(2.0) - action - jax.nn.softplus(-2.0 * action))
-    return jnp.sum(-0.5 * (z * z + _LOG_2PI) - log_std - slope, axis=-1)
+    return jnp.sum(density - slope, axis=-1)
 
 
 def with_noise(own: Distribution, noise: float, continuous: bool) -> Distribution:
@@ -184,6 +181,12 @@ def with_noise(own: Distribution, noise: float, continuous: bool) -> Distributio
         return mean + noise * (own.sample(key, outputs) - mean)
 
     return own._replace(sample=scaled)
+
+
+def _normal_log_prob(mean: Array, log_std: Array, action: Array) -> Array:
+    """log N(action; mean, std) of each dimension, [..., A]."""
+    z = (action - mean) * jnp.exp(-log_std)
+    return -0.5 * (z * z + _LOG_2PI) - log_std
 
 
 def _normal_kl(mean: Array, log_std: Array, mean2: Array, log_std2: Array) -> Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from stac import config as configuration
 from stac import distributions
 from stac.agents import base
-from stac.config import Config
+from stac.config import Config, Soft
 from stac.environments.base import EnvironmentSpec
 from stac.learning import soft
 from stac.networks import soft as networks
@@ -41,16 +41,16 @@ def build(
     """
     _check(config, spec)
     numbers = config.agent.soft
+    steps = configuration.frames_per_update(config, frames_per_step=1)
     network = networks.make(config.network, 2 * spec.num_actions, spec)
     rule = soft.Rule(
         policy=network.policy,
         critics=network.critics,
         soft=numbers,
         optimizer=config.optimizer,
-        updates_per_call=_updates_per_call(config),
+        updates_per_call=_updates_per_call(numbers, steps),
         entropy_target=numbers.entropy_per_action * spec.num_actions,
     )
-    steps = config.batch.batch_size * config.batch.period
     random_calls = -(-numbers.first_steps // steps)
     values = 1 + (numbers.temperature == "meta" and numbers.meta_value == "classic")
 
@@ -117,6 +117,11 @@ def _check(config: Config, spec: EnvironmentSpec) -> None:
         f"--agent={name} learns from features, but observations have shape"
         f" {spec.observation_shape}",
     )
+    configuration.check(
+        config.batch.overlap == 1,
+        f"batch.overlap={config.batch.overlap}: trajectories for a replay share one"
+        " row",
+    )
 
 
 def _uniform(key: Array, shape: tuple[int, int]) -> ActorOutput:
@@ -126,18 +131,12 @@ def _uniform(key: Array, shape: tuple[int, int]) -> ActorOutput:
     return ActorOutput(action, jnp.full(shape[:1], -shape[1] * math.log(2.0)))
 
 
-def _updates_per_call(config: Config) -> int:
-    """Updates that the new steps of all trajectories of a call are worth.
+def _updates_per_call(numbers: Soft, steps: int) -> int:
+    """Updates that the new steps of a call are worth.
 
     Raises:
       ConfigError: they are no whole number.
     """
-    batch, numbers = config.batch, config.agent.soft
-    steps = batch.batch_size * (batch.unroll_length - 1)
-    configuration.check(
-        batch.overlap == 1,
-        f"batch.overlap={batch.overlap}: trajectories for a replay share one row",
-    )
     updates = numbers.updates_per_step * steps
     configuration.check(
         updates >= 1 and float(updates).is_integer(),

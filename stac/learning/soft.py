@@ -111,9 +111,11 @@ def update(
         # The rows of a minibatch come first, so that each device has some of each.
         return jnp.moveaxis(jnp.reshape(leaf, parts + leaf.shape[1:]), 0, 2)
 
+    # One function for both who trace it, `learn` and `wait`: JAX traces it once.
+    one = functools.partial(_update, rule, sample.initial, all_sum)
+
     def learn(state: State) -> tuple[State, Metrics]:
         drawn = jax.tree.map(split, (sample.transitions, sample.keys))
-        one = functools.partial(_update, rule, sample.initial, all_sum)
         state, metrics = jax.lax.scan(one, state, drawn)
         return state, {name: jnp.mean(value) for name, value in metrics.items()}
 

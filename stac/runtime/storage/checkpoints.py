@@ -333,16 +333,17 @@ def describe(leaf: Any) -> str:
     return f"{np.dtype(leaf.dtype).name} {list(leaf.shape)}"
 
 
-def _sums(folder: pathlib.Path, acting: bool = True) -> dict[str, str]:
+def _sums(folder: pathlib.Path) -> dict[str, str]:
     """The SHA-256 of every file below a folder, by its path."""
-    parts = {path: path.relative_to(folder).parts for path in folder.rglob("*")}
     return {
-        "/".join(parts[path]): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(parts)
-        if path.is_file()
-        and path.name != _SUMS
-        and (acting or parts[path][0] != "acting")
+        str(path.relative_to(folder)): _sum(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _SUMS
     }
+
+
+def _sum(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _compare_with_sums(folder: pathlib.Path, acting: bool = True) -> bool:
@@ -354,10 +355,10 @@ def _compare_with_sums(folder: pathlib.Path, acting: bool = True) -> bool:
     """
     if not (folder / _SUMS).exists():
         return False
-    saved, now = json.loads((folder / _SUMS).read_text()), _sums(folder, acting)
-    for name in saved:
-        left_out = not acting and name.startswith("acting/")
-        if not left_out and now.get(name) != saved[name]:
+    for name, digest in json.loads((folder / _SUMS).read_text()).items():
+        if name.startswith("acting/") and not acting:
+            continue
+        if not (folder / name).is_file() or _sum(folder / name) != digest:
             raise ValueError(f"the bits of {name} are not those that were saved")
     return True
 
