@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from stac.config import ConfigError, check
 from stac.report.runs import Run
 
-POINTS = 200  # rows of one run
+POINTS = 100  # rows of one run
 COLUMNS = ("task", "agent", "seed", "million_frames", "mean_return")
 
 
@@ -24,37 +25,59 @@ def read(path: pathlib.Path) -> list[Run]:
     """
     columns = ",".join(COLUMNS)
     header, *lines = path.read_bytes().decode(errors="replace").splitlines() or [""]
-    check(header == columns, f"{path}: its first line is not {columns}")
-    points: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
+    names = header.split(",")[len(COLUMNS) :]
+    check(
+        header == ",".join([*COLUMNS, *names]) and all(names),
+        f"{path}: its first line is not {columns}, or those and metaparameters",
+    )
+    points: dict[tuple[str, str, int], list[list[float]]] = {}
     for number, line in enumerate(lines, start=2):
         try:
-            ((task, label, seed, frames, mean_return),) = csv.reader([line])
-            point = (float(frames), float(mean_return))
-            if not np.isfinite(point).all():
+            ((task, label, seed, *cells),) = csv.reader([line])
+            point = [float(cell) if cell else np.nan for cell in cells]
+            whole = len(point) == 2 + len(names) and not np.isinf(point).any()
+            if not whole or np.isnan(point[:2]).any():
                 raise ValueError(line)
             points.setdefault((task, label, int(seed)), []).append(point)
         except (ValueError, csv.Error) as error:
-            raise ConfigError(f"{path}:{number}: is no row of {columns}") from error
+            raise ConfigError(f"{path}:{number}: is no row of {header}") from error
     return [
-        Run(task, label, seed, *np.transpose(sorted(curve)))._replace(source=str(path))
-        for (task, label, seed), curve in points.items()
+        _run(names, np.transpose(sorted(curve)), *key)._replace(source=str(path))
+        for key, curve in points.items()
     ]
 
 
-def write(runs: Iterable[Run], path: pathlib.Path) -> None:
-    """A table of the curves, thinned to `POINTS` rows a run."""
+def _run(names: list[str], columns: np.ndarray, *key: Any) -> Run:
+    frames, returns, *tuned = columns
+    there = {
+        name: column
+        for name, column in zip(names, tuned, strict=True)
+        if not np.isnan(column).all()
+    }
+    return Run(*key, frames, returns, there)
+
+
+def write(runs: Sequence[Run], path: pathlib.Path) -> None:
+    """A table of the curves and of what is self-tuned, thinned to `POINTS` rows a run.
+
+    A cell is empty where a run does not tune the metaparameter of its column.
+    """
+    names = sorted({name for run in runs for name in run.metaparameters})
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
+        rows.writerow((*COLUMNS, *names))
         for run in runs:
-            for frames, mean_return in _thinned(*run.known):
-                numbers = (f"{frames:.4f}", f"{mean_return:.4g}")
-                rows.writerow((run.task, run.label, run.seed, *numbers))
+            for row in _thinned(run):
+                tuned = (run.metaparameters.get(name) for name in names)
+                cells = ["" if x is None else f"{x[row]:.4g}" for x in tuned]
+                numbers = (f"{run.frames[row]:.4f}", f"{run.returns[row]:.4g}")
+                rows.writerow((run.task, run.label, run.seed, *numbers, *cells))
     print(f"written: {path}", file=sys.stderr)
 
 
-def _thinned(frames: np.ndarray, returns: np.ndarray) -> np.ndarray:
-    """Those next to `POINTS` that are equally many frames apart: [<= POINTS, 2]."""
+def _thinned(run: Run) -> np.ndarray:
+    """Rows with a return, next to `POINTS` that are equally many frames apart."""
+    (there,) = np.nonzero(~np.isnan(run.returns))
+    frames = run.frames[there]
     even = np.linspace(frames[0], frames[-1], POINTS)
-    picked = np.unique(np.abs(frames - even[:, None]).argmin(axis=1))
-    return np.transpose([frames[picked], returns[picked]])
+    return there[np.unique(np.abs(frames - even[:, None]).argmin(axis=1))]

@@ -209,7 +209,18 @@ def test_the_table_of_a_curve_is_thinned_by_frames_not_by_rows(
     tables.write(runs.read([tmp_path]).runs, tmp_path / "x.csv")
     lines = (tmp_path / "x.csv").read_text().splitlines()[1:]
     assert len(lines) == tables.POINTS
-    assert sum(line.endswith(",1") for line in lines) == 1
+    assert sum(line.split(",")[4] == "1" for line in lines) == 1
+
+
+def test_a_table_keeps_the_course_of_what_is_self_tuned(tmp_path: pathlib.Path) -> None:
+    frames, returns = np.array([0.5, 1.0, 2.0]), np.array([np.nan, 3.0, 4.0])
+    course = {"gamma/head_1": np.array([0.9, np.nan, 0.95])}
+    tuned = Run(TASK, "stacx", 1, frames, returns, course)
+    tables.write([tuned, Run(TASK, "impala", 1, frames, returns)], tmp_path / "x.csv")
+    stacx, impala = tables.read(tmp_path / "x.csv")
+    np.testing.assert_array_equal(stacx.metaparameters["gamma/head_1"], [np.nan, 0.95])
+    np.testing.assert_array_equal(stacx.returns, [3.0, 4.0])
+    assert not impala.metaparameters
 
 
 def test_a_label_means_the_same_on_every_task(tmp_path: pathlib.Path) -> None:
