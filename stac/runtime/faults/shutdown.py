@@ -121,8 +121,9 @@ def as_program(main: Callable[[], int]) -> NoReturn:
     status, failure = 1, None
     try:
         status = main()
-    except SystemExit as exit:  # argparse: after its help, or a mistake of the user
-        status = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+    except SystemExit as ended:  # argparse: after its help, or a mistake of the user
+        code = ended.code
+        status = code if isinstance(code, int) else int(code is not None)
     except BaseException:  # noqa: BLE001 - shown
         failure = traceback.format_exc()
     _handle(signal.SIG_IGN)

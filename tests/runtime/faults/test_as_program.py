@@ -148,7 +148,9 @@ def test_what_main_raises_is_shown_and_is_status_1():
     assert output.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
-@pytest.mark.parametrize("given, status", [("0", 0), ("2", 2), ("", 0), ("'why'", 1)])
+@pytest.mark.parametrize(
+    ("given", "status"), [("0", 0), ("2", 2), ("", 0), ("'why'", 1)]
+)
 def test_an_exit_within_main_has_its_status_and_no_traceback(given, status):
     """As a parser of command lines ends after --help, or at a wrong flag."""
     process = command(f'print("ready", flush=True); sys.exit({given})', 3)
