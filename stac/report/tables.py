@@ -6,7 +6,6 @@ import csv
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -42,19 +41,18 @@ def read(path: pathlib.Path) -> list[Run]:
         except (ValueError, csv.Error) as error:
             raise ConfigError(f"{path}:{number}: is no row of {header}") from error
     return [
-        _run(names, np.transpose(sorted(curve)), *key)._replace(source=str(path))
+        Run(*key, *_columns(names, sorted(curve)), source=str(path))
         for key, curve in points.items()
     ]
 
 
-def _run(names: list[str], columns: np.ndarray, *key: Any) -> Run:
-    frames, returns, *tuned = columns
-    there = {
-        name: column
-        for name, column in zip(names, tuned, strict=True)
-        if not np.isnan(column).all()
-    }
-    return Run(*key, frames, returns, there)
+def _columns(
+    names: list[str], points: list[list[float]]
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Frames, returns, and the metaparameters that the run tunes."""
+    frames, returns, *tuned = np.transpose(points)
+    courses = zip(names, tuned, strict=True)
+    return frames, returns, {x: y for x, y in courses if not np.isnan(y).all()}
 
 
 def write(runs: Sequence[Run], path: pathlib.Path) -> None:
