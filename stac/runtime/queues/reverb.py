@@ -9,8 +9,7 @@ No call here waits in Reverb for longer than a second: most of its calls cannot 
 from outside, and a thread that is left in one keeps its process from ending well. So a
 reader takes only items that it has seen in the table, which works for one reader alone.
 
-Reverb imports TensorFlow, which takes several seconds and some hundred megabytes in a
-process. So it is imported where it is first needed, and not with this file.
+Reverb is imported where it is first needed, without TensorFlow (`reverb_import.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stac.runtime.queues import reverb_items
+from stac.runtime.queues import reverb_import, reverb_items
 from stac.runtime.queues.base import Closed
 from stac.types import Experience
 
@@ -50,8 +49,7 @@ def serve(capacity: int, port: int | None = None) -> Iterator[str]:
     Yields:
       The address for a `ReverbQueue`.
     """
-    import reverb
-
+    reverb = reverb_import.load()
     table = reverb.Table.queue(TABLE, capacity)
     with tempfile.TemporaryDirectory() as unused:  # else it leaves one behind
         checkpointer = reverb.checkpointers.DefaultCheckpointer(unused)
@@ -71,9 +69,7 @@ class ReverbQueue:
 
     def __init__(self, address: str, spec: reverb_items.Spec) -> None:
         """Connects to what `serve` holds; the server may come up later."""
-        import reverb
-
-        self._client = reverb.Client(address)
+        self._client = reverb_import.load().Client(address)
         self._items = reverb_items.Items(spec)
         self._writer: reverb.TrajectoryWriter | None = None
         self._taken: list[list[np.ndarray]] = []  # items of a batch that is not full

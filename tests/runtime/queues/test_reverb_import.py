@@ -1,0 +1,46 @@
+"""Reverb without TensorFlow, in a process of its own; TensorFlow takes seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests import conftest
+
+pytest.importorskip("reverb")
+
+ALONE = """
+import sys
+from stac.runtime.queues import reverb_import
+reverb = reverb_import.load()
+assert reverb_import.load() is reverb
+assert not [name for name in sys.modules if name.startswith("tensorflow")]
+import tensorflow
+assert float(tensorflow.constant([1.0, 2.0])[1] + 1) == 3.0
+"""
+OTHER_TENSORFLOW = """
+import sys
+from stac.runtime.queues import reverb_import
+reverb_import._LIBRARY = "of_another_name.so"
+assert reverb_import.load().Table.queue("x", 1)
+assert "tensorflow" in sys.modules
+"""
+
+
+def ended(code: str) -> tuple[int, str]:
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=conftest.ROOT, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def test_reverb_comes_without_tensorflow_which_can_be_imported_after_it() -> None:
+    status, errors = ended(ALONE)
+    assert status == 0, errors
+
+
+@pytest.mark.slow
+def test_where_tensorflow_is_another_reverb_comes_with_it() -> None:
+    status, errors = ended(OTHER_TENSORFLOW)
+    assert status == 0, errors
