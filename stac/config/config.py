@@ -92,6 +92,7 @@ class NetworkConfig(Checked, section="network."):
 
     torso: Torso = "deep"  # "deep" is the paper's; "shallow" is IMPALA's small one
     torso_dense: Count = 0  # a dense layer after the residual torso; IMPALA's has 256
+    torso_bfloat16: bool = False  # its layers' arithmetic, for accelerators
     lstm_size: Count = 0  # 0: no recurrent core (Atari stacks frames)
     head_hidden: AtLeastOne = 256  # of each head, an MLP with one hidden layer
     mlp_hiddens: tuple[int, ...] = (256, 256)  # torso from features

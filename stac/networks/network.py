@@ -51,7 +51,7 @@ class _Modules:
         self._config = config.network
         self._agent = config.agent
         self._policy_bias = policy_bias
-        self._torso = torsos.TORSOS[config.network.torso](config.network)
+        self._torso = torsos.make(config.network)
         self._core = lstm.Core(config.network.lstm_size)
 
     def step(

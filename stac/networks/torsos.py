@@ -105,3 +105,35 @@ TORSOS: dict[str, Callable[[NetworkConfig], Torso]] = {
         (32, 32, 32), False, config.torso_dense
     ),
 }
+
+
+def make(config: NetworkConfig) -> Torso:
+    """The torso that a configuration names."""
+    torso = TORSOS[config.torso](config)
+    return _in_bfloat16(torso) if config.torso_bfloat16 else torso
+
+
+def _in_bfloat16(torso: Torso) -> Torso:
+    """Computes every layer in bfloat16; parameters and features stay float32."""
+
+    def created(create, shape, dtype, init, context):  # type: ignore[no-untyped-def]
+        return create(shape, jnp.float32, init)
+
+    def read(get, value, context):  # type: ignore[no-untyped-def]
+        return get(value.astype(jnp.bfloat16))
+
+    def called(call, inputs, named, context):  # type: ignore[no-untyped-def]
+        layer = isinstance(context.module, hk.Linear | hk.Conv2D)
+        if layer and context.method_name == "__call__":
+            inputs = [x.astype(jnp.bfloat16) for x in inputs]
+        return call(*inputs, **named)
+
+    def compute(observation: Array) -> Array:
+        with (
+            hk.custom_creator(created),
+            hk.custom_getter(read),
+            hk.intercept_methods(called),
+        ):
+            return torso(observation).astype(jnp.float32)
+
+    return compute

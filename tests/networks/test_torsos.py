@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
+import chex
 import haiku as hk
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import flatten_util
 
+from stac.config import NetworkConfig
 from stac.networks import torsos
 
 HEIGHT, WIDTH = 9, 7
@@ -86,3 +92,51 @@ def test_the_torso_of_minatar_is_its_convolution_and_its_dense_layer():
         expected = np.maximum(y @ dense["w"] + dense["b"], 0)
         np.testing.assert_allclose(features[n], expected, rtol=1e-4, atol=1e-5)
     assert sum(layer["w"].size for layer in layers) == 36 * 16 + 1024 * 128
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype"),
+    [
+        ("deep", (4, 21, 21), np.uint8),
+        ("residual_strided", (3, 20, 20), np.uint8),
+        ("shallow", (4, 36, 36), np.uint8),
+        ("minatar", (4, 10, 10), np.uint8),
+        ("mlp", (7,), np.float32),
+    ],
+)
+def test_in_bfloat16_a_torso_has_the_same_parameters_and_nearly_its_features(
+    name, shape, dtype
+):
+    """And its derivatives, of which the metagradient takes the second."""
+    images = (np.random.default_rng(0).random((3, *shape)) * 255).astype(dtype)
+    whole, half = (
+        hk.without_apply_rng(
+            hk.transform(lambda x, c=c: torsos.make(c)(x))  # type: ignore[misc]
+        )
+        for c in (NetworkConfig(name), NetworkConfig(name, torso_bfloat16=True))
+    )
+    params = half.init(jax.random.PRNGKey(0), images)
+    chex.assert_trees_all_equal(params, whole.init(jax.random.PRNGKey(0), images))
+
+    def loss(params, apply):
+        return jnp.mean(apply(params, images) ** 2)
+
+    def second(params, apply):
+        gradient = flatten_util.ravel_pytree(jax.grad(loss)(params, apply))[0]
+        return jnp.linalg.norm(gradient)
+
+    for function, near in (
+        (lambda params, apply: apply(params, images), 0.02),
+        (jax.grad(loss), 0.05),
+        (jax.grad(second), 0.1),
+    ):
+        found, exact = (
+            flatten_util.ravel_pytree(jax.jit(function, static_argnums=1)(params, x))[0]
+            for x in (half.apply, whole.apply)
+        )
+        assert found.dtype == exact.dtype == jnp.float32
+        error = jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact)
+        assert 1e-5 < error < near
+    program = str(jax.make_jaxpr(half.apply)(params, images))
+    layers = re.findall(r"(\w+)\[[^\]]*\] = (?:conv_gen|dot_gen)", program)
+    assert layers == ["bf16"] * len(params)
