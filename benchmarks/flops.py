@@ -27,16 +27,16 @@ PAIRS = (("impala", "stac"), ("impala_aux", "stacx"))
 def count(agent: str, network: str, batch_size: int = 2) -> float:
     """FLOPs of one compiled update of an agent on Atari, n = 20."""
     config = numbers.config(agent=agent, network=network)
-    batch = dataclasses.replace(config.batch, batch_size=batch_size)
-    built = actor_critic.build(dataclasses.replace(config, batch=batch), SPEC)
+    sized = dataclasses.replace(config.batch, batch_size=batch_size)
+    built = actor_critic.build(dataclasses.replace(config, batch=sized), SPEC)
     state = jax.eval_shape(built.init, jax.random.PRNGKey(0))
     step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
-    compiled = step.lower(state, _batch(batch_size, config.batch.unroll_length))
+    compiled = step.lower(state, batch(batch_size, config.batch.unroll_length))
     cost = compiled.compile().cost_analysis()
     return (cost[0] if isinstance(cost, list) else cost)["flops"]
 
 
-def _batch(size: int, n: int) -> Trajectory:
+def batch(size: int, n: int) -> Trajectory:
     def shaped(shape: tuple[int, ...], dtype: type) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((size, *shape), dtype)
 

@@ -15,8 +15,17 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import control_environments, faults, flops, gpu, soak, throughput
+from benchmarks import (
+    control_environments,
+    faults,
+    flops,
+    gpu,
+    growth,
+    soak,
+    throughput,
+)
 from stac import evaluation, report
+from stac.config import Config
 from stac.environments.base import BatchedEnvironment, EnvironmentSpec
 from stac.evaluation import episodes, trivial_policies
 from stac.launch import asking
@@ -108,6 +117,8 @@ def test_what_a_command_lists_is_listed(
         (control_environments, ["--tasks=walker.wolk"], "did you mean walker.walk?"),
         (control_environments, ["--envs=0"], "--envs=0: write whole numbers, as"),
         (control_environments, ["--envs=1,x"], "--envs=1,x: write whole"),
+        (growth, ["--only=noise"], "--only=noise: name some of heads,batch_size,"),
+        (growth, ["--out=none/x.png"], "--out=none/x.png: no such folder"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(
@@ -262,3 +273,28 @@ def test_a_gpu_is_watched_while_a_run_works(monkeypatch: pytest.MonkeyPatch) -> 
     with gpu.watched() as seen:
         time.sleep(2.5)
     assert seen == [40.0, 40.0]
+
+
+def test_growth_varies_one_number_and_draws_it(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = []
+
+    def heads(config: Config) -> float:
+        seen.append((config.agent.name, config.agent.heads, config.batch.batch_size))
+        return float(config.agent.heads)
+
+    acts = ("runtime", "envs_per_actor", (1,), "steps/s", growth.acting)
+    panels = (("agent", "heads", (1, 2), "ms", heads), acts)
+    monkeypatch.setattr(growth, "PANELS", panels)
+    out = tmp_path / "x.png"
+    monkeypatch.setattr(sys, "argv", ["x", f"--out={out}"])
+    growth.main()
+    names = ("impala_aux", "stacx")
+    assert seen == [(name, count, 32) for count in (1, 2) for name in names]
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.split()[:2] == ["envs_per_actor", "1"]
+    assert all(float(x.replace(",", "")) > 10 for x in last.split()[2:4])
+    assert out.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,145 @@
+"""How cost grows with heads, batch, unroll, environments and actors: one figure.
+
+    python -m benchmarks.growth --out=growth.png
+
+Atari's shallow network; each number is varied alone, all else as by default. Updates
+are of the learner alone, on a batch of zeros; acting is an actor alone; actors are
+whole runs in `threads`. Each is the median of three.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import flops, throughput
+from stac.agents import actor_critic, base
+from stac.config import Config, check
+from stac.configs import atari as numbers
+from stac.environments import make
+from stac.launch import asking
+from stac.report import charts, figures
+from stac.runtime.actor import Actor
+
+AGENTS = {"impala_aux": "#2a78d6", "stacx": "#d64a2a"}  # nothing, and all, self-tuned
+GAME = "james_bond"
+
+
+def changed(agent: str, section: str, **changes: Any) -> Config:
+    """Atari's numbers with the shallow network and one section changed."""
+    config = numbers.config(GAME, agent, network="shallow")
+    part = dataclasses.replace(getattr(config, section), **changes)
+    runtime = dataclasses.replace(config.runtime, queue_capacity=0)
+    return dataclasses.replace(config, **{"runtime": runtime, section: part})
+
+
+def update(config: Config) -> float:
+    """Milliseconds of an update."""
+    built = actor_critic.build(config, flops.SPEC)
+    size, n = config.batch.batch_size, config.batch.unroll_length
+    batch = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), flops.batch(size, n))
+    step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
+    state = jax.jit(built.init)(jax.random.PRNGKey(0))
+    return 1e3 * median(lambda: jax.block_until_ready(step(state, batch)))
+
+
+def update_of_a_step(config: Config) -> float:
+    """Microseconds of an update for each of its transitions."""
+    batch = config.batch
+    return 1e3 * update(config) / batch.batch_size / (batch.unroll_length - 1)
+
+
+def acting(config: Config) -> float:
+    """Agent steps per second of an actor alone."""
+    agent = actor_critic.build(config, make.spec(config))
+    envs = config.runtime.envs_per_actor
+    actor = Actor(agent, make.factory(config)(0, envs), config.batch, 0, 0)
+    params = agent.actor_params(jax.jit(agent.init)(jax.random.PRNGKey(0)))
+    actor.unroll(0, params)
+    seconds = median(lambda: actor.unroll(0, params))
+    actor.close()
+    return envs * config.batch.unroll_length / seconds
+
+
+def running(config: Config) -> float:
+    """Agent steps per second of a whole run."""
+    what = throughput.What.read(f"atari:{GAME}:shallow")
+    actors = f"--num_actors={config.runtime.num_actors}"
+    rate = throughput.runtime(what, "threads", config.agent.name, 10.0, [actors])
+    return rate.steps_per_second
+
+
+def median(work: Callable[[], object]) -> float:
+    """Seconds of the work, after it was done once."""
+    work()
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+# (section, number, its values, unit, measurement)
+PANELS: tuple[tuple[str, str, tuple[int, ...], str, Callable[[Config], float]], ...] = (
+    ("agent", "heads", (1, 2, 3, 5, 8), "ms an update", update),
+    (
+        "batch",
+        "batch_size",
+        (8, 16, 32, 64, 128, 256),
+        "update: µs a step",
+        update_of_a_step,
+    ),
+    ("batch", "unroll_length", (10, 20, 40, 80), "update: µs a step", update_of_a_step),
+    ("runtime", "envs_per_actor", (1, 4, 16, 32, 64, 256), "acting: steps/s", acting),
+    ("runtime", "num_actors", (1, 2, 4, 8), "whole run: steps/s", running),
+)
+
+
+def panel(
+    section: str,
+    number: str,
+    values: tuple[int, ...],
+    unit: str,
+    measure: Callable[[Config], float],
+) -> charts.Chart:
+    """Measures a panel, a line printed for each value."""
+    found: dict[str, list[float]] = {agent: [] for agent in AGENTS}
+    for value in values:
+        for agent, measured in found.items():
+            measured.append(measure(changed(agent, section, **{number: value})))
+        cells = "".join(f"{measured[-1]:14,.1f}" for measured in found.values())
+        print(f"{number:16} {value:6} {cells}  {unit}", flush=True)
+    series = [
+        charts.Series(agent, np.array(measured), colour=AGENTS[agent])
+        for agent, measured in found.items()
+    ]
+    return charts.Chart(number, number, unit, np.array(values), series)
+
+
+def main() -> None:
+    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("growth.png"))
+    known = ",".join(row[1] for row in PANELS)
+    parser.add_argument("--only", default=known, help="of them (default %(default)s)")
+    arguments = parser.parse_args()
+    chosen = [row for row in PANELS if row[1] in arguments.only.split(",")]
+    with asking.in_one_line(parser):
+        check(chosen, f"--only={arguments.only}: name some of {known}")
+        check(arguments.out.parent.is_dir(), f"--out={arguments.out}: no such folder")
+    print(f"{'number':16} {'value':>6} " + "".join(f"{agent:>14}" for agent in AGENTS))
+    drawn = [panel(*row) for row in chosen]
+    arguments.out.write_bytes(figures.png(figures.draw(drawn, columns=3)))
+    print(f"written: {arguments.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(asking.run(main))
