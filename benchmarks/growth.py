@@ -3,8 +3,8 @@
     python -m benchmarks.growth --out=growth.png
 
 Atari's shallow network; each number is varied alone, all else as by default. Updates
-are of the learner alone, on a batch of zeros; acting is an actor alone; actors are
-whole runs in `threads`. Each is the median of three.
+are of the learner alone, on a batch of zeros, and acting is an actor alone, both the
+median of three; actors are whole runs in `threads`, one each.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ def changed(agent: str, section: str, **changes: Any) -> Config:
     """Atari's numbers with the shallow network and one section changed."""
     config = numbers.config(GAME, agent, network="shallow")
     part = dataclasses.replace(getattr(config, section), **changes)
-    runtime = dataclasses.replace(config.runtime, queue_capacity=0)
-    return dataclasses.replace(config, **{"runtime": runtime, section: part})
+    return dataclasses.replace(config, **{section: part})
 
 
 def update(config: Config) -> float:
@@ -63,7 +62,6 @@ def acting(config: Config) -> float:
     envs = config.runtime.envs_per_actor
     actor = Actor(agent, make.factory(config)(0, envs), config.batch, 0, 0)
     params = agent.actor_params(jax.jit(agent.init)(jax.random.PRNGKey(0)))
-    actor.unroll(0, params)
     seconds = median(lambda: actor.unroll(0, params))
     actor.close()
     return envs * config.batch.unroll_length / seconds
