@@ -21,7 +21,9 @@ from benchmarks import (
     flops,
     gpu,
     growth,
+    sample_factory,
     soak,
+    start,
     throughput,
 )
 from stac import evaluation, report
@@ -119,6 +121,10 @@ def test_what_a_command_lists_is_listed(
         (control_environments, ["--envs=1,x"], "--envs=1,x: write whole"),
         (growth, ["--only=noise"], "--only=noise: name some of heads,batch_size,"),
         (growth, ["--out=none/x.png"], "--out=none/x.png: no such folder"),
+        (sample_factory, ["--library=none"], "--library=none: no file"),
+        (sample_factory, ["--library=/bin/sh", "--networks=x"], "shallow, deep"),
+        (start, ["--rounds=0"], "--rounds=0: must be at least 1"),
+        (start, ["--commands=--agent=impal"], "did you mean impala or"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(
@@ -273,6 +279,20 @@ def test_a_gpu_is_watched_while_a_run_works(monkeypatch: pytest.MonkeyPatch) -> 
     with gpu.watched() as seen:
         time.sleep(2.5)
     assert seen == [40.0, 40.0]
+
+
+def test_the_rate_of_a_library_is_taken_from_its_log(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Ten seconds and 5,000 steps apart; a line without steps is before the clock."""
+    line = "\\033[36m[2026-01-01 00:00:{}][7] Fps is (…). Total num frames: {}. (…)\\n"
+    rows = [("01,500", 0), ("03,500", 640), ("08,500", 3_000), ("13,500", 5_640)]
+    log = "".join(line.format(*row) for row in rows)
+    script = f"#!/bin/sh\nprintf '{log}'\nexec sleep 60\n"
+    library = tmp_path / "python"
+    library.write_text(script)
+    library.chmod(0o755)
+    assert sample_factory.library(str(library), "deep", 9.0) == 500.0
 
 
 def test_growth_varies_one_number_and_draws_it(
