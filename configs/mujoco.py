@@ -19,8 +19,6 @@ STEPS = {
     "Walker2d": 3_000_000,
 }
 TEMPERATURES = {"Humanoid": 0.05}
-# A million of its transitions have 3 GB: a checkpoint would take a minute and 15 GB.
-NOT_SAVED = ("Humanoid", "HumanoidStandup")
 
 
 def config(env: str = "Hopper-v4", agent: str = "meta_sac") -> Config:
@@ -30,12 +28,11 @@ def config(env: str = "Hopper-v4", agent: str = "meta_sac") -> Config:
       env: an id as `stac.environments.gymnasium.task` returns it.
       agent: a row of `stac.agents.make`.
     """
-    name = env.partition("-")[0]
+    name = env.rpartition(":")[2].partition("-")[0]
     config = gymnasium.config(env, agent)
     soft = config.agent.soft
     if soft.temperature == "fixed":
         soft = dataclasses.replace(soft, alpha=TEMPERATURES.get(name, soft.alpha))
-    soft = dataclasses.replace(soft, save_replay=name not in NOT_SAVED)
     return dataclasses.replace(
         config,
         agent=dataclasses.replace(config.agent, soft=soft),

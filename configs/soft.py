@@ -34,6 +34,11 @@ def fitted(config: Config) -> Config:
             meta_epsilon=1e-8,  # Adam's own
         ),
         batch=BatchConfig(batch_size=1, unroll_length=STEPS + 1, overlap=1),
-        runtime=dataclasses.replace(config.runtime, num_actors=1, envs_per_actor=1),
+        runtime=dataclasses.replace(
+            config.runtime,
+            num_actors=1,
+            envs_per_actor=1,
+            evaluate_every=10_000,  # Meta-SAC, 10 episodes each
+        ),
         total_frames=1_000_000,  # Meta-SAC's shortest
     )

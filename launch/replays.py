@@ -11,7 +11,7 @@ from stac.environments import make
 from stac.runtime import assembly
 from stac.runtime.faults import lines
 from stac.runtime.learner import Learner
-from stac.runtime.queues.replay import NAME, Replay
+from stac.runtime.queues.replay import NAME, Replay, transition_bytes
 
 
 def build(agent: Agent, config: Config, learners: int) -> Replay | None:
@@ -27,11 +27,15 @@ def build(agent: Agent, config: Config, learners: int) -> Replay | None:
     """
     if agent.replay is None:
         return None
-    for count in (agent.replay.minibatch, agent.replay.initial):
+    shared = {
+        "transitions of a minibatch": agent.replay.minibatch,
+        "initial states": agent.replay.initial,
+    }
+    for name, count in shared.items():
         check(
             count % learners == 0,
-            f"{count} states of a minibatch do not divide over {learners} devices that"
-            " learn: use other --learner_devices",
+            f"{count} {name} do not divide over {learners} devices that learn: use"
+            " other --learner_devices",
         )
     hosts, host = jax.process_count(), jax.process_index()
     size = agent.replay._replace(
@@ -42,7 +46,15 @@ def build(agent: Agent, config: Config, learners: int) -> Replay | None:
     )
     [own] = np.random.SeedSequence([config.seed, host]).spawn(1)
     seed = int(own.generate_state(1)[0] >> 1)
-    return Replay(size, seed, make.first_observations(config, seed, size.initial))
+    megabytes = size.capacity * transition_bytes(make.spec(config)) / 1e6
+    saved = megabytes <= config.runtime.saved_replay_mb
+    if not saved:
+        lines.show(
+            f"checkpoints leave out the replay, {megabytes:,.0f} MB when it is full:"
+            f" runtime.saved_replay_mb={config.runtime.saved_replay_mb}"
+        )
+    seen = make.first_observations(config, seed, size.initial)
+    return Replay(size, seed, seen, saved=saved)
 
 
 def saving(replay: Replay | None) -> assembly.Acting:

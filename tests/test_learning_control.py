@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 
 import dm_env
@@ -17,10 +18,11 @@ import numpy as np
 import pytest
 from dm_env import specs
 
-from stac.agents import actor_critic, base
+from stac.agents import actor_critic, base, soft
 from stac.configs import control as numbers
 from stac.environments.vector import batched
 from stac.runtime import actor
+from stac.runtime.queues import replay
 
 STEPS = 50  # of an episode
 LATE = 2  # steps until an action's reward comes
@@ -28,19 +30,23 @@ UPDATES = 300
 
 
 class Echo(dm_env.Environment):
-    """The reward is 1 - (a/2 - sign/2)^2, or 0, for the sign before the last."""
+    """The reward is 1 - (a/2 - sign/2)^2, or 0, for the sign before the last.
 
-    def __init__(self, seed: int) -> None:
+    Without memory it is for the last sign, and comes at once.
+    """
+
+    def __init__(self, seed: int, *, memory: bool = True) -> None:
         self._random = np.random.default_rng(seed)
+        self._memory = memory
 
     def reset(self):
         self._steps = 0
         self._shown = collections.deque([self._sign(), self._sign()], maxlen=2)
-        self._rewards = collections.deque([0.0] * LATE)
+        self._rewards = collections.deque([0.0] * LATE * self._memory)
         return dm_env.restart(self._observation())
 
     def step(self, action):
-        miss = (action[0] / 2 - self._shown[0] / 2) ** 2
+        miss = (action[0] / 2 - self._shown[0 if self._memory else 1] / 2) ** 2
         self._rewards.append(float(1 - min(1, miss)))
         self._shown.append(self._sign())
         self._steps += 1
@@ -93,3 +99,34 @@ def test_an_agent_learns_to_echo_what_it_was_shown(agent):
     # The best action without a memory is 0; it earns 0.75, less the late start.
     assert np.mean(rewards[:5]) < 0.75
     assert np.mean(rewards[-20:]) > 0.85
+
+
+def test_sac_learns_to_echo_what_it_is_shown():
+    """Through the actor and the replay, uniform actions first."""
+    config = numbers.config(agent="sac_v1")
+    few = {"alpha": 0.01, "gamma": 0.8, "minibatch": 64, "first_steps": 400}
+    config = dataclasses.replace(
+        config,
+        agent=dataclasses.replace(
+            config.agent,
+            soft=dataclasses.replace(config.agent.soft, updates_per_step=0.25, **few),
+        ),
+        network=dataclasses.replace(config.network, mlp_hiddens=(16,)),
+        optimizer=dataclasses.replace(config.optimizer, learning_rate=3e-3),
+        batch=dataclasses.replace(config.batch, batch_size=8),
+    )
+    plain = functools.partial(Echo, memory=False)
+    environment = batched.Batched(plain, range(8), stagger_steps=STEPS, seed=1)
+    learner = soft.build(config, environment.spec)
+    acting = actor.Actor(learner, environment, config.batch, seed=1, index=0)
+    kept = replay.Replay(learner.replay, 1, np.zeros((0, 1), np.float32))
+    state = jax.jit(learner.init)(jax.random.PRNGKey(1))
+    update = jax.jit(lambda state, batch: learner.update(state, batch, base.no_devices))
+    rewards = []
+    for number in range(60):
+        params = jax.tree.map(np.asarray, learner.actor_params(state))
+        unroll = acting.unroll(number, params)
+        state, _ = update(state, kept.exchange(unroll).trajectory)
+        rewards.append(unroll.trajectory.reward.mean())
+    assert np.mean(rewards[:5]) < 0.75, "at random"
+    assert np.mean(rewards[-20:]) > 0.9

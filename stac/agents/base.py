@@ -29,7 +29,7 @@ Metrics = dict[str, Array]
 State = Any  # a LearnerState, with the family's own fields
 
 
-class Replay(NamedTuple):
+class ReplaySize(NamedTuple):
     """What lies between the trajectories that are taken and an update's batch.
 
     Each update takes the new trajectories, as it does without a replay, keeps their
@@ -41,7 +41,6 @@ class Replay(NamedTuple):
     draws: int  # transitions in a sample: uniform, with replacement
     minibatch: int  # of these, those that all devices share in an update
     initial: int = 0  # first observations of episodes, seen once for the run
-    saved: bool = True  # its content is part of checkpoints
 
 
 class Watched(NamedTuple):
@@ -72,7 +71,7 @@ class Agent(NamedTuple):
     actor_params: Callable[[State], Params]
     frames_per_update: int  # environment frames that an update consumes
     watched: Watched = Watched()
-    replay: Replay | None = None
+    replay: ReplaySize | None = None
 
 
 def no_devices(tree: Tree) -> Tree:

@@ -52,7 +52,9 @@ def build(
         entropy_target=numbers.entropy_per_action * spec.num_actions,
     )
     random_calls = -(-numbers.first_steps // steps)
-    values = 1 + (numbers.temperature == "meta" and numbers.meta_value == "classic")
+    meta = numbers.temperature == "meta"
+    sees_beginnings = meta and numbers.meta_states == "initial"
+    values = 1 + (meta and numbers.meta_value == "classic")
 
     def init(key: Array) -> soft.State:
         policy_key, *keys = jax.random.split(key, 1 + values)
@@ -94,13 +96,12 @@ def build(
             skipped="skipped",
             shown={"log alpha": "hyperparameters/log_alpha/head_1"},
         ),
-        replay=base.Replay(
+        replay=base.ReplaySize(
             capacity=numbers.replay_capacity,
             least=numbers.first_steps,
             draws=rule.draws,
             minibatch=numbers.minibatch,
-            initial=numbers.initial_states * (numbers.temperature == "meta"),
-            saved=numbers.save_replay,
+            initial=numbers.initial_states * sees_beginnings,
         ),
     )
 
@@ -119,8 +120,8 @@ def _check(config: Config, spec: EnvironmentSpec) -> None:
     )
     configuration.check(
         config.batch.overlap == 1,
-        f"batch.overlap={config.batch.overlap}: trajectories for a replay share one"
-        " row",
+        f"batch.overlap={config.batch.overlap}: must be 1 for --agent={name}, so that"
+        " its replay gets every transition once",
     )
 
 
@@ -139,8 +140,8 @@ def _updates_per_call(numbers: Soft, steps: int) -> int:
     """
     updates = numbers.updates_per_step * steps
     configuration.check(
-        updates >= 1 and float(updates).is_integer(),
+        updates >= 1 and math.isclose(updates, round(updates)),
         f"agent.soft.updates_per_step={numbers.updates_per_step}: must make a whole"
         f" number of updates of the {steps} new steps of a batch",
     )
-    return int(updates)
+    return round(updates)

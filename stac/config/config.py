@@ -201,6 +201,7 @@ class RuntimeConfig(Checked, section="runtime."):
     keep_best: bool = False  # the best-scoring checkpoint, in best/
     checkpoint_every_seconds: Positive = 300.0
     checkpoints_to_keep: AtLeastOne = 3
+    saved_replay_mb: Count = 700  # a larger replay is not part of checkpoints; 0: none
     skipped_share: Fraction = 0.1  # of the last 100 updates; more that are passed over,
     # for a loss or a gradient that is not finite, stop the run
     actor_restarts: Count = 10  # of each actor, within so many minutes; 0: none

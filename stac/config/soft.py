@@ -1,8 +1,8 @@
 """Hyperparameters of the soft actor-critics: SAC, SAC-v2 and Meta-SAC.
 
 Sources: "SAC-v2" is Haarnoja et al. (2018b), its Appendix D; "Meta-SAC" is Wang and Ni
-(2020). The learning rates, and RMSProp's and Adam's constants, are in
-`OptimizerConfig`; the hidden layers are `network.mlp_hiddens`.
+(2020). The learning rates, RMSProp's constants and those of the temperature's Adam are
+in `OptimizerConfig`; the hidden layers are `network.mlp_hiddens`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TEMPERATURES = ("fixed", "entropy", "meta")
 class Soft(Checked, section="agent.soft."):
     """The temperature, its tuning, and the replay."""
 
-    temperature: Annotated[str, TEMPERATURES] = "meta"  # how it is tuned: not at all,
+    temperature: Annotated[str, TEMPERATURES] = "fixed"  # how it is tuned: not at all,
     # by an entropy target (SAC-v2), or by its metagradient (Meta-SAC)
     alpha: Positive = 1.0  # the temperature, or where it starts
     entropy_per_action: Annotated[
@@ -31,7 +31,6 @@ class Soft(Checked, section="agent.soft."):
     updates_per_step: Positive = 1.0  # of an environment
     first_steps: Count = 10_000  # before the first update (Meta-SAC, C.1); at random
     replay_capacity: AtLeastOne = 1_000_000  # transitions
-    save_replay: bool = True  # in checkpoints
     policy_optimizer: Annotated[str, ("adam", "rmsprop")] = "adam"  # meta: rmsprop
     alpha_clip: Positive = 0.05  # of the metagradient (Meta-SAC, C.2)
     initial_states: AtLeastOne = 256  # D_0 (Meta-SAC, C.2)
@@ -51,9 +50,4 @@ class Soft(Checked, section="agent.soft."):
             self.temperature != "meta" or self.alpha <= 1.0,
             f"agent.soft.alpha={self.alpha}: must be at most 1, the largest"
             " temperature of Meta-SAC",
-        )
-        check(
-            self.first_steps < self.replay_capacity,
-            f"agent.soft.first_steps={self.first_steps}: must be less than"
-            f" agent.soft.replay_capacity={self.replay_capacity}",
         )

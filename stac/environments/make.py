@@ -7,6 +7,7 @@ need ale-py.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 from collections.abc import Callable
@@ -167,7 +168,10 @@ def first_observations(config: Config, seed: int, count: int) -> np.ndarray:
     """
     if not count:
         return np.zeros((0, 1), np.float32)
-    with contextlib.closing(factory(config)(seed, min(count, _AT_ONCE))) as environment:
+    # Some episodes begin sooner than worker processes do.
+    alone = dataclasses.replace(config.environment, workers="serial")
+    build = factory(dataclasses.replace(config, environment=alone))
+    with contextlib.closing(build(seed, min(count, _AT_ONCE))) as environment:
         seen = [
             np.array(environment.reset().observation)
             for _ in range(-(-count // environment.num_envs))

@@ -31,6 +31,7 @@ from stac.types import AllSum, Array, Params, Sample, Transition, Tree
 
 Metrics = dict[str, Array]
 _SKIPPED = "skipped"
+_TUNED = "metagradient/log_alpha/head_1"  # where log alpha is tuned
 
 
 class State(NamedTuple):
@@ -147,18 +148,18 @@ def _update(
     )
     second = others[0] if others else first  # the ablation D.2 has no B'
     new = state
-    metagradient: Array = jnp.zeros(())
+    tuned: Metrics = {}
     if rule.soft.temperature == "meta":
-        metagradient = meta_gradient(rule, state, first, initial, all_sum)
-        new = _tuned(rule, new, metagradient)
+        tuned[_TUNED] = meta_gradient(rule, state, first, initial, all_sum)
+        new = _tuned(rule, new, tuned[_TUNED])
     alpha = jnp.exp(new.log_alpha)
     new, critic = _learn_critics(rule, new, alpha, second, all_sum)
     new, policy = _learn_policy(rule, new, alpha, second, all_sum)
     if rule.soft.temperature == "entropy":
         # d/d log alpha of alpha (H - target), at the entropy of the policy before
-        metagradient = alpha * (policy["entropy"] - rule.entropy_target)
-        new = _tuned(rule, new, metagradient)
-    metrics = {**critic, **policy, "metagradient/log_alpha/head_1": metagradient}
+        tuned[_TUNED] = alpha * (policy["entropy"] - rule.entropy_target)
+        new = _tuned(rule, new, tuned[_TUNED])
+    metrics = {**critic, **policy, **tuned}
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))))
     new = jax.tree.map(lambda old, new: jnp.where(finite, new, old), state, new)
     return new, {**metrics, _SKIPPED: 1.0 - finite}

@@ -196,7 +196,11 @@ class Learner:
         # How long it has had no batch by now, in seconds; from any thread.
         self.waiting_seconds = self._statistics.waiting_seconds
         self._finished = self._newest
-        self._skips = Skips(config.runtime.skipped_share, outlets.note)
+        self._skips = Skips(
+            config.runtime.skipped_share,
+            outlets.note,
+            replay=devices.agent.replay is not None,
+        )
         self._statistics.counts["skipped_updates"] = lambda: self._skips.total
         self._alerts: set[str] = set()  # those of the last row, by their keys
         # Updates behind the newest checkpoint; None before there is one.

@@ -21,6 +21,7 @@ from benchmarks import (
     flops,
     gpu,
     growth,
+    replay,
     sample_factory,
     soak,
     start,
@@ -123,6 +124,7 @@ def test_what_a_command_lists_is_listed(
         (growth, ["--out=none/x.png"], "--out=none/x.png: no such folder"),
         (sample_factory, ["--library=none"], "--library=none: no file"),
         (sample_factory, ["--library=/bin/sh", "--networks=x"], "shallow, deep"),
+        (replay, ["--seconds=0"], "--seconds=0.0: must be positive"),
         (start, ["--rounds=0"], "--rounds=0: must be at least 1"),
         (start, ["--commands=--agent=impal"], "did you mean impala or"),
     ],
@@ -292,7 +294,7 @@ def test_the_rate_of_a_library_is_taken_from_its_log(
     library = tmp_path / "python"
     library.write_text(script)
     library.chmod(0o755)
-    assert sample_factory.library(str(library), "deep", 9.0) == 500.0
+    assert sample_factory.library(str(library), "deep", "serial", 9.0) == 500.0
 
 
 def test_growth_varies_one_number_and_draws_it(

@@ -60,8 +60,12 @@ def test_a_replay_that_is_not_saved_fills_again_before_anything_is_learned(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for updates in (8, 10):
-        threads.run(config(updates, save_replay=False), tmp_path)
-    assert "the replay begins empty: nothing of it was saved" in capfd.readouterr().err
+        plain = config(updates)
+        none = dataclasses.replace(plain.runtime, saved_replay_mb=0)
+        threads.run(dataclasses.replace(plain, runtime=none), tmp_path)
+    printed = capfd.readouterr()
+    assert "the replay begins empty: nothing of it was saved" in printed.err
+    assert "leave out the replay, 108 MB when it is full: runtime.saved" in printed.out
     assert not (tmp_path / "checkpoints/10/acting").exists()
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     losses = {row["updates"]: row["loss/critic"] for row in map(json.loads, rows)}

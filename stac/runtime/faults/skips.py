@@ -25,8 +25,14 @@ class NotFinite(RunError):
 class Skips:
     """Watches the last `WINDOW` updates."""
 
-    def __init__(self, share: float, say: Callable[[str], None]) -> None:
-        """Ends the run above this share; tells `say` of each batch in a line."""
+    def __init__(
+        self, share: float, say: Callable[[str], None], *, replay: bool = False
+    ) -> None:
+        """Ends the run above this share; tells `say` of each batch in a line.
+
+        With a replay the batch is not what the actors just sent.
+        """
+        self._replay = replay
         self._allowed = share * WINDOW + 1e-9  # 0.29 * 100 is a little below 29
         self._say = say
         self._recent: collections.deque[bool] = collections.deque(maxlen=WINDOW)
@@ -47,16 +53,18 @@ class Skips:
         Raises:
           NotFinite: more than the share of the last `WINDOW` updates were.
         """
+        drawn = "transitions that were drawn from the replay"
+        batch = drawn if self._replay else made_by(report)
         self._say(
             f"update {number:,}: a loss or a gradient is not finite; its batch is"
-            f" passed over ({made_by(report)})"
+            f" passed over ({batch})"
         )
         if sum(self._recent) > self._allowed:
             raise NotFinite(
                 f"{sum(self._recent)} of the last {len(self._recent)} updates met a"
                 " loss or a gradient that is not finite: the run is stopped with the"
                 " last good parameters; try a smaller optimizer.learning_rate, or look"
-                f" at what these actors send: {made_by(report)}"
+                f" at the last such batch: {batch}"
             )
 
 

@@ -3,12 +3,13 @@
 It lies in the learner's process, behind whatever queue brings the trajectories: every
 update takes as many new ones as without a replay, so updates per step are exact in all
 runtimes, and actors wait where the learner is slow. A Reverb table that samples single
-transitions would do the same for 22 batches of 256 a second on two cores; this makes
-thousands (docs/soft_actor_critics.md).
+transitions would do the same for some 40 batches of 256 a second on two cores; this
+makes thousands (docs/soft_actor_critics.md).
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from stac import snapshots
 from stac.agents import base
+from stac.environments.base import EnvironmentSpec
 from stac.runtime.faults import lines
 from stac.types import Array, Experience, Sample, Trajectory, Transition
 
@@ -25,15 +27,19 @@ NAME = "replay"  # of its snapshot in a checkpoint
 class Replay:
     """A ring of transitions; the oldest make room for new ones."""
 
-    def __init__(self, size: base.Replay, seed: int, initial: Array) -> None:
+    def __init__(
+        self, size: base.ReplaySize, seed: int, initial: Array, *, saved: bool = True
+    ) -> None:
         """Builds an empty one. Memory is taken as it fills.
 
         Args:
           size: of this host's share.
           seed: of the draws: the n-th one comes from (seed, n) alone.
           initial: [D, F] first observations, which are part of every sample.
+          saved: checkpoints hold what it keeps.
         """
         self._size, self._seed, self._initial = size, seed, initial
+        self._saved = saved
         self._ring: Transition | None = None  # leaves [capacity, ...]
         self._seen = 0  # steps so far, those between episodes included
         self._kept = 0  # transitions so far, those that were overwritten included
@@ -73,7 +79,7 @@ class Replay:
 
     def snapshot(self) -> dict[str, bytes]:
         """All that is kept, for a checkpoint; {} where it is not saved; any thread."""
-        if not self._size.saved:
+        if not self._saved:
             return {}
         with self._busy:
             ring = self._ring and Transition(
@@ -97,8 +103,8 @@ class Replay:
             self._seen, self._kept, self._drawn = seen, kept, drawn
             if ring is not None:
                 self._ring = self._empty(ring)
-                for leaf, saved in zip(self._ring, ring, strict=True):
-                    leaf[: len(saved)] = saved
+                for leaf, old in zip(self._ring, ring, strict=True):
+                    leaf[: len(old)] = old
 
     def _title(self) -> str:
         return f"a replay of {self._size.capacity} transitions"
@@ -127,6 +133,12 @@ class Replay:
             np.full(len(places), bool(len(self)) and self._seen >= self._size.least),
             self._initial,
         )
+
+
+def transition_bytes(spec: EnvironmentSpec) -> int:
+    """Bytes of a transition: two observations, an action, reward and discount."""
+    observation = math.prod(spec.observation_shape) * spec.observation_dtype.itemsize
+    return 2 * observation + 4 * spec.num_actions + 8
 
 
 def transitions(trajectory: Trajectory) -> Transition:

@@ -41,10 +41,7 @@ _OURS = (CONFIG, f"{CONFIG}.tmp", _LOCK)
 _SECTIONS = {"agent", "batch", "environment", "runtime"}
 # Options that may differ between the parts of one run: how the work is spread, not what
 # is learned.
-FREE = (
-    *("runtime.", "environment.threads", "environment.workers"),
-    "agent.soft.save_replay",
-)
+FREE = ("runtime.", "environment.threads", "environment.workers")
 _DIFFERENCES_NAMED = 3
 
 _HELD: set[int] = set()  # files that hold locks of this process

@@ -47,6 +47,16 @@ def test_a_batch_that_is_passed_over_is_named_by_its_actors_and_parameters():
     assert watch.total == 1
 
 
+def test_a_batch_that_was_drawn_from_a_replay_is_no_actors():
+    lines: list[str] = []
+    watch = skips.Skips(0.0, lines.append, replay=True)
+    with pytest.raises(skips.NotFinite) as error:
+        add(watch, 7, True)
+    for line in (*lines, str(error.value)):
+        assert "transitions that were drawn from the replay" in line
+        assert "actors" not in line
+
+
 def test_the_share_of_the_last_hundred_decides():
     watch = skips.Skips(0.1, lambda line: None)
     numbers = itertools.count(1)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from stac.agents import base
+from stac.environments.base import EnvironmentSpec
 from stac.runtime.queues import replay
 from stac.types import Experience, Report, Trajectory
 
-SIZE = base.Replay(capacity=10, least=4, draws=64, minibatch=8, initial=2)
+SIZE = base.ReplaySize(capacity=10, least=4, draws=64, minibatch=8, initial=2)
 INITIAL = np.zeros((2, 1), np.float32)
 ROWS = 4  # of a trajectory: three transitions
 
@@ -37,7 +38,7 @@ def taken(start: int, envs: int = 1, ends: tuple[int, ...] = ()) -> Experience:
     return Experience(trajectory, report)
 
 
-def filled(*starts: int, size: base.Replay = SIZE, **keywords) -> replay.Replay:
+def filled(*starts: int, size: base.ReplaySize = SIZE, **keywords) -> replay.Replay:
     built = replay.Replay(size, 1, INITIAL)
     for start in starts:
         built.exchange(taken(start, **keywords))
@@ -123,13 +124,21 @@ def test_other_seeds_and_later_samples_draw_others() -> None:
     assert not np.array_equal(drawn[0], drawn[2])
 
 
+def test_a_transition_takes_the_bytes_that_are_counted() -> None:
+    built = filled(0, 3)
+    spec = EnvironmentSpec((1,), np.dtype(np.float32), 1, True, 1)
+    assert built._ring is not None
+    whole = sum(leaf.nbytes for leaf in built._ring)
+    assert whole == SIZE.capacity * replay.transition_bytes(spec)
+
+
 def test_a_snapshot_of_another_replay_is_refused_and_none_is_no_fault() -> None:
     other = replay.Replay(SIZE._replace(capacity=11), 1, INITIAL)
     with pytest.raises(ValueError, match="a replay of 11 transitions"):
         other.restore(filled(0).snapshot())
     other.restore({})
     assert len(other) == 0
-    assert filled(0, size=SIZE._replace(saved=False)).snapshot() == {}
+    assert replay.Replay(SIZE, 1, INITIAL, saved=False).snapshot() == {}
     empty = replay.Replay(SIZE, 1, INITIAL)
     empty.restore(replay.Replay(SIZE, 1, INITIAL).snapshot())
     assert len(empty) == 0
