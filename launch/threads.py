@@ -25,6 +25,7 @@ from stac.agents import make as agents
 from stac.agents.base import Agent
 from stac.config import Config
 from stac.environments import make
+from stac.environments.base import EnvironmentSpec
 from stac.evaluation import scores
 from stac.launch import lockstep, replays
 from stac.runtime import actor, assembly, devices
@@ -101,6 +102,7 @@ class Parts(NamedTuple):
     """The parts that both runtimes need."""
 
     config: Config
+    spec: EnvironmentSpec
     agent: Agent
     devices: devices.LearnerDevices
     store: ParameterStore
@@ -109,7 +111,8 @@ class Parts(NamedTuple):
 
     @classmethod
     def build(cls, config: Config, stop: shutdown.Stop) -> Parts:
-        agent = agents.build(config, make.spec(config))
+        spec = make.spec(config)
+        agent = agents.build(config, spec)
         places = devices.split(
             config.runtime.actor_devices,
             config.runtime.learner_devices,
@@ -121,6 +124,7 @@ class Parts(NamedTuple):
         stop.wakes(store.close)
         return cls(
             config,
+            spec,
             agent,
             devices.LearnerDevices(agent, places.learners),
             store,
@@ -185,7 +189,11 @@ def _threads(
         thread.start()
     try:
         learner.run(
-            feeder, asked, lambda: sum(each.restarts.total for each in actors), share
+            feeder,
+            asked,
+            lambda: sum(each.restarts.total for each in actors),
+            share,
+            assembly.example(parts.agent, parts.spec, config),
         )
     finally:
         feeder.close()

@@ -129,12 +129,13 @@ class LearnerNode:
             queue = reverb.ReverbQueue(self._queue.resolve(), self._item)
             replays.resume(replay, learner)
             feeder = Feeder(queue, config.batch.batch_size, replay)
+            example = assembly.example(agent, spec, config)
             first = threading.Thread(
                 target=self._await_the_first, args=(feeder, learner, stop), daemon=True
             )
             first.start()
             with stop.closing(feeder.close):
-                learner.run(feeder, stop, self._count_restarts, about_actors)
+                learner.run(feeder, stop, self._count_restarts, about_actors, example)
             if joined is not None:
                 joined.close("the run is over" if learner.done else "")
         if self._gave_up:

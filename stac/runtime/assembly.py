@@ -10,13 +10,16 @@ from types import MappingProxyType
 
 import jax
 
+from stac.agents import base
 from stac.config import Config
+from stac.environments.base import EnvironmentSpec
 from stac.runtime import devices, evaluator, learner
 from stac.runtime.faults.shutdown import Saved, Stop
 from stac.runtime.logs import loggers, summary, terminal, trackers, words
+from stac.runtime.queues import reverb_items
 from stac.runtime.storage import checkpoints, disk, workdir
 from stac.runtime.storage.checkpoints import Counters
-from stac.types import LearnerState, Params
+from stac.types import LearnerState, Params, Trajectory
 
 # The bytes that actors, and what lies between them and the learner, are to continue
 # from beside a state of so many updates; None where they would be of another moment.
@@ -104,6 +107,17 @@ def open_learner(
                 progress.close(
                     "\n".join([*_summary(built, path), _last_words(built, path)])
                 )
+
+
+def example(
+    agent: base.Agent, spec: EnvironmentSpec, config: Config
+) -> Trajectory | None:
+    """A batch in shape, for which an update can be compiled; None behind a replay."""
+    if agent.replay is not None:
+        return None
+    core_state = jax.eval_shape(lambda: agent.initial_core_state(1))
+    item = reverb_items.spec(spec, config.batch, core_state)
+    return reverb_items.batch(item, config.batch.batch_size)
 
 
 def _view() -> terminal.View:

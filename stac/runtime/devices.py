@@ -7,6 +7,7 @@ that they are on. A host is one process of JAX.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -166,21 +167,25 @@ class Shares(NamedTuple):
 Step = Callable[[Tree, Tree], tuple[Tree, base.Metrics]]
 
 
-def pmapped(step: Step, devices: Sequence[jax.Device]) -> Step:
+class Mapped(NamedTuple):
+    """A function of (replicated tree, shares), mapped over the learner devices."""
+
+    call: Any  # takes what `split` returns; has `lower`
+    split: Callable[[Tree], Tree]  # of a host's input
+
+
+def pmapped(step: Step, devices: Sequence[jax.Device]) -> Mapped:
     """Maps `step` by pmap: the host's shares are split, all else is replicated."""
     mapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
     count = len(_here(devices))
 
-    def update(state: LearnerState, shares: Tree) -> tuple[LearnerState, base.Metrics]:
-        split = jax.tree.map(
-            lambda leaf: leaf.reshape((count, -1) + leaf.shape[1:]), shares
-        )
-        return mapped(state, split)
+    def split(leaf: Array) -> Array:
+        return leaf.reshape((count, -1) + leaf.shape[1:])
 
-    return update
+    return Mapped(mapped, functools.partial(jax.tree.map, split))
 
 
-def shard_mapped(step: Step, devices: Sequence[jax.Device]) -> Step:
+def shard_mapped(step: Step, devices: Sequence[jax.Device]) -> Mapped:
     """Does what `pmapped` does by `jit(shard_map)`, for the day that pmap goes."""
     mesh = Mesh(np.array(devices), (AXIS,))
     mapped = jax.jit(
@@ -193,18 +198,10 @@ def shard_mapped(step: Step, devices: Sequence[jax.Device]) -> Step:
         )
     )
     if jax.process_count() == 1:
-        return mapped
-    split = NamedSharding(mesh, PartitionSpec(AXIS))
-
-    def update(state: LearnerState, shares: Tree) -> tuple[LearnerState, base.Metrics]:
-        return mapped(
-            state,
-            jax.tree.map(
-                lambda leaf: jax.make_array_from_process_local_data(split, leaf), shares
-            ),
-        )
-
-    return update
+        return Mapped(mapped, lambda shares: shares)
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    split = functools.partial(jax.make_array_from_process_local_data, sharding)
+    return Mapped(mapped, functools.partial(jax.tree.map, split))
 
 
 class LearnerDevices:
@@ -220,7 +217,7 @@ class LearnerDevices:
         self,
         agent: base.Agent,
         devices: Sequence[jax.Device],
-        mapped: Callable[[Step, Sequence[jax.Device]], Step] = pmapped,
+        mapped: Callable[[Step, Sequence[jax.Device]], Mapped] = pmapped,
     ) -> None:
         self.agent = agent
         self.devices = list(devices)
@@ -242,7 +239,13 @@ class LearnerDevices:
             } | {STOPPING: stopping}
 
         self._mapped = mapped
-        self._update = mapped(step, self.devices)
+        self._step = mapped(step, self.devices)
+        self._call = self._step.call
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has ended."""
+        return self._call is not self._step.call
 
     def init(self, seed: int) -> LearnerState:
         """The agent's first state, in numpy."""
@@ -279,8 +282,19 @@ class LearnerDevices:
         def add(_: Tree, shares: Tree) -> tuple[Tree, base.Metrics]:
             return jax.tree.map(lambda row: jax.lax.psum(row[0], AXIS), shares), {}
 
-        add_over_hosts = self._mapped(add, self.devices)
-        return self.fetch(add_over_hosts((), jax.tree.map(share, state))[0])
+        over_hosts = self._mapped(add, self.devices)
+        shares = over_hosts.split(jax.tree.map(share, state))
+        return self.fetch(over_hosts.call((), shares)[0])
+
+    def compile(self, state: LearnerState, trajectory: Trajectory) -> None:
+        """Compiles the update for such a batch, before there is one.
+
+        Args:
+          state: replicated.
+          trajectory: numpy leaves [B, ...], of which only the shapes matter.
+        """
+        shares = self._shares(trajectory, stopping=False)
+        self._call = self._step.call.lower(state, shares).compile()
 
     def update(
         self,
@@ -296,8 +310,14 @@ class LearnerDevices:
           stopping: whether this host was told to stop. The metric STOPPING of the
             result is above 0 on every host if any was.
         """
+        updated: tuple[LearnerState, base.Metrics] = self._call(
+            state, self._shares(trajectory, stopping)
+        )
+        return updated
+
+    def _shares(self, trajectory: Trajectory | Sample, stopping: bool) -> Tree:
         flags = np.full(len(self._here), stopping, np.float32)
-        return self._update(state, Shares(trajectory, flags))
+        return self._step.split(Shares(trajectory, flags))
 
     def fetch(self, tree: Tree) -> Tree:
         """A replicated tree in numpy; waits for it."""

@@ -31,7 +31,7 @@ from stac.runtime.logs.statistics import Statistics
 from stac.runtime.queues.base import Closed, TrajectoryQueue
 from stac.runtime.queues.replay import Replay
 from stac.runtime.storage.checkpoints import Checkpoint, Counters, NotSaved
-from stac.types import Experience, LearnerState, Params, Report
+from stac.types import Experience, LearnerState, Params, Report, Trajectory
 
 _JOIN_SECONDS = 5.0  # for the thread that takes a batch
 _SAVE_LOCK_SECONDS = 10.0  # how long a save from another thread waits for one at work
@@ -234,6 +234,7 @@ class Learner:
         stop: Stop,
         restarts: Callable[[], int] = lambda: 0,
         actors: Callable[[], Mapping[str, float]] = dict,
+        example: Trajectory | None = None,
     ) -> None:
         """Updates until the run is over, stopped, or the feed ends; then saves.
 
@@ -243,6 +244,8 @@ class Learner:
           stop: asks for the end of the run.
           restarts: counts those of actors in this part of the run.
           actors: metrics of the actors: their time, and those on other machines.
+          example: a batch in shape, for which the update is compiled while the first
+            one is on its way; None: it is compiled when that is there.
 
         Raises:
           Exception: the feed's, after saving.
@@ -258,6 +261,10 @@ class Learner:
             last.callback(self._log_the_last)
             last.callback(self.settle)
             last.callback(feed.close)
+            if example is not None and self._devices.hosts == 1:
+                self._outlets.status("compiling the update")
+                self._devices.compile(self._newest.states, example)
+                self._outlets.status("waiting for the actors")
             with contextlib.suppress(Closed):
                 while not (self.done or self._stops(stop)):
                     if not feed.ready():
@@ -290,7 +297,7 @@ class Learner:
           stopping: whether this host was told to stop, for the others to know.
         """
         before = self._newest
-        if not before.metrics:
+        if not before.metrics and not self._devices.compiled:
             self._outlets.status("compiling the update")
         states, metrics = self._devices.update(
             before.states, experience.trajectory, stopping

@@ -187,7 +187,7 @@ def unexpected(run: Run) -> list[str]:
     """Lines that are no news of the run."""
     known = (
         r"writing to|continuing|starting|building|compiling|SIG(INT|TERM|USR1): saving"
-        r"|waiting for trajectories|.* frames \(|nothing to save"
+        r"|waiting for (trajectories|the actors)|.* frames \(|nothing to save"
         r"|(frames|return|continue|report|evaluate)  "
         r"|(done: .* frames; )?update [\d,]+ is saved in "
     )

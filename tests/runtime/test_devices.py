@@ -88,6 +88,23 @@ def test_a_metagradient_through_the_sum_is_that_of_one_device(count, mapped):
 
 @DEVICES
 @MAPS
+def test_an_update_that_is_compiled_ahead_is_the_same_bit_for_bit(count, mapped):
+    ends = []
+    for ahead in (False, True):
+        learners = devices.LearnerDevices(tuning_agent(), jax.devices()[:count], mapped)
+        state = learners.replicate(tuning_state())
+        assert not learners.compiled
+        if ahead:
+            learners.compile(state, jax.tree.map(np.zeros_like, batch()))
+            assert learners.compiled
+        for _ in range(2):
+            state, _ = learners.update(state, batch())
+        ends.append(learners.fetch(state))
+    jax.tree.map(np.testing.assert_array_equal, *ends)
+
+
+@DEVICES
+@MAPS
 def test_all_replicas_stay_equal(count, mapped):
     learners = devices.LearnerDevices(tuning_agent(), jax.devices()[:count], mapped)
     state = learners.replicate(tuning_state())

@@ -123,6 +123,22 @@ def test_an_update_is_published_before_the_learner_waits_for_data():
     assert published_when_asked == [1, 2, 3, 4]
 
 
+def test_with_an_example_the_update_is_compiled_before_the_first_batch_is_asked_for():
+    run = Run()
+    compiled = []
+
+    class First(Batches):
+        def next(self):
+            compiled.append(run.devices.compiled)
+            return super().next()
+
+    example = jax.tree.map(np.zeros_like, numbered(range(4)).trajectory)
+    run.learner.run(First(2, run.clock), shutdown.Stop(), example=example)
+    assert compiled == [True, True, True]
+    assert run.records.lines == ["compiling the update", "waiting for the actors"]
+    assert [float(p["b"]) for _, p in run.records.published] == [0, 8, 16]
+
+
 def test_while_batches_are_ready_one_update_stays_in_flight():
     run = Run()
     for published in (1, 2, 3):  # the first state; then one behind

@@ -100,6 +100,15 @@ def spec(
     return Spec(Experience(trajectory, report), batch.overlap)
 
 
+def batch(spec: Spec, size: int) -> Trajectory:
+    """A batch of zeros in the shape of so many trajectories."""
+    zeros: Trajectory = jax.tree.map(
+        lambda leaf: np.zeros((size, *leaf.shape), leaf.dtype),
+        spec.experience.trajectory,
+    )
+    return zeros
+
+
 class Items:
     """Packs trajectories into the steps of a writer, and items into trajectories.
 
