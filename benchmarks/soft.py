@@ -80,10 +80,9 @@ def ours(env: str, agent: str, steps: int) -> float:
         subprocess.run([sys.executable, *words], check=True, capture_output=True)
         rows = loggers.rows(pathlib.Path(folder, workdir.METRICS))
     rows = [row for row in rows if row["frames"] >= FIRST + WARM]
-    first, last = rows[0], rows[-1]
-    return float(last["frames"] - first["frames"]) / (
-        last["seconds"] - first["seconds"]
-    )
+    # A row between two episodes is a frame of ours, and no step of the library's.
+    steps = [row["frames"] - row["episodes"] for row in (rows[0], rows[-1])]
+    return float(steps[1] - steps[0]) / (rows[-1]["seconds"] - rows[0]["seconds"])
 
 
 def library(python: str, env: str, steps: int) -> float:
