@@ -18,7 +18,7 @@ from stac.agents import actor_critic, base
 from stac.configs import atari as numbers
 from stac.environments.base import EnvironmentSpec
 from stac.launch import asking
-from stac.types import Trajectory
+from stac.runtime import assembly
 
 SPEC = EnvironmentSpec((4, 84, 84), np.dtype(np.uint8), 18, False, 4)
 PAIRS = (("impala", "stac"), ("impala_aux", "stacx"))
@@ -28,27 +28,13 @@ def count(agent: str, network: str, batch_size: int = 2) -> float:
     """FLOPs of one compiled update of an agent on Atari, n = 20."""
     config = numbers.config(agent=agent, network=network)
     sized = dataclasses.replace(config.batch, batch_size=batch_size)
-    built = actor_critic.build(dataclasses.replace(config, batch=sized), SPEC)
+    config = dataclasses.replace(config, batch=sized)
+    built = actor_critic.build(config, SPEC)
     state = jax.eval_shape(built.init, jax.random.PRNGKey(0))
     step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
-    compiled = step.lower(state, batch(batch_size, config.batch.unroll_length))
+    compiled = step.lower(state, assembly.example(built, SPEC, config))
     cost = compiled.compile().cost_analysis()
     return (cost[0] if isinstance(cost, list) else cost)["flops"]
-
-
-def batch(size: int, n: int) -> Trajectory:
-    def shaped(shape: tuple[int, ...], dtype: type) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((size, *shape), dtype)
-
-    return Trajectory(
-        observation=shaped((n, 4, 84, 84), np.uint8),
-        first=shaped((n,), np.bool_),
-        action=shaped((n - 1,), np.int32),
-        behaviour_log_prob=shaped((n - 1,), np.float32),
-        reward=shaped((n - 1,), np.float32),
-        discount=shaped((n - 1,), np.float32),
-        core_state=(),
-    )
 
 
 def main() -> None:

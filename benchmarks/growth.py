@@ -27,6 +27,7 @@ from stac.configs import atari as numbers
 from stac.environments import make
 from stac.launch import asking
 from stac.report import charts, figures
+from stac.runtime import assembly
 from stac.runtime.actor import Actor
 
 AGENTS = {"impala_aux": "#2a78d6", "stacx": "#d64a2a"}  # nothing, and all, self-tuned
@@ -43,8 +44,7 @@ def changed(agent: str, section: str, **changes: Any) -> Config:
 def update(config: Config) -> float:
     """Milliseconds of an update."""
     built = actor_critic.build(config, flops.SPEC)
-    size, n = config.batch.batch_size, config.batch.unroll_length
-    batch = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), flops.batch(size, n))
+    batch = assembly.example(built, flops.SPEC, config)
     step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
     state = jax.jit(built.init)(jax.random.PRNGKey(0))
     return 1e3 * median(lambda: jax.block_until_ready(step(state, batch)))

@@ -8,17 +8,21 @@ import numpy as np
 from stac.agents.base import Agent
 from stac.config import Config, check
 from stac.environments import make
+from stac.environments.base import EnvironmentSpec
 from stac.runtime import assembly
 from stac.runtime.faults import lines
 from stac.runtime.learner import Learner
 from stac.runtime.queues.replay import NAME, Replay, transition_bytes
 
 
-def build(agent: Agent, config: Config, learners: int) -> Replay | None:
+def build(
+    agent: Agent, spec: EnvironmentSpec, config: Config, learners: int
+) -> Replay | None:
     """Builds this host's share, and looks at the beginnings of some episodes.
 
     Args:
       agent: of the run.
+      spec: of its environments.
       config: the run.
       learners: the devices of all hosts that learn.
 
@@ -46,7 +50,7 @@ def build(agent: Agent, config: Config, learners: int) -> Replay | None:
     )
     [own] = np.random.SeedSequence([config.seed, host]).spawn(1)
     seed = int(own.generate_state(1)[0] >> 1)
-    megabytes = size.capacity * transition_bytes(make.spec(config)) / 1e6
+    megabytes = size.capacity * transition_bytes(spec) / 1e6
     saved = megabytes <= config.runtime.saved_replay_mb
     if not saved:
         lines.show(

@@ -129,7 +129,7 @@ class Parts(NamedTuple):
             devices.LearnerDevices(agent, places.learners),
             store,
             [OnDevice(store, device) for device in places.actors],
-            replays.build(agent, config, len(places.learners)),
+            replays.build(agent, spec, config, len(places.learners)),
         )
 
     def parameters(self, index: int) -> OnDevice:

@@ -114,7 +114,7 @@ class LearnerNode:
         )
         learners = devices.LearnerDevices(agent, places.learners)
         play = scores.beside(config) if config.runtime.evaluate_every else None
-        replay = replays.build(agent, config, len(places.learners))
+        replay = replays.build(agent, spec, config, len(places.learners))
         with assembly.open_learner(
             config,
             learners,
