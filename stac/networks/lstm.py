@@ -21,6 +21,7 @@ metaparameters (Algorithm 2), so that derivative, too, is a loop without W_h's g
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import haiku as hk
@@ -90,7 +91,7 @@ class Core(hk.Module):
         w_x = hk.get_parameter("w_x", (inputs, 4 * size), init=draw)
         w_h = hk.get_parameter("w_h", (size, 4 * size), init=draw)
         b = hk.get_parameter("b", (4 * size,), init=jnp.zeros)
-        return features @ w_x + b, w_h
+        return _by_gate(lambda w, b: features @ w + b, w_x, b), w_h
 
 
 class Gates(NamedTuple):
@@ -216,7 +217,8 @@ def _backward(saved: _Saved, upstream: Array) -> tuple[Array, Array, None, State
     nothing = jax.tree.map(jnp.zeros_like, State(saved.cell[0], saved.cell[0]))
     rows = (upstream, saved.first, _slopes(saved))
     state, gates_gradient = jax.lax.scan(body, nothing, rows, reverse=True)
-    weights_gradient = _rows(saved.before.hidden).T @ _rows(gates_gradient)
+    hidden = _rows(saved.before.hidden).T
+    weights_gradient = _by_gate(lambda part: hidden @ part, _rows(gates_gradient))
     return weights_gradient, gates_gradient, None, state
 
 
@@ -258,6 +260,18 @@ def _times_backward(
 
 
 _times_transposed.defvjp(_times_forward, _times_backward)
+
+
+def _by_gate(function: Callable[..., Array], *arrays: Array) -> Array:
+    """`function` of each gate's quarter of the arrays' last axis, side by side.
+
+    XLA on a CPU takes a third less time for the gradient of the weights in four
+    products than in one, and the sum over rows of the bias's is cheaper, too.
+    """
+    quarters = (jnp.split(array, 4, axis=-1) for array in arrays)
+    return jnp.concatenate(
+        [function(*gate) for gate in zip(*quarters, strict=True)], axis=-1
+    )
 
 
 def _rows(x: Array) -> Array:

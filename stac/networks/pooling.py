@@ -37,46 +37,36 @@ def max_pool_on_cpu(x: Array) -> Array:
 
 
 def _forward(x: Array) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
-    """The maxima, and the place of each in its window, 3 row + column: int32."""
-    none = jnp.zeros(x.shape, jnp.int32)
-    best, column = _largest(x, none, 2, step=1)
-    best, place = _largest(best, column, 1, step=SIZE)
-    return best, (place, x.shape[1:3])
+    """The maxima, and the place of each in its window, 3 row + column: int32.
 
-
-def _largest(x: Array, place: Array, axis: int, step: int) -> tuple[Array, Array]:
-    """The largest of every three entries along an axis, and its place.
-
-    The place of the k-th of three is its own plus `k step`. The barriers keep XLA from
-    computing a chain of comparisons again for every place where it is read.
+    One image at a time, so that all but the results stays in the cache, and XLA keeps
+    the places themselves, not what they are computed from.
     """
-    best, found = _entries(x, axis, -jnp.inf), _entries(place, axis, 0)
-    largest, at = best[0], found[0]
-    for k in (1, 2):
-        larger = best[k] > largest
-        largest = jnp.where(larger, best[k], largest)
-        at = jnp.where(larger, found[k] + k * step, at)
-    return jax.lax.optimization_barrier((largest, at))
-
-
-def _entries(x: Array, axis: int, outside: float) -> list[Array]:
-    """The first, second and third entries of all windows along an axis."""
-    size = x.shape[axis]
-    count, low = windows(size), padding(size)
-    whole = STRIDE * (count + 1)
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (low, whole - size - low)
-    padded = jnp.pad(x, widths, constant_values=jnp.asarray(outside, x.dtype))
-    pairs = (*x.shape[:axis], count + 1, STRIDE, *x.shape[axis + 1 :])
-    padded = jax.lax.optimization_barrier(padded.reshape(pairs))
-    first, second = (jnp.take(padded, k, axis=axis + 1) for k in range(STRIDE))
-    without_last = [slice(None)] * axis + [slice(0, count)]
-    without_first = [slice(None)] * axis + [slice(1, count + 1)]
-    return [
-        first[tuple(without_last)],
-        second[tuple(without_last)],
-        first[tuple(without_first)],
+    shape = x.shape[1:3]
+    lows = [padding(size) for size in shape]
+    spans = [STRIDE * (windows(size) - 1) + 1 for size in shape]
+    widths = [
+        (low, span + SIZE - 1 - size - low)
+        for low, span, size in zip(lows, spans, shape, strict=True)
     ]
+
+    def entry(padded: Array, k: int) -> Array:
+        i, j = divmod(k, SIZE)
+        ends = (i + spans[0], j + spans[1], padded.shape[-1])
+        return jax.lax.slice(padded, (i, j, 0), ends, (STRIDE, STRIDE, 1))
+
+    def image(x: Array) -> tuple[Array, Array]:
+        padded = jnp.pad(x, [*widths, (0, 0)], constant_values=-jnp.inf)
+        best = entry(padded, 0)
+        place = jnp.zeros(best.shape, jnp.int32)
+        for k in range(1, SIZE**2):
+            larger = entry(padded, k) > best
+            best = jnp.where(larger, entry(padded, k), best)
+            place = jnp.where(larger, k, place)
+        return best, place
+
+    best, place = jax.lax.map(image, x)
+    return best, (place, shape)
 
 
 def _backward(saved: tuple[Array, tuple[int, ...]], upstream: Array) -> tuple[Array]:
