@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from benchmarks import throughput
-from benchmarks.flops import SPEC
+from benchmarks.update import SPEC
 from stac.agents import actor_critic
 from stac.agents.make import ACTOR_CRITICS
 from stac.configs import atari as numbers

@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks import flops, throughput
-from stac.agents import actor_critic, base
+from benchmarks import throughput, update
+from stac.agents import actor_critic
 from stac.config import Config, check
 from stac.configs import atari as numbers
 from stac.environments import make
 from stac.launch import asking
 from stac.report import charts, figures
-from stac.runtime import assembly
 from stac.runtime.actor import Actor
 
 AGENTS = {"impala_aux": "#2a78d6", "stacx": "#d64a2a"}  # nothing, and all, self-tuned
@@ -41,19 +38,15 @@ def changed(agent: str, section: str, **changes: Any) -> Config:
     return dataclasses.replace(config, **{section: part})
 
 
-def update(config: Config) -> float:
+def updating(config: Config) -> float:
     """Milliseconds of an update."""
-    built = actor_critic.build(config, flops.SPEC)
-    batch = assembly.example(built, flops.SPEC, config)
-    step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
-    state = jax.jit(built.init)(jax.random.PRNGKey(0))
-    return 1e3 * median(lambda: jax.block_until_ready(step(state, batch)))
+    return 1e3 * update.seconds(update.compiled(config).run)[0]
 
 
 def update_of_a_step(config: Config) -> float:
     """Microseconds of an update for each of its transitions."""
     batch = config.batch
-    return 1e3 * update(config) / batch.batch_size / (batch.unroll_length - 1)
+    return 1e3 * updating(config) / batch.batch_size / (batch.unroll_length - 1)
 
 
 def acting(config: Config) -> float:
@@ -62,7 +55,7 @@ def acting(config: Config) -> float:
     envs = config.runtime.envs_per_actor
     actor = Actor(agent, make.factory(config)(0, envs), config.batch, 0, 0)
     params = agent.actor_params(jax.jit(agent.init)(jax.random.PRNGKey(0)))
-    seconds = median(lambda: actor.unroll(0, params))
+    seconds = update.seconds(lambda: actor.unroll(0, params))[0]
     actor.close()
     return envs * config.batch.unroll_length / seconds
 
@@ -75,20 +68,9 @@ def running(config: Config) -> float:
     return rate.steps_per_second
 
 
-def median(work: Callable[[], object]) -> float:
-    """Seconds of the work, after it was done once."""
-    work()
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
-
-
 # (section, number, its values, unit, measurement)
 PANELS: tuple[tuple[str, str, tuple[int, ...], str, Callable[[Config], float]], ...] = (
-    ("agent", "heads", (1, 2, 3, 5, 8), "ms an update", update),
+    ("agent", "heads", (1, 2, 3, 5, 8), "ms an update", updating),
     (
         "batch",
         "batch_size",

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.flops import SPEC
+from benchmarks.update import SPEC
 from stac.agents import actor_critic
 from stac.configs import atari as numbers
 from stac.environments import make

@@ -18,7 +18,6 @@ import benchmarks
 from benchmarks import (
     control_environments,
     faults,
-    flops,
     gpu,
     growth,
     replay,
@@ -26,6 +25,7 @@ from benchmarks import (
     soak,
     start,
     throughput,
+    update,
 )
 from stac import evaluation, report
 from stac.config import Config
@@ -106,7 +106,7 @@ def test_what_a_command_lists_is_listed(
     ("script", "arguments", "said"),
     [
         (faults, ["--only=nonsense"], "--only=nonsense: no fault and runtime has"),
-        (flops, ["--networks=deap"], "deap"),
+        (update, ["--networks=deap"], "deap"),
         (
             trivial_policies,
             ["walker.wolk"],
