@@ -70,8 +70,10 @@ class Restorable(Protocol):
     Without them, a run in lockstep continues with new episodes.
     """
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> bytes | None:
         """Everything that decides the rows to come; taking it changes nothing.
+
+        None where that cannot be packed.
 
         It may be taken before `reset` too, and from any thread, but not during a step.
         """

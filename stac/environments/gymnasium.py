@@ -5,7 +5,8 @@ uint8, flattened in C order). Actions are discrete, or boxes with finite bounds.
 `terminated` row is `last` with discount 0, a `truncated` one is `last` with discount 1:
 gymnasium's autoreset mode NextStep has exactly the rows of stac.environments.base.
 
-There are no snapshots: a run in lockstep continues with new episodes.
+A snapshot holds the attributes of each environment and of its wrappers. Where these do
+not pickle there is none: a run in lockstep then continues with new episodes.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from __future__ import annotations
 import functools
 import importlib
 import math
-from collections.abc import Sequence
+import pickle
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces, vector
 
-from stac import config
+from stac import config, snapshots
 from stac.environments import base
 from stac.environments.vector import batched
 from stac.types import Timestep
@@ -114,14 +117,14 @@ class Share:
             self._vector: Any = vector.SyncVectorEnv([make] * len(seeds))
         except Exception as error:  # a user's environment may raise anything
             raise _refusal(f"{name} cannot be built", error) from error
-        self._seeds: Sequence[int] | None = seeds
+        self._seeds: list[int | None] = [*seeds]
         self._last = np.zeros(len(seeds), bool)
         self.spec = _spec(name, self._vector)
 
     def reset(self) -> Timestep:
         """Starts episodes. Only the first call seeds: the next gives new episodes."""
         observation, _ = self._vector.reset(seed=self._seeds)
-        self._seeds = None
+        self._seeds = [None] * len(self._seeds)
         self._last = np.zeros(len(self._last), bool)
         return base.first_rows(self._shaped(observation))
 
@@ -149,6 +152,50 @@ class Share:
         except Exception as error:  # it may lack a library
             raise _refusal("no picture can be drawn", error) from error
         return picture
+
+    def snapshot(self) -> list[bytes | None]:
+        """One per environment; None where it does not pickle."""
+        return [self._packed(index) for index in range(len(self._seeds))]
+
+    def restore(self, states: Sequence[bytes]) -> str:
+        """Gives its environments the state of others.
+
+        Returns:
+          The reason why that failed, and nothing is changed; else the empty string.
+        """
+        try:
+            loaded = [snapshots.load(zlib.decompress(state)) for state in states]
+        except (ValueError, zlib.error) as error:
+            return str(error)
+        for index, (layers, seed, last) in enumerate(loaded):
+            built = _layers(self._vector.envs[index])
+            for layer, attributes in zip(built, layers, strict=True):
+                vars(layer).update(attributes)
+            self._seeds[index] = seed
+            self._last[index] = self._vector._autoreset_envs[index] = last
+        return ""
+
+    def _packed(self, index: int) -> bytes | None:
+        """Attributes but spaces; for many an environment pickles as it was built."""
+        layers = [
+            {
+                name: value
+                for name, value in vars(layer).items()
+                if name != "env" and not isinstance(value, spaces.Space)
+            }
+            for layer in _layers(self._vector.envs[index])
+        ]
+        state = (layers, self._seeds[index], self._last[index])
+        try:
+            return zlib.compress(pickle.dumps(state, pickle.HIGHEST_PROTOCOL), 1)
+        except (
+            pickle.PickleError,
+            AttributeError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):
+            return None
 
     def close(self) -> None:
         """Closes the environments."""
@@ -197,6 +244,13 @@ def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
         f"{task}: its actions have no finite bounds to which ours could be scaled",
     )
     return base.EnvironmentSpec(shape, dtype, len(low), True, 1, low, high)
+
+
+def _layers(environment: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
+    """The wrappers, from the outermost on, and the environment itself."""
+    yield environment
+    if isinstance(environment, gymnasium.Wrapper):
+        yield from _layers(environment.env)
 
 
 def _refusal(what: str, error: Exception) -> config.ConfigError:

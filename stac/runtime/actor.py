@@ -149,11 +149,12 @@ class Actor:
         To be called between two unrolls, or before the first, from any thread; it
         changes nothing. None where the environment takes no snapshots.
         """
-        if not hasattr(self._environment, "snapshot"):
+        environment = getattr(self._environment, "snapshot", lambda: None)()
+        if environment is None:
             return None
         state = {name: getattr(self, name) for name in _STATE}
         state |= {name: _to_numpy(state[name]) for name in ("_newest", "_shared")}
-        return snapshots.pack(self._title, (state, self._environment.snapshot()))
+        return snapshots.pack(self._title, (state, environment))
 
     def restore(self, snapshot: bytes) -> None:
         """Continues from a snapshot: the same unrolls, bit for bit, whatever the seed.

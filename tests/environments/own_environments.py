@@ -77,5 +77,12 @@ class Paired(Counting):
     action_space = spaces.MultiDiscrete([2, 2])
 
 
-for kind in (Counting, Steering, Picture, Stacked, Gray, Worded, Boundless, Paired):
+class Unpicklable(Steering):
+    def __init__(self) -> None:
+        super().__init__()
+        self._function = lambda: None
+
+
+KINDS = (Counting, Steering, Picture, Stacked, Gray, Worded, Boundless, Paired)
+for kind in (*KINDS, Unpicklable):
     gymnasium.register(f"{kind.__name__}-v3", kind)

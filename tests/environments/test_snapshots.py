@@ -11,7 +11,7 @@ import pytest
 
 from stac import config, snapshots
 from stac.configs import realworld as numbers
-from stac.environments import base, catch, make, rendering
+from stac.environments import base, catch, gymnasium, make, rendering
 from stac.environments.vector import batched
 from tests.environments import snapshotting
 from tests.environments.vector import scripted
@@ -93,6 +93,24 @@ def test_the_control_suite_goes_on_into_the_next_episodes():
     build = configured("control", task="cartpole.swingup")
     alone = snapshotting.assert_exact(build, 1500, [700])
     assert sum(row.last for row in alone[700:]).min() >= 1
+
+
+def test_gymnasiums_go_on_from_every_row():
+    own = functools.partial(
+        gymnasium.Gymnasium, "tests.environments.own_environments:Counting-v3", 1, 3
+    )
+    alone = snapshotting.assert_exact(own, 16, range(17))
+    assert sum(row.last.sum() for row in alone) >= 6
+
+
+@pytest.mark.parametrize("task", ["CartPole-v1", "Hopper-v4", "Humanoid-v4"])
+def test_gymnasiums_go_on_in_another_process(task):
+    here, there = (
+        functools.partial(gymnasium.Gymnasium, task, 3, 2, workers=way, cores=2)
+        for way in ("processes", "serial")
+    )
+    alone = snapshotting.assert_exact(here, 120, [0, 1, 70], there)
+    assert sum(row.last for row in alone[70:]).min() >= 1
 
 
 def challenged(domain: str, **changes: Any) -> Any:

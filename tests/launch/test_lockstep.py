@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from stac.config import BatchConfig
-from stac.configs import atari, catch, control, realworld
+from stac.configs import atari, catch, control, mujoco, realworld
 from stac.environments import catch as games
 from stac.launch import lockstep, replays, threads
 from stac.runtime import assembly
@@ -47,7 +47,7 @@ def small(config, actors=2, envs=3, batch=4):
 
 def off_policy():
     """A soft actor-critic with a replay that is full after two updates."""
-    config = small(control.config(task="cartpole.balance", agent="meta_sac"))
+    config = small(mujoco.config(env="Hopper-v4", agent="meta_sac"))
     few = dataclasses.replace(
         config.agent.soft, minibatch=8, first_steps=30, replay_capacity=60
     )
@@ -138,7 +138,8 @@ def test_k_updates_and_k_after_a_resume_are_2k_updates_bit_for_bit(domain, tmp_p
         "actor_1",
         "actor_1's games",
     } | ({"replay"} if domain == "soft" else set())
-    assert (whole.counters["episodes"] > 0) == (domain == "catch")  # others are long
+    short = domain in ("catch", "soft")  # the others' episodes are longer than this run
+    assert (whole.counters["episodes"] > 0) == short
 
 
 def test_a_run_of_environments_without_snapshots_goes_on_with_new_episodes(
