@@ -1,11 +1,14 @@
 """Environment steps per second of SAC: ours, and a well-kept library's, in turn.
 
     python -m benchmarks.soft --env=Hopper-v4 --library=/path/to/its/python
+    python -m benchmarks.soft --env=Hopper-v4 --library=… --returns=300000 --seed=1
 
 The library is SBX (Stable Baselines in JAX, `pip install sbx-rl "gymnasium[mujoco]"`),
 in an environment of its own. Both make one update of 256 transitions a step, in one
 process each, and take turns: medians over rounds, and their ratio. Compiling and the
-steps before the first update are left out.
+steps before the first update are left out. With --returns the library learns with the
+numbers of our `sac`, and is scored as ours is: ten episodes of the mean action every
+10,000 steps.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 
+from stac.config import check
 from stac.launch import asking
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
@@ -25,20 +30,32 @@ from stac.runtime.storage import workdir
 FIRST = 1_000  # steps before the first update, of both
 WARM = 500  # steps with updates, before the clock
 
+START, EVERY, EPISODES = 10_000, 10_000, 10  # random steps; evaluations, as ours
+
+# Learns for as many steps as each part has; a line a part: seconds, return or nan.
 LIBRARY = """
 import sys, time
 import gymnasium
 gymnasium.logger.min_level = gymnasium.logger.ERROR
 from sbx import SAC
-first, warm, steps = map(int, sys.argv[2:])
-environment = gymnasium.make(sys.argv[1])
-agent = SAC("MlpPolicy", environment, learning_rate=3e-4, buffer_size=1_000_000,
-            learning_starts=first, batch_size=256, tau=0.005, gamma=0.99, train_freq=1,
-            gradient_steps=1, policy_kwargs={"net_arch": [256, 256]}, seed=1)
-agent.learn(first + warm)
-began = time.time()
-agent.learn(steps, reset_num_timesteps=False)
-print(steps / (time.time() - began))
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+name, seed, first, episodes, *parts = sys.argv[1:]
+build = lambda: Monitor(gymnasium.make(name))
+agent = SAC("MlpPolicy", build(), learning_rate=3e-4, buffer_size=1_000_000,
+            learning_starts=int(first), batch_size=256, tau=0.005, gamma=0.99,
+            train_freq=1, gradient_steps=1, policy_kwargs={"net_arch": [256, 256]},
+            seed=int(seed))
+judge = build()
+judge.reset(seed=1_000 + int(seed))
+for index, part in enumerate(parts):
+    began = time.time()
+    agent.learn(int(part), reset_num_timesteps=index == 0)
+    seconds = time.time() - began
+    mean = float("nan")
+    if int(episodes):
+        mean, _ = evaluate_policy(agent, judge, int(episodes), deterministic=True)
+    print(seconds, mean, flush=True)
 """
 
 
@@ -52,7 +69,20 @@ def main() -> None:
     parser.add_argument("--library", default="", help="its Python; without it: ours")
     parser.add_argument("--steps", type=int, default=3_000, help="of a turn")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--returns", type=int, default=0, help="steps that the library learns, scored"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of --returns")
     given = parser.parse_args()
+    with asking.in_one_line(parser):
+        known = os.access(given.library, os.X_OK)
+        check(
+            known if given.library else not given.returns,
+            f"--library={given.library}: no file",
+        )
+    if given.returns:
+        learn(given.library, given.env, given.seed, given.returns)
+        return
     rates: list[tuple[float, ...]] = []
     for _ in range(given.rounds):
         turn = [ours(given.env, given.agent, given.steps)]
@@ -87,10 +117,34 @@ def ours(env: str, agent: str, steps: int) -> float:
 
 def library(python: str, env: str, steps: int) -> float:
     """Steps per second of the library's agent."""
-    words = [python, "-c", LIBRARY, env, str(FIRST), str(WARM), str(steps)]
+    parts = started(python, env, 1, FIRST, 0, FIRST + WARM, steps)
+    return steps / [seconds for seconds, _ in parts][-1]
+
+
+def learn(python: str, env: str, seed: int, steps: int) -> None:
+    """Prints returns of the library's mean action, as CSV, while it learns."""
+    print("task,agent,seed,steps,mean_return,steps_per_second", flush=True)
+    parts = [EVERY] * (steps // EVERY)
+    for index, (seconds, mean) in enumerate(
+        started(python, env, seed, START, EPISODES, *parts)
+    ):
+        done = EVERY * (index + 1)
+        print(f"{env},sbx,{seed},{done},{mean:.1f},{EVERY / seconds:.1f}", flush=True)
+
+
+def started(python: str, *words: str | int) -> Iterator[tuple[float, float]]:
+    """The seconds and the return of each part of the library's run, as they come."""
+    command = [python, "-c", LIBRARY, *map(str, words)]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(words, env=clean, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    with subprocess.Popen(
+        command, env=clean, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seconds, mean = map(float, line.split())
+            yield seconds, mean
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, python)
 
 
 if __name__ == "__main__":

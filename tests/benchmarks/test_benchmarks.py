@@ -23,6 +23,7 @@ from benchmarks import (
     replay,
     sample_factory,
     soak,
+    soft,
     start,
     throughput,
     update,
@@ -123,6 +124,7 @@ def test_what_a_command_lists_is_listed(
         (growth, ["--only=noise"], "--only=noise: name some of heads,batch_size,"),
         (growth, ["--out=none/x.png"], "--out=none/x.png: no such folder"),
         (sample_factory, ["--library=none"], "--library=none: no file"),
+        (soft, ["--returns=10000"], "--library=: no file"),
         (sample_factory, ["--library=/bin/sh", "--networks=x"], "shallow, deep"),
         (replay, ["--seconds=0"], "--seconds=0.0: must be positive"),
         (start, ["--rounds=0"], "--rounds=0: must be at least 1"),
@@ -295,6 +297,26 @@ def test_the_rate_of_a_library_is_taken_from_its_log(
     library.write_text(script)
     library.chmod(0o755)
     assert sample_factory.library(str(library), "deep", "serial", 9.0) == 500.0
+
+
+def test_what_a_library_of_sac_learns_is_a_table(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    library = tmp_path / "python"
+    library.write_text("#!/bin/sh\necho 8.0 5.25\necho 100.0 7.0\nexit $4\n")
+    library.chmod(0o755)
+    asked = ["x", f"--library={library}", "--returns=20000"]
+    monkeypatch.setattr(sys, "argv", [*asked, "--seed=0"])
+    soft.main()
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "Hopper-v4,sbx,0,10000,5.2,1250.0",
+        "Hopper-v4,sbx,0,20000,7.0,100.0",
+    ]
+    monkeypatch.setattr(sys, "argv", [*asked, "--seed=3"])
+    with pytest.raises(subprocess.CalledProcessError):
+        soft.main()
 
 
 def test_growth_varies_one_number_and_draws_it(
