@@ -148,6 +148,7 @@ def unused(domain: str) -> list[str]:
     return [name for name, readers in _ONLY.items() if domain not in readers]
 
 
+@functools.lru_cache(maxsize=1)  # a start of a run asks three times
 def spec(config: Config) -> base.EnvironmentSpec:
     """The sizes and bounds of an environment, which is built and closed again.
 
