@@ -12,6 +12,7 @@ from typing import Any
 
 # To be raised when the meaning of any packed state changes.
 FORMAT = 4
+_COMPRESSION = 1  # zlib's fastest makes 0.7 MB of a cartpole's 12 MB in 0.1 s
 
 
 def pack(title: str, state: Any) -> bytes:
@@ -48,3 +49,20 @@ def load(body: bytes) -> Any:
     except Exception as error:  # a pickle may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"the snapshot cannot be read: {reason}") from error
+
+
+def compress(state: Any) -> bytes:
+    """Pickles a state that is one of many, without a title."""
+    return zlib.compress(pickle.dumps(state, pickle.HIGHEST_PROTOCOL), _COMPRESSION)
+
+
+def load_compressed(body: bytes) -> Any:
+    """Returns the state that was compressed.
+
+    Raises:
+      ValueError: it cannot be read, for whatever reason; one line.
+    """
+    try:
+        return load(zlib.decompress(body))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error

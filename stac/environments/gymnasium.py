@@ -15,7 +15,6 @@ import functools
 import importlib
 import math
 import pickle
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -164,8 +163,8 @@ class Share:
           The reason why that failed, and nothing is changed; else the empty string.
         """
         try:
-            loaded = [snapshots.load(zlib.decompress(state)) for state in states]
-        except (ValueError, zlib.error) as error:
+            loaded = [snapshots.load_compressed(state) for state in states]
+        except ValueError as error:
             return str(error)
         for index, (layers, seed, last) in enumerate(loaded):
             built = _layers(self._vector.envs[index])
@@ -187,7 +186,7 @@ class Share:
         ]
         state = (layers, self._seeds[index], self._last[index])
         try:
-            return zlib.compress(pickle.dumps(state, pickle.HIGHEST_PROTOCOL), 1)
+            return snapshots.compress(state)
         except (
             pickle.PickleError,
             AttributeError,

@@ -44,10 +44,10 @@ def _forward(x: Array) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
     """
     shape = x.shape[1:3]
     lows = [padding(size) for size in shape]
-    spans = [STRIDE * (windows(size) - 1) + 1 for size in shape]
+    spans = [span(size) for size in shape]
     widths = [
-        (low, span + SIZE - 1 - size - low)
-        for low, span, size in zip(lows, spans, shape, strict=True)
+        (low, covered + SIZE - 1 - size - low)
+        for low, covered, size in zip(lows, spans, shape, strict=True)
     ]
 
     def entry(padded: Array, k: int) -> Array:
@@ -60,8 +60,9 @@ def _forward(x: Array) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
         best = entry(padded, 0)
         place = jnp.zeros(best.shape, jnp.int32)
         for k in range(1, SIZE**2):
-            larger = entry(padded, k) > best
-            best = jnp.where(larger, entry(padded, k), best)
+            other = entry(padded, k)
+            larger = other > best
+            best = jnp.where(larger, other, best)
             place = jnp.where(larger, k, place)
         return best, place
 
@@ -80,8 +81,7 @@ def _backward(saved: tuple[Array, tuple[int, ...]], upstream: Array) -> tuple[Ar
         spread = [(0, 0, 0)]
         for size, offset in zip(shape, offsets, strict=True):
             start = offset - padding(size)
-            covered = STRIDE * (windows(size) - 1) + 1
-            spread.append((start, size - start - covered, STRIDE - 1))
+            spread.append((start, size - start - span(size), STRIDE - 1))
         parts.append(jax.lax.pad(given, zero, [*spread, (0, 0, 0)]))
     return (sum(parts[1:], parts[0]),)
 
@@ -89,6 +89,11 @@ def _backward(saved: tuple[Array, tuple[int, ...]], upstream: Array) -> tuple[Ar
 def windows(size: int) -> int:
     """Windows along an axis."""
     return -(-size // STRIDE)
+
+
+def span(size: int) -> int:
+    """Entries along an axis from the first window's first entry to the last's first."""
+    return STRIDE * (windows(size) - 1) + 1
 
 
 def padding(size: int) -> int:
