@@ -103,7 +103,7 @@ def ours(env: str, agent: str, steps: int) -> float:
         words = [
             *("-m", "launch.mujoco", f"--agent={agent}", f"--env={env}"),
             *("--runtime=threads", "--logger=none", f"--workdir={folder}"),
-            f"--total_frames={FIRST + WARM + steps}",
+            *(f"--total_frames={FIRST + WARM + steps}", "--evaluate_every=0"),
             f"--config.agent.soft.first_steps={FIRST}",
             "--config.runtime.log_every_seconds=1",
         ]
@@ -111,8 +111,8 @@ def ours(env: str, agent: str, steps: int) -> float:
         rows = loggers.rows(pathlib.Path(folder, workdir.METRICS))
     rows = [row for row in rows if row["frames"] >= FIRST + WARM]
     # A row between two episodes is a frame of ours, and no step of the library's.
-    steps = [row["frames"] - row["episodes"] for row in (rows[0], rows[-1])]
-    return float(steps[1] - steps[0]) / (rows[-1]["seconds"] - rows[0]["seconds"])
+    began, ended = (row["frames"] - row["episodes"] for row in (rows[0], rows[-1]))
+    return float(ended - began) / (rows[-1]["seconds"] - rows[0]["seconds"])
 
 
 def library(python: str, env: str, steps: int) -> float:

@@ -101,25 +101,29 @@ def test_an_agent_learns_to_echo_what_it_was_shown(agent):
     assert np.mean(rewards[-20:]) > 0.85
 
 
-def test_sac_learns_to_echo_what_it_is_shown():
+@pytest.mark.parametrize("agent", ["sac_v1", "meta_sac"])
+def test_a_soft_agent_learns_to_echo_what_it_is_shown(agent):
     """Through the actor and the replay, uniform actions first."""
-    config = numbers.config(agent="sac_v1")
+    config = numbers.config(agent=agent)
     few = {"alpha": 0.01, "gamma": 0.8, "minibatch": 64, "first_steps": 400}
+    few |= {"updates_per_step": 0.25, "initial_states": 2}
     config = dataclasses.replace(
         config,
         agent=dataclasses.replace(
-            config.agent,
-            soft=dataclasses.replace(config.agent.soft, updates_per_step=0.25, **few),
+            config.agent, soft=dataclasses.replace(config.agent.soft, **few)
         ),
         network=dataclasses.replace(config.network, mlp_hiddens=(16,)),
-        optimizer=dataclasses.replace(config.optimizer, learning_rate=3e-3),
+        optimizer=dataclasses.replace(
+            config.optimizer, learning_rate=3e-3, meta_learning_rate=3e-3
+        ),
         batch=dataclasses.replace(config.batch, batch_size=8),
     )
-    plain = functools.partial(Echo, memory=False)
-    environment = batched.Batched(plain, range(8), stagger_steps=STEPS, seed=1)
+    simple = functools.partial(Echo, memory=False)
+    environment = batched.Batched(simple, range(8), stagger_steps=STEPS, seed=1)
     learner = soft.build(config, environment.spec)
     acting = actor.Actor(learner, environment, config.batch, seed=1, index=0)
-    kept = replay.Replay(learner.replay, 1, np.zeros((0, 1), np.float32))
+    beginnings = np.array([[-1.0], [1.0]], np.float32)[: learner.replay.initial]
+    kept = replay.Replay(learner.replay, 1, beginnings)
     state = jax.jit(learner.init)(jax.random.PRNGKey(1))
     update = jax.jit(lambda state, batch: learner.update(state, batch, base.no_devices))
     rewards = []
@@ -129,4 +133,13 @@ def test_sac_learns_to_echo_what_it_is_shown():
         state, _ = update(state, kept.exchange(unroll).trajectory)
         rewards.append(unroll.trajectory.reward.mean())
     assert np.mean(rewards[:5]) < 0.75, "at random"
-    assert np.mean(rewards[-20:]) > 0.9
+    assert np.mean(rewards[-20:]) > 0.8
+    plain = soft.build(config, environment.spec, noise=0.0)
+    shown = np.array([[-1.0], [1.0]], np.float32)
+    params, key = learner.actor_params(state), jax.random.PRNGKey(2)
+    output, _ = plain.act(params, key, shown, np.zeros(2, bool), ())
+    # Half of the bounds earns all.
+    np.testing.assert_allclose(np.tanh(output.action), shown / 2, atol=0.1)
+    # Its mean action is too large at first, and more entropy lessens it.
+    risen = float(state.log_alpha) - math.log(0.01)
+    assert risen > 1.0 if agent == "meta_sac" else abs(risen) < 1e-6

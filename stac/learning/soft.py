@@ -112,12 +112,12 @@ def update(
         # The rows of a minibatch come first, so that each device has some of each.
         return jnp.moveaxis(jnp.reshape(leaf, parts + leaf.shape[1:]), 0, 2)
 
-    # One function for both who trace it, `learn` and `wait`: JAX traces it once.
-    one = functools.partial(_update, rule, sample.initial, all_sum)
+    # The same function for `learn` and `wait`, so that JAX traces it once.
+    step = functools.partial(_update, rule, sample.initial, all_sum)
 
     def learn(state: State) -> tuple[State, Metrics]:
         drawn = jax.tree.map(split, (sample.transitions, sample.keys))
-        state, metrics = jax.lax.scan(one, state, drawn)
+        state, metrics = jax.lax.scan(step, state, drawn)
         return state, {name: jnp.mean(value) for name, value in metrics.items()}
 
     def wait(state: State) -> tuple[State, Metrics]:
@@ -240,7 +240,7 @@ def critic_loss(
         errors = [value - jax.lax.stop_gradient(goal) for value in values]
         terms += [0.5 * _mean(rule, jnp.square(error)) for error in errors]
         seen.append(_mean(rule, values[0]))
-    return jnp.sum(jnp.stack(terms)), seen[0]
+    return sum(terms, jnp.zeros(())), seen[0]
 
 
 def policy_terms(
@@ -275,8 +275,7 @@ def meta_gradient(
     _, pull_back = jax.vjp(
         lambda policy: policy_terms(rule, policy, soft, batch), state.policy
     )
-    one, zero = jnp.ones(()), jnp.zeros(())
-    (of_log_pi,), (of_value,) = pull_back((one, zero)), pull_back((zero, one))
+    (of_log_pi,), (of_value,) = pull_back((1.0, 0.0)), pull_back((0.0, 1.0))
     of_log_pi, of_value = all_sum((of_log_pi, of_value))
 
     def loss_after_step(log_alpha: Array) -> Array:

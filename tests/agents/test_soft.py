@@ -113,6 +113,13 @@ def test_meta_sac_draws_twice_and_sees_how_episodes_begin() -> None:
     assert sizes["replay"] == sizes["initial"]._replace(initial=0)
 
 
+TUNED = {
+    "sac_v1": ("fixed", "adam", 0.2),
+    "sac": ("entropy", "adam", 1.0),
+    "meta_sac": ("meta", "rmsprop", 1.0),
+}
+
+
 @pytest.mark.parametrize(
     "agent", [name for name in make.VARIANTS if make.is_soft(name)]
 )
@@ -127,7 +134,15 @@ def test_every_suite_has_the_papers_numbers(agent: str) -> None:
         assert (each.runtime.num_actors, each.runtime.envs_per_actor) == (1, 1)
         assert each.network.mlp_hiddens == (256, 256)
         assert configuration.frames_per_update(each, frames_per_step=1) == 10
-        assert each.optimizer.learning_rate == each.optimizer.meta_learning_rate == 3e-4
+        optimizer, soft_ = each.optimizer, each.agent.soft
+        assert optimizer.learning_rate == optimizer.meta_learning_rate == 3e-4
+        assert (optimizer.rms_decay, optimizer.rms_epsilon) == (0.99, 1e-12)
+        assert optimizer.max_gradient_norm == 0
+        assert (soft_.gamma, soft_.tau, soft_.alpha_clip) == (0.99, 0.005, 0.05)
+        tuned = (soft_.temperature, soft_.policy_optimizer, soft_.alpha)
+        assert tuned == TUNED[agent]
+        [rule] = soft.build(each, SPEC).update.args  # type: ignore[attr-defined]
+        assert rule.entropy_target == -2, "-1 for each of two dimensions"
 
 
 @pytest.mark.parametrize(

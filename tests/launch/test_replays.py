@@ -51,7 +51,8 @@ def test_a_run_goes_on_with_its_replay(
         part.run(config(updates), tmp_path)
     assert "continuing from update 20" in capfd.readouterr().out
     seen, kept, drawn, ring = snapshots.load(saved(tmp_path))
-    assert drawn >= 24, "a sample an update, and some that were taken ahead"
+    ahead = drawn - 24  # samples that were taken before their update
+    assert ahead == 0 if runtime == "threads" else ahead >= 0
     assert seen == 10 * drawn
     assert 200 < kept == len(ring.reward), "those of both parts"
 

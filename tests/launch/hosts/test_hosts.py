@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -26,7 +27,7 @@ THREADS = (
 class Hosts:
     """The same command on every host."""
 
-    def __init__(self, start, tmp_path, count: int, *flags: str, paths={}) -> None:  # noqa: B006 - nobody changes it
+    def __init__(self, start, tmp_path, count: int, *flags: str, paths={}, **kind):  # noqa: B006 - nobody changes it
         coordinator = f"127.0.0.1:{free_pair()}"
         self.workdir = tmp_path / "run"
         self.runs = [
@@ -39,6 +40,7 @@ class Hosts:
                 f"--host={host}",
                 *flags,
                 path=paths.get(host),
+                **kind,
             )
             for host in range(count)
         ]
@@ -103,6 +105,49 @@ def test_three_hosts_of_their_own_disks_continue_what_two_began(start, tmp_path)
     more.runs[2].terminate(signal.SIGUSR1)
     assert more.ends() == [0, 0, 0]
     assert len({last_update(run) for run in more.runs}) == 1
+
+
+@pytest.mark.slow
+def test_hosts_learn_from_replays_of_which_the_first_ones_alone_is_saved(
+    start, tmp_path
+):
+    flags = (
+        *("--agent=sac", "--env=Hopper-v4", "--config.batch.batch_size=2"),
+        "--config.agent.soft.first_steps=400",
+    )
+    empty = "[host {}] the replay begins empty: nothing of it was saved"
+    ended = 0
+    for part in range(2):
+        hosts = Hosts(start, tmp_path, 2, *flags, program="launch.mujoco")
+        deadline = time.monotonic() + runs.START_SECONDS
+        while learned(hosts.workdir) <= ended:
+            assert time.monotonic() < deadline, hosts.runs[0].text
+            time.sleep(1)
+        hosts.runs[1].terminate()
+        assert hosts.ends() == [0, 0], hosts.runs[0].text
+        begins_empty = [
+            empty.format(host) in run.lines for host, run in enumerate(hosts.runs)
+        ]
+        assert begins_empty == [False, bool(part)]
+        first = next(row for row in rows(hosts.workdir) if row["updates"] > ended)
+        assert first["loss/critic"] is None, "one of the replays has too little"
+        ended = learned(hosts.workdir)
+
+
+def rows(workdir) -> list[dict]:
+    with contextlib.suppress(OSError):
+        lines = (workdir / "metrics.jsonl").read_text().split("\n")[:-1]
+        return list(map(json.loads, lines))
+    return []
+
+
+def learned(workdir) -> int:
+    """The last row's updates, or 0 where its update learned nothing."""
+    for row in rows(workdir)[-1:]:
+        if row["loss/critic"] is not None:
+            assert row["frames"] == 20 * row["updates"]
+            return row["updates"]
+    return 0
 
 
 @pytest.mark.slow

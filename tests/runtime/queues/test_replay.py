@@ -30,7 +30,7 @@ def taken(start: int, envs: int = 1, ends: tuple[int, ...] = ()) -> Experience:
         action=column[..., None] + 0.5,
         behaviour_log_prob=column,
         reward=10.0 * column,
-        discount=np.ones_like(column),
+        discount=column / 1000.0,
         core_state=(),
     )
     zeros = np.zeros(envs, np.int32)
@@ -59,6 +59,7 @@ def test_a_transition_keeps_its_parts_together_and_none_crosses_an_episode() -> 
     np.testing.assert_array_equal(sample.transitions.next_observation[:, 0], seen + 1)
     np.testing.assert_array_equal(sample.transitions.action[:, 0], seen + 0.5)
     np.testing.assert_array_equal(sample.transitions.reward, 10 * seen)
+    np.testing.assert_array_equal(sample.transitions.discount, seen / np.float32(1000))
     assert len(built) == 4
 
 
