@@ -92,15 +92,15 @@ def panel(
     measure: Callable[[Config], float],
 ) -> charts.Chart:
     """Measures a panel, a line printed for each value."""
-    found: dict[str, list[float]] = {agent: [] for agent in AGENTS}
+    by_agent: dict[str, list[float]] = {agent: [] for agent in AGENTS}
     for value in values:
-        for agent, measured in found.items():
+        for agent, measured in by_agent.items():
             measured.append(measure(changed(agent, section, **{number: value})))
-        cells = "".join(f"{measured[-1]:14,.1f}" for measured in found.values())
+        cells = "".join(f"{measured[-1]:14,.1f}" for measured in by_agent.values())
         print(f"{number:16} {value:6} {cells}  {unit}", flush=True)
     series = [
         charts.Series(agent, np.array(measured), colour=AGENTS[agent])
-        for agent, measured in found.items()
+        for agent, measured in by_agent.items()
     ]
     return charts.Chart(number, number, unit, np.array(values), series)
 

@@ -64,7 +64,7 @@ def compiled(config: Config, spec: EnvironmentSpec = SPEC) -> Update:
     initial: Callable[[], Any] = jax.jit(lambda: built.init(jax.random.PRNGKey(0)))
     step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
     program = step.lower(jax.eval_shape(initial), batch).compile()
-    state = functools.cache(initial)  # made when it first runs
+    state = functools.cache(initial)  # updates when it first runs
 
     def run() -> object:
         return jax.block_until_ready(program(state(), batch))
@@ -109,18 +109,18 @@ def main() -> None:
     for network in arguments.networks.split(","):
         for pair in PAIRS:
             with asking.in_one_line(parser):
-                made = [
+                updates = [
                     compiled(*chosen(agent, network, arguments.batch_size))
                     for agent in pair
                 ]
             times: list[str] = ["", ""]
             if arguments.seconds > 0:
-                works = [update.run for update in made]
+                works = [update.run for update in updates]
                 *taken, large = seconds(*works, product(), total=arguments.seconds)
                 rate = 2e-9 * _LARGE**3 / large
                 times = [f"{1e3 * each:8.1f} {rate:23.0f}" for each in taken]
-            for agent, update, timed in zip(pair, made, times, strict=True):
-                ratio = update.flops / made[0].flops
+            for agent, update, timed in zip(pair, updates, times, strict=True):
+                ratio = update.flops / updates[0].flops
                 print(
                     f"{network:10} {agent:12} {update.flops / 1e9:8.2f} {ratio:6.3f}"
                     f" {update.temporaries:6.0f} {timed}".rstrip()

@@ -246,8 +246,8 @@ def _ask(code: str) -> Answer:
     except subprocess.TimeoutExpired:
         return Answer(False, f"nothing happened for {_SECONDS:.0f} s")
     works = ended.returncode == 0
-    said = (ended.stdout if works else ended.stderr).strip().splitlines()
-    return Answer(works, said[-1] if said else f"status {ended.returncode}")
+    words = (ended.stdout if works else ended.stderr).strip().splitlines()
+    return Answer(works, words[-1] if words else f"status {ended.returncode}")
 
 
 def _read(path: str) -> str:

@@ -153,11 +153,11 @@ class _Progress:
         self, what: str, unit: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._what, self._unit, self._clock = what, unit, clock
-        self._told = clock()
+        self._printed = clock()
 
     def __call__(self, ended: int, steps: int) -> None:
-        if self._clock() - self._told >= _SECONDS:
-            self._told = self._clock()
+        if self._clock() - self._printed >= _SECONDS:
+            self._printed = self._clock()
             lines.say(f"{self._what}: {ended}{self._unit}, {steps:,} steps")
 
 

@@ -368,8 +368,8 @@ class Sweep:
 
 def _last_line(log: pathlib.Path) -> str:
     written: Iterable[str] = log.read_text(errors="replace").splitlines()
-    said = [line for line in written if line.strip()]
-    return f"{said[-1] if said else 'it printed nothing'} (see {log})"
+    full = [line for line in written if line.strip()]
+    return f"{full[-1] if full else 'it printed nothing'} (see {log})"
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Screen:
 
     def __init__(self) -> None:
         self._table: table.Table | None = None
-        self._said = -_PLAIN_SECONDS
+        self._printed = -_PLAIN_SECONDS
         if terminal.is_live(sys.stdout):
             from stac.runtime.logs import table  # 0.1 s, and only a terminal needs it
 
@@ -112,8 +112,8 @@ class Screen:
         """Shows how far the sweep is."""
         if self._table is not None:
             self._table.show(progress)
-        elif time.monotonic() - self._said >= _PLAIN_SECONDS:
-            self._said = time.monotonic()
+        elif time.monotonic() - self._printed >= _PLAIN_SECONDS:
+            self._printed = time.monotonic()
             runs = ["  ".join(filter(None, line.cells())) for line in progress.running]
             lines.show("\n  ".join([progress.summary, *runs]))
 

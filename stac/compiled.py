@@ -45,8 +45,8 @@ def _cpu() -> str:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return "any"
-    told = sorted({line for line in lines if line.startswith(("model name", "flags"))})
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    parts = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def _forget_oldest(folder: pathlib.Path) -> None:

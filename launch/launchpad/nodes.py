@@ -146,14 +146,14 @@ class LearnerNode:
 
     def _await_the_first(self, feeder: Feeder, learner: Learner, stop: Stop) -> None:
         """Tells of a first trajectory that does not come, and then stops the run."""
-        began, before, told = time.monotonic(), learner.updates, False
+        began, before, warned = time.monotonic(), learner.updates, False
         while not (stop.wait(_LOOK_SECONDS) or learner.done):
             if learner.updates > before or feeder.size():
                 return
             waited = time.monotonic() - began
-            if waited > LATE_SECONDS and not told:
+            if waited > LATE_SECONDS and not warned:
                 say(self._absence(waited))
-                told = True
+                warned = True
             if waited > NEVER_SECONDS and self._config.runtime.num_actors:
                 self._gave_up = True
                 stop.set()

@@ -137,12 +137,12 @@ def _play(
 
 def _reached(line: join.Line, ended: shutdown.Stop) -> bool:
     """Waits until the queue and the learner answer; False where `ended` comes first."""
-    began, told = time.monotonic(), False
+    began, warned = time.monotonic(), False
     for name, at in (("queue", line.queue), ("learner", line.learner)):
         while not _answers(at):
-            if time.monotonic() - began > _STARTING_SECONDS and not told:
+            if time.monotonic() - began > _STARTING_SECONDS and not warned:
                 lines.say(f"the {name} does not answer at {at}: a firewall?")
-                told = True
+                warned = True
             if ended.wait(_RETRY_SECONDS):
                 return False
     return not ended.is_set()

@@ -34,8 +34,8 @@ class Normalised(NamedTuple):
     left_out: Mapping[str, int]  # {label: tasks}: labels that lack some of the tasks
 
     def normalise(self, task: str, returns: np.ndarray) -> np.ndarray:
-        zero, one = self.scales[task]
-        return (returns - zero) / (one - zero)
+        low, high = self.scales[task]
+        return (returns - low) / (high - low)
 
 
 def final(run: Run) -> float:

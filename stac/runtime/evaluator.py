@@ -103,7 +103,7 @@ class Evaluator:
         self._evaluated = -1  # updates behind the newest parameters that were played
         self._playing: futures.Future[Outcome] | None = None
         self._skipped = 0  # evaluations that were due during this one
-        self._told = False  # that some were skipped
+        self._warned = False  # that some were skipped
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -188,8 +188,8 @@ class Evaluator:
         if row:
             self._outlets.logger.write(row)
         self._outlets.note(line)
-        if self._skipped and not self._told:
-            self._told = True
+        if self._skipped and not self._warned:
+            self._warned = True
             self._outlets.note(
                 f"evaluations due meanwhile were skipped: {self._skipped}; a larger"
                 " --evaluate_every or a smaller --config.runtime.evaluate_episodes"

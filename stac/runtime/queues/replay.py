@@ -44,7 +44,7 @@ class Replay:
         self._seen = 0  # steps so far, those between episodes included
         self._kept = 0  # transitions so far, those that were overwritten included
         self._drawn = 0  # samples so far
-        self._told = False  # of a step that was left out
+        self._warned = False  # of a step that was left out
         self._busy = threading.Lock()
 
     def __len__(self) -> int:
@@ -65,8 +65,8 @@ class Replay:
         finite = np.all(
             [np.isfinite(x).all(axis=tuple(range(1, x.ndim))) for x in new], axis=0
         )
-        if not finite.all() and not self._told:
-            self._told = True
+        if not finite.all() and not self._warned:
+            self._warned = True
             actors = ", ".join(map(str, np.unique(taken.report.actor)))
             lines.say(
                 "a step that is not finite is left out of the replay, as all such are:"
