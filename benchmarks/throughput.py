@@ -5,8 +5,8 @@
 
 Runs are named command:task:variant, where the variant is Atari's network, control's
 observations or the real world's challenge. Each runtime is the real command
-in a process of its own. Its rate is taken between the first and the last row of
-metrics.jsonl, so that start-up and compiling are left out. Flags that are not this
+in a process of its own. Its rate is taken between rows of metrics.jsonl, from when all
+actors act, so that start-up and compiling are left out. Flags that are not this
 program's go to the commands.
 """
 
@@ -41,6 +41,7 @@ COMMANDS = {
 ATARI = ["atari:james_bond:shallow", "atari:james_bond:deep"]
 START_SECONDS = 300.0  # for starting and compiling, not measured
 ALONE_SECONDS = 10.0
+BUILDING_SECONDS = 0.4  # for an environment of the actors after the first, at most
 
 
 class Rate(NamedTuple):
@@ -112,6 +113,9 @@ def runtime(
     what: What, name: str, agent: str, seconds: float, extra: list[str]
 ) -> Rate:
     """The real command, interrupted after it has learned for `seconds`."""
+    arguments = ["", *what.flags, f"--agent={agent}", f"--runtime={name}", *extra]
+    sizes = flags.parse(arguments, what.domain).config.runtime
+    building = BUILDING_SECONDS * sizes.envs_per_actor * (sizes.num_actors - 1)
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder) / "run"
         command = [
@@ -126,7 +130,7 @@ def runtime(
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         try:
-            rows = _rows_of(workdir / "metrics.jsonl", process, seconds)
+            rows = _rows_of(workdir / "metrics.jsonl", process, building, seconds)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)
@@ -142,14 +146,18 @@ def runtime(
 
 
 def _rows_of(
-    metrics: pathlib.Path, process: subprocess.Popen, seconds: float
+    metrics: pathlib.Path, process: subprocess.Popen, building: float, seconds: float
 ) -> list[dict]:
-    """Rows after the third update, when everything is compiled, for `seconds`."""
+    """Rows for `seconds`, from `building` after the third update on.
+
+    Then everything is compiled, and the actors after the first have begun.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.5)
         rows = loggers.rows(metrics) if metrics.exists() else []
         rows = [row for row in rows if row["updates"] >= 3]
+        rows = [row for row in rows if row["seconds"] >= rows[0]["seconds"] + building]
         if len(rows) > 2 and rows[-1]["seconds"] - rows[0]["seconds"] >= seconds:
             return rows
         if rows:  # it runs: now only the measurement is waited for

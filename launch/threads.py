@@ -38,6 +38,7 @@ from stac.runtime.queues.local import LocalQueue, OnDevice, ParameterStore
 from stac.runtime.queues.replay import Replay
 
 _JOIN_SECONDS = 30.0  # an unroll ends within seconds; a first one may still compile
+_AHEAD_SECONDS = 30.0  # that the first actor gets at most, before the others start
 
 
 def run(
@@ -176,6 +177,8 @@ def _threads(
 
     def watch(each: restarts.Supervised) -> None:
         try:
+            if each is not actors[0]:
+                _await_an_update(learner, stop)
             each.run()
         except BaseException as error:  # noqa: BLE001 - raised below
             failures.append(error)
@@ -199,6 +202,17 @@ def _threads(
         feeder.close()
         stop.set()
         _join(watches, failures)
+
+
+def _await_an_update(learner: Learner, stop: shutdown.Stop) -> None:
+    """Leaves the cores and the GIL to the first actor until an update is finished.
+
+    ALE loads its games under the GIL, 90 ms each: nobody acts or learns meanwhile.
+    """
+    second, deadline = learner.updates + 2, time.monotonic() + _AHEAD_SECONDS
+    while learner.updates < second and time.monotonic() < deadline:
+        if stop.wait(0.1):
+            return
 
 
 def _supervised(
