@@ -49,6 +49,7 @@ class Watched(NamedTuple):
     skipped: str = ""  # is 1 where an update left its batch out, else 0; "": none is
     # {"gamma": metric}: in the live table, and the first one in the progress line.
     shown: Mapping[str, str] = {}
+    best_by: str = "sampled"  # the way of acting whose return makes a policy the best
     # A row of metrics -> {key: line}. Each line is printed once, when its key appears.
     alerts: Callable[[Mapping[str, float]], Mapping[str, str]] = lambda row: {}
 

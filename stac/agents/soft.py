@@ -94,6 +94,7 @@ def build(
         frames_per_update=configuration.frames_per_update(config, spec.frames_per_step),
         watched=base.Watched(
             skipped="skipped",
+            best_by="mean",
             shown={"log alpha": "hyperparameters/log_alpha/head_1"},
         ),
         replay=base.ReplaySize(

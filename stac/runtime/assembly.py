@@ -160,7 +160,8 @@ def _with_evaluator(
     if config.runtime.keep_best:
         saved = checkpoints.Checkpoints(path / workdir.BEST, keep=1)
         stack.callback(saved.close)
-        best = evaluator.Best(saved, like, learner_devices.fetch, outlets.note)
+        way = learner_devices.agent.watched.best_by
+        best = evaluator.Best(saved, like, learner_devices.fetch, outlets.note, way)
     others = {name: each for name, each in files.items() if name != workdir.METRICS}
     own = loggers.JsonLines(path / workdir.EVALUATIONS)
     rows = loggers.Loggers({workdir.EVALUATIONS: own, **others}, outlets.note)

@@ -26,7 +26,6 @@ from stac.runtime.logs.words import amount
 from stac.runtime.storage.checkpoints import Checkpoints, NotSaved
 from stac.types import LearnerState, Params
 
-DECIDES = "evaluation/sampled/return"  # the score by which a checkpoint is the best
 _JOIN_SECONDS = 3.0
 _RESULT = "evaluation"  # its row, among the counters of the best checkpoint
 # From (updates, parameters for actors, a function that raises to break off) to a row.
@@ -42,6 +41,7 @@ class Best:
         like: LearnerState,
         fetch: Callable[[LearnerState], LearnerState],
         say: Callable[[str], None],
+        way: str = "sampled",
     ) -> None:
         """Reads the score of the checkpoint that an earlier part of the run kept.
 
@@ -50,15 +50,17 @@ class Best:
           like: a state of the same structure.
           fetch: from a replicated state to one in numpy.
           say: takes a line about a damaged one.
+          way: of acting, whose return is the score.
         """
         self._saved, self._fetch = saved, fetch
+        self._column = f"evaluation/{way}/return"
         row: Mapping[str, float] = {}
         try:
             latest = saved.latest(like, say)
             row = latest.counters[_RESULT] if latest else {}
         except ConfigError:  # damaged, and set aside; training needs none of it
             say("the best checkpoint so far is lost: the next evaluation is the best")
-        self._score = row.get(DECIDES, -float("inf"))
+        self._score = row.get(self._column, -float("inf"))
 
     def keep(self, updates: int, states: LearnerState, row: dict[str, float]) -> bool:
         """Saves the state if its score is the best so far; returns whether it is.
@@ -67,12 +69,12 @@ class Best:
           NotSaved: the disk refuses it; the one before may be gone, if it was of a
             later update.
         """
-        if row[DECIDES] <= self._score:
+        if row[self._column] <= self._score:
             return False
         # After a kill the run goes on from before, and the best may be of later.
         self._saved.remove_from(updates)
         self._saved.save(updates, self._fetch(states), {_RESULT: row})
-        self._score = row[DECIDES]
+        self._score = row[self._column]
         return True
 
 

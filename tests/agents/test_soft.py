@@ -141,7 +141,9 @@ def test_every_suite_has_the_papers_numbers(agent: str) -> None:
         assert (soft_.gamma, soft_.tau, soft_.alpha_clip) == (0.99, 0.005, 0.05)
         tuned = (soft_.temperature, soft_.policy_optimizer, soft_.alpha)
         assert tuned == TUNED[agent]
-        [rule] = soft.build(each, SPEC).update.args  # type: ignore[attr-defined]
+        built = soft.build(each, SPEC)
+        assert built.watched.best_by == "mean"
+        [rule] = built.update.args  # type: ignore[attr-defined]
         assert rule.entropy_target == -2, "-1 for each of two dimensions"
 
 

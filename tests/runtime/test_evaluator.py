@@ -44,18 +44,22 @@ class Play:
         while not self.go.wait(0.01):
             check()
         score = self.scores.get(f"u{updates}", float(params["b"]))
-        values = {"return": score, "error": 0.0}
-        row = {f"evaluation/sampled/{name}": value for name, value in values.items()}
-        return {**row, "evaluation/episodes": 10}
+        row = {"evaluation/sampled/return": score, "evaluation/mean/return": -score}
+        errors = {"evaluation/sampled/error": 0.0, "evaluation/mean/error": 0.0}
+        return {**row, **errors, "evaluation/episodes": 10}
 
 
 class Run:
     """A learner with an evaluator, in a workdir."""
 
-    def __init__(self, path: pathlib.Path, play: evaluator.Play) -> None:
+    def __init__(
+        self, path: pathlib.Path, play: evaluator.Play, best_by: str = "sampled"
+    ) -> None:
         self.stop = shutdown.Stop()
+        counting = fakes.counting_agent(FRAMES)
         learners = devices.LearnerDevices(
-            fakes.counting_agent(FRAMES), jax.local_devices()[:1]
+            counting._replace(watched=counting.watched._replace(best_by=best_by)),
+            jax.local_devices()[:1],
         )
         self._place = workdir.prepare(path, CONFIG)
         self._open = assembly.open_learner(
@@ -191,6 +195,16 @@ def test_an_evaluation_that_ended_is_logged_though_the_run_was_stopped_since(
         run.learn(2)
         run.stop.set()
     assert [row["updates"] for row in rows(tmp_path)] == [0, 2]
+
+
+def test_an_agent_says_by_which_way_of_acting_a_policy_is_the_best(
+    tmp_path: pathlib.Path,
+) -> None:
+    play = Play(u0=2.0, u2=1.0, u4=3.0)
+    for best_by, update in (("sampled", "4"), ("mean", "2")):
+        with Run(tmp_path / best_by, play, best_by) as run:
+            run.learn(5)
+        assert best(tmp_path / best_by) == [update]
 
 
 def test_a_damaged_best_checkpoint_does_not_keep_a_run_from_going_on(
