@@ -125,7 +125,7 @@ class LearnerNode:
             view=child.view(),
             play=play,
         ) as learner:
-            # Only now: this loads TensorFlow, and the actors have what they need.
+            # Only now: the actors have what they need, and this imports Reverb.
             queue = reverb.ReverbQueue(self._queue.resolve(), self._item)
             replays.resume(replay, learner)
             feeder = Feeder(queue, config.batch.batch_size, replay)
