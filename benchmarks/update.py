@@ -64,7 +64,7 @@ def compiled(config: Config, spec: EnvironmentSpec = SPEC) -> Update:
     initial: Callable[[], Any] = jax.jit(lambda: built.init(jax.random.PRNGKey(0)))
     step = jax.jit(lambda state, batch: built.update(state, batch, base.no_devices))
     program = step.lower(jax.eval_shape(initial), batch).compile()
-    state = functools.cache(initial)  # updates when it first runs
+    state = functools.cache(initial)  # built when it first runs
 
     def run() -> object:
         return jax.block_until_ready(program(state(), batch))

@@ -34,6 +34,7 @@ from stac.runtime.faults.heartbeat import Heartbeat
 from stac.runtime.learner import Feeder, Learner
 from stac.runtime.logs.loggers import Logger
 from stac.runtime.logs.statistics import EnvironmentShare
+from stac.runtime.queues.base import Closed
 from stac.runtime.queues.local import LocalQueue, OnDevice, ParameterStore
 from stac.runtime.queues.replay import Replay
 
@@ -178,7 +179,7 @@ def _threads(
     def watch(each: restarts.Supervised) -> None:
         try:
             if each is not actors[0]:
-                _await_an_update(learner, stop)
+                _await_an_update(parts.store, stop)
             each.run()
         except BaseException as error:  # noqa: BLE001 - raised below
             failures.append(error)
@@ -204,15 +205,16 @@ def _threads(
         _join(watches, failures)
 
 
-def _await_an_update(learner: Learner, stop: shutdown.Stop) -> None:
+def _await_an_update(store: ParameterStore, stop: shutdown.Stop) -> None:
     """Leaves the cores and the GIL to the first actor until an update is finished.
 
     ALE loads its games under the GIL, 90 ms each: nobody acts or learns meanwhile.
     """
-    second, deadline = learner.updates + 2, time.monotonic() + _AHEAD_SECONDS
-    while learner.updates < second and time.monotonic() < deadline:
-        if stop.wait(0.1):
-            return
+    deadline = time.monotonic() + _AHEAD_SECONDS
+    with contextlib.suppress(Closed):  # the run ends
+        before, _ = store.latest()
+        while store.latest()[0] == before and time.monotonic() < deadline:
+            stop.wait(0.1)
 
 
 def _supervised(
