@@ -72,20 +72,18 @@ class What(NamedTuple):
 
     def check(self, agents: list[str], runtimes: list[str], extra: list[str]) -> None:
         """Raises what the commands would refuse, before anything is measured."""
-        make.spec(self.config())
         for agent, name in itertools.product(agents, runtimes):
-            arguments = [*self.flags, f"--agent={agent}", f"--runtime={name}", *extra]
-            flags.parse(["", *arguments], self.domain)
+            config = self.config(f"--agent={agent}", f"--runtime={name}", *extra)
+            make.spec(config)
 
-    def config(self) -> Config:
-        """The command's configuration, with one actor."""
-        arguments = ["", *self.flags, "--runtime=threads", "--num_actors=1"]
-        return flags.parse(arguments, self.domain).config
+    def config(self, *extra: str) -> Config:
+        """The command's configuration with these flags."""
+        return flags.parse(["", *self.flags, *extra], self.domain).config
 
 
 def alone(what: What, threads: int) -> Rate:
     """The environments of one actor, random actions, no network."""
-    config = what.config()
+    config = what.config("--runtime=threads", "--num_actors=1")
     chosen = dataclasses.replace(config.environment, threads=threads)
     config = dataclasses.replace(config, environment=chosen)
     environment = make.factory(config)(0, config.runtime.envs_per_actor)
@@ -113,8 +111,8 @@ def runtime(
     what: What, name: str, agent: str, seconds: float, extra: list[str]
 ) -> Rate:
     """The real command, interrupted after it has learned for `seconds`."""
-    arguments = ["", *what.flags, f"--agent={agent}", f"--runtime={name}", *extra]
-    sizes = flags.parse(arguments, what.domain).config.runtime
+    config = what.config(f"--agent={agent}", f"--runtime={name}", *extra)
+    sizes = config.runtime
     building = BUILDING_SECONDS * sizes.envs_per_actor * (sizes.num_actors - 1)
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder) / "run"
@@ -136,7 +134,7 @@ def runtime(
             process.wait(timeout=60)
     first, last = rows[0], rows[-1]
     frames = last["frames"] - first["frames"]
-    repeat = make.spec(what.config()).frames_per_step
+    repeat = make.spec(config).frames_per_step
     return Rate(
         f"{what.name}, {name}, {agent}",
         frames / repeat / (last["seconds"] - first["seconds"]),

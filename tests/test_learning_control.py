@@ -133,7 +133,8 @@ def test_a_soft_agent_learns_to_echo_what_it_is_shown(agent):
         state, _ = update(state, kept.exchange(unroll).trajectory)
         rewards.append(unroll.trajectory.reward.mean())
     assert np.mean(rewards[:5]) < 0.75, "at random"
-    assert np.mean(rewards[-20:]) > 0.8
+    # Meta-SAC keeps more noise, which costs some of it.
+    assert np.mean(rewards[-20:]) > (0.9 if agent == "sac_v1" else 0.8)
     plain = soft.build(config, environment.spec, noise=0.0)
     shown = np.array([[-1.0], [1.0]], np.float32)
     params, key = learner.actor_params(state), jax.random.PRNGKey(2)

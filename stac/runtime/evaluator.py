@@ -41,7 +41,7 @@ class Best:
         like: LearnerState,
         fetch: Callable[[LearnerState], LearnerState],
         say: Callable[[str], None],
-        way: str = "sampled",
+        way: str,
     ) -> None:
         """Reads the score of the checkpoint that an earlier part of the run kept.
 

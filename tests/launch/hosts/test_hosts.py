@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -11,6 +10,7 @@ import time
 
 import pytest
 
+from stac.runtime.logs import loggers
 from tests.launch import runs
 from tests.launch.hosts.ports import free_pair
 
@@ -129,25 +129,19 @@ def test_hosts_learn_from_replays_of_which_the_first_ones_alone_is_saved(
             empty.format(host) in run.lines for host, run in enumerate(hosts.runs)
         ]
         assert begins_empty == [False, bool(part)]
-        first = next(row for row in rows(hosts.workdir) if row["updates"] > ended)
+        written = loggers.rows(hosts.workdir / "metrics.jsonl")
+        first = next(row for row in written if row["updates"] > ended)
         assert first["loss/critic"] is None, "one of the replays has too little"
         ended = learned(hosts.workdir)
 
 
-def rows(workdir) -> list[dict]:
-    with contextlib.suppress(OSError):
-        lines = (workdir / "metrics.jsonl").read_text().split("\n")[:-1]
-        return list(map(json.loads, lines))
-    return []
-
-
 def learned(workdir) -> int:
     """The last row's updates, or 0 where its update learned nothing."""
-    for row in rows(workdir)[-1:]:
-        if row["loss/critic"] is not None:
-            assert row["frames"] == 20 * row["updates"]
-            return row["updates"]
-    return 0
+    row = loggers.last_row(workdir / "metrics.jsonl")
+    if row.get("loss/critic") is None:
+        return 0
+    assert row["frames"] == 20 * row["updates"]
+    return row["updates"]
 
 
 @pytest.mark.slow
