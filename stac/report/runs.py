@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from stac.config import ConfigError, check, flat
+from stac.config import Config, ConfigError, check, flat
 from stac.configs import realworld
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
@@ -47,7 +47,7 @@ class Run(NamedTuple):
     def unfinished(self) -> bool:
         """Whether it has not come to its last frame; a table does not say."""
         total = self.settings.get("total_frames")
-        return _is_number(total) and 1e6 * self.frames[-1] < total
+        return _is_number(total) and round(1e6 * self.frames[-1]) < total
 
     @property
     def known(self) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +128,7 @@ def _load(path: pathlib.Path) -> Run:
         readable and isinstance(settings.get("seed"), int),
         f"{path}: its config.json is missing, damaged, or of another version",
     )
+    settings = flat(workdir.content(Config())) | settings  # an option newer than the run
     there = (path / workdir.METRICS).exists()
     check(there, f"{path}: nothing is logged there yet")
     rows = _rows(path / workdir.METRICS)
@@ -221,7 +222,8 @@ def _labelled(group: Sequence[Run]) -> list[Run]:
     """Labels the runs of one agent in one domain by all that differs between them.
 
     Options of the agent differ if they do anywhere, so that a label means the same on
-    all tasks. Options of the environment differ if they do within a task.
+    all tasks. Options of the environment differ if they do within a task. An option
+    that this version does not have any more differs among the runs that have it.
     """
     tasks = grouped(group, lambda run: run.task).values()
     names = sorted({name for run in group for name in run.settings})
@@ -231,7 +233,7 @@ def _labelled(group: Sequence[Run]) -> list[Run]:
         for name in names
         if not name.startswith(same)
         and any(
-            len({str(run.settings.get(name)) for run in members}) > 1
+            len({str(run.settings[name]) for run in members if name in run.settings}) > 1
             for members in (tasks if name.startswith("environment.") else [group])
         )
     ]

@@ -129,6 +129,33 @@ def test_runs_are_labelled_by_how_their_configurations_differ(
     assert names(runs.read([tmp_path]).runs) == sorted(expected)
 
 
+def test_a_run_from_before_an_option_or_with_one_that_is_gone_is_the_same_agent(
+    tmp_path: pathlib.Path,
+) -> None:
+    for seed in (1, 2, 3):
+        run(tmp_path / f"{seed}", "impala", seed)
+    older = tmp_path / "1" / "config.json"
+    config = json.loads(older.read_text())
+    del config["agent"]["bootstrap"], config["agent"]["soft"]
+    config["agent"]["gone"] = 5
+    older.write_text(json.dumps(config))
+    run(tmp_path / "other", "impala", 4, **{"agent.bootstrap": "mixed"})
+    assert names(runs.read([tmp_path]).runs) == [
+        (TASK, "impala, agent.bootstrap=mixed", 4),
+        *((TASK, "impala, agent.bootstrap=target", seed) for seed in (1, 2, 3)),
+    ]
+
+
+@pytest.mark.parametrize("total", [4_100_000, 2_009_600])
+def test_a_run_that_ends_on_its_last_frame_is_finished(
+    total: int, tmp_path: pathlib.Path
+) -> None:
+    rows = [(total - 10, 1.0), (total, 2.0)]
+    run(tmp_path / "x", rows=rows, total_frames=total)
+    run(tmp_path / "y", seed=2, rows=rows[:1], total_frames=total)
+    assert [run.unfinished for run in runs.read([tmp_path]).runs] == [False, True]
+
+
 def test_runs_of_one_seed_are_labelled_by_enough_of_their_path_and_all_drawn(
     tmp_path: pathlib.Path,
 ) -> None:
