@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from stac.launch.cloud.plan import Argv, Launch, Step, shell
+from stac.launch.cloud.plan import Argv, Launch, Step, flags_of, shell
 
 DIRECTORY = "stac-launch"
 PORT = 29500  # of the coordinator; the next one is used too
@@ -75,7 +75,7 @@ def files(launch: Launch, hosts: int, where: str, after: str = "") -> Mapping[st
         wait=WAIT,
         after=after,
     )
-    install = INSTALL.format(extra=shlex.join(shlex.split(launch.options["extra"])))
+    install = INSTALL.format(extra=shlex.join(flags_of(launch, "extra")))
     return {
         "package/install.sh": install,
         "package/run.sh": run,

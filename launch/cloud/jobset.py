@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from stac.config import check
 from stac.launch.cloud import gcloud, host
 from stac.launch.cloud.plan import Argv, Launch, Made, Option, Plan, Step, Target, shell
 
@@ -34,7 +36,7 @@ _SAVING_SECONDS = 120
 def manifest(launch: Launch, hosts: int) -> Mapping[str, Any]:
     """The JobSet. Its controller makes the headless service that names the pods."""
     options, name = launch.options, launch.name
-    chips = {"google.com/tpu": int(options["chips"])}
+    chips = {"google.com/tpu": _chips(options)}
     selector = {
         "cloud.google.com/gke-tpu-accelerator": options["accelerator"],
         "cloud.google.com/gke-tpu-topology": options["topology"],
@@ -174,7 +176,14 @@ def _plan(launch: Launch, hosts: int) -> Plan:
 
 
 def _hosts(options: Mapping[str, str]) -> int:
-    return math.ceil(gcloud.topology_chips(options["topology"]) / int(options["chips"]))
+    return math.ceil(gcloud.topology_chips(options["topology"]) / _chips(options))
+
+
+def _chips(options: Mapping[str, str]) -> int:
+    text = options["chips"]
+    good = re.fullmatch(r"[1-9]\d*", text)
+    check(good, f"--chips={text}: must be a whole number, at least 1")
+    return int(text)
 
 
 JOBSET = Target(

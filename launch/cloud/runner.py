@@ -59,6 +59,7 @@ class Runner:
         self._words = {"{folder}": str(folder)}
         self._created: list[Made] = []
         self._signals: list[int] = []
+        self._stopping = False  # the run knows that it shall end
 
     def run(self) -> int:
         """Returns the run's exit status, or 1 if something else failed.
@@ -177,16 +178,15 @@ class Runner:
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int:
         """Waits for the end of follow's command; returns its exit status."""
-        stopping: float | None = None  # since when
+        signalled: float | None = None  # since when
         collected = time.monotonic()
         while process.poll() is None:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
-            if self._signals and stopping is None:
-                stopping = now
-                lines.show("launch.cloud: asking the run to save and end")
-                self._all(self._plan.stop)
-            late = stopping is not None and now - stopping > SAVING_SECONDS
+            if self._signals and signalled is None:
+                signalled = now
+                self._stop()
+            late = signalled is not None and now - signalled > SAVING_SECONDS
             if late or len(self._signals) > 1:
                 _end(process)
                 raise Stopped
@@ -194,6 +194,13 @@ class Runner:
                 self._collect()
                 collected = time.monotonic()
         return process.returncode
+
+    def _stop(self) -> None:
+        """Asks the run to end, once: to a run that saves, twice is to leave at once."""
+        if not self._stopping:
+            lines.show("launch.cloud: asking the run to save and end")
+            ended = self._all(self._plan.stop)
+            self._stopping = any(not command.status for command in ended)
 
     def _collect(self, patience: float = 0.0) -> None:
         """Fetches what the run has written. That it fails is said, and no more."""
@@ -314,10 +321,7 @@ def _read(output: IO[bytes] | None) -> str:
 @contextlib.contextmanager
 def _on_signals(arrived: list[int]) -> Iterator[None]:
     """Notes signals, and lets them do nothing else."""
-    before = {
-        number: signal.signal(number, lambda number, _: arrived.append(number))
-        for number in shutdown.SIGNALS
-    }
+    before = shutdown.handle(lambda number, _: arrived.append(number))
     try:
         yield
     finally:

@@ -121,9 +121,9 @@ def _slurm(environ: Mapping[str, str]) -> Hosts | None:
     nodes = environ.get("SLURM_STEP_NODELIST", "")
     if environ.get("SLURM_STEP_NUM_NODES") != str(count):
         return None  # several tasks of one host are runs of their own
-    # "tpu[03-05,9]-a,x1": the first is tpu03-a.
-    parts = re.match(r"([^,\[]*)(?:\[(\w+)[^\]]*\])?([^,\[]*)", nodes)
-    first = "".join(filter(None, parts.groups())) if parts else ""
+    # "rack[1-2]tpu[03-05,9]-a,x1": the first is rack1tpu03-a.
+    names = re.findall(r"(?:[^,\[]|\[[^\]]*\])+", nodes)
+    first = re.sub(r"\[(\w+)[^\]]*\]", r"\1", names[0]) if names else ""
     job = int(environ.get("SLURM_JOB_ID", 0))
     port = 20_000 + 2 * (job % 10_000)  # two jobs may share the first host
     return Hosts(f"{first}:{port}", count, int(environ["SLURM_PROCID"]))

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import socket
 import threading
@@ -196,10 +195,11 @@ class Party:
         try:
             listener = socket.create_server(self.hosts.address)
         except OSError as error:
+            # Without the words in brackets that `create_server` adds.
+            why = str(error.strerror).partition(" (")[0]
             raise ConfigError(
                 f"--coordinator={self.hosts.coordinator}: the first host cannot listen"
-                f" there ({os.strerror(error.errno or 0)}): give an address of its own"
-                " and a free port"
+                f" there ({why}): give an address of its own and a free port"
             ) from error
         with listener, contextlib.ExitStack() as stack:
             # Closing alone would not wake the thread that accepts.

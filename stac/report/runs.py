@@ -128,7 +128,8 @@ def _load(path: pathlib.Path) -> Run:
         readable and isinstance(settings.get("seed"), int),
         f"{path}: its config.json is missing, damaged, or of another version",
     )
-    settings = flat(workdir.content(Config())) | settings  # an option newer than the run
+    # An option newer than the run went on as its default says.
+    settings = flat(workdir.content(Config())) | settings
     there = (path / workdir.METRICS).exists()
     check(there, f"{path}: nothing is logged there yet")
     rows = _rows(path / workdir.METRICS)
@@ -228,12 +229,16 @@ def _labelled(group: Sequence[Run]) -> list[Run]:
     tasks = grouped(group, lambda run: run.task).values()
     names = sorted({name for run in group for name in run.settings})
     same = ("seed", *workdir.FREE)
+
+    def values(members: Sequence[Run], name: str) -> set[str]:
+        return {str(run.settings[name]) for run in members if name in run.settings}
+
     differing = [
         name
         for name in names
         if not name.startswith(same)
         and any(
-            len({str(run.settings[name]) for run in members if name in run.settings}) > 1
+            len(values(members, name)) > 1
             for members in (tasks if name.startswith("environment.") else [group])
         )
     ]

@@ -117,7 +117,7 @@ def as_program(main: Callable[[], int]) -> NoReturn:
     most. Python itself is not taken apart: with threads of TensorFlow, JAX and gRPC
     still in it, that takes long, and at times ends in an abort.
     """
-    _handle(_leave_early)
+    handle(_leave_early)
     status, failure = 1, None
     try:
         status = main()
@@ -126,7 +126,7 @@ def as_program(main: Callable[[], int]) -> NoReturn:
         status = code if isinstance(code, int) else int(code is not None)
     except BaseException:  # noqa: BLE001 - shown
         failure = traceback.format_exc()
-    _handle(signal.SIG_IGN)
+    handle(signal.SIG_IGN)
     hurry = threading.Timer(_GOODBYE_SECONDS, lines.leave, (status,))
     hurry.daemon = True
     hurry.start()
@@ -153,7 +153,7 @@ def on_signals(
         return
     watcher = _Watcher(stop, grace_seconds, signals)
     # The watcher does the work; this keeps Python from its own KeyboardInterrupt.
-    old_handlers = _handle(lambda number, frame: None, [*signals, signal.SIGCONT])
+    old_handlers = handle(lambda number, frame: None, [*signals, signal.SIGCONT])
     try:
         yield
     finally:
@@ -166,10 +166,13 @@ def on_signals(
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
-def _handle(
+def handle(
     handler: _Handler, signals: Sequence[signal.Signals] = SIGNALS
 ) -> dict[signal.Signals, _Handler]:
-    """Sets the handler of these signals; returns the handlers before."""
+    """Sets the handler of these signals; returns the handlers before.
+
+    Left alone is a signal that whoever started the process has it ignore (`nohup`).
+    """
     heeded = [
         number
         for number in signals

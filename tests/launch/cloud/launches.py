@@ -32,7 +32,9 @@ TRAINER = """#!/bin/bash
 for word in "$@"; do case $word in --workdir=*) run=${word#*=} ;; esac; done
 mkdir -p "$run"
 echo "trains: $*"
-save() { echo "saves"; echo "$*" >"$run/checkpoint"; exit 0; }
+save() {
+  echo "saves"; sleep "${TRAINER_SAVES:-0}"; echo "$*" >"$run/checkpoint"; exit 0
+}
 trap save TERM USR1
 for _ in $(seq "${TRAINER_TICKS:-3}"); do sleep 0.1; done
 echo "$*" >"$run/done"
@@ -123,13 +125,18 @@ class Launch:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def cut(self, words: str) -> None:
+        """Kills the processes of this launch whose command line has these words."""
+        mark = f"FAKE_ROOT={self.folder}".encode()
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                ours = mark in (folder / "environ").read_bytes().split(b"\0")
+                if ours and words.encode() in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+
     def kill(self) -> None:
         """Leaves no process of a failed test behind."""
         self._process.kill()
         self._process.wait()
         self._output.close()
-        mark = f"FAKE_ROOT={self.folder}".encode()
-        for folder in pathlib.Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(folder.name), signal.SIGKILL)
+        self.cut("")

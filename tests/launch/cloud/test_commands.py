@@ -10,6 +10,7 @@ import pytest
 from stac.launch.cloud import __main__ as command
 
 QUEUED = ("queued-resource", "--zone=z-1-a", "--accelerator_type=v4-8")
+JOBSET = ("jobset", "--image=i", "--topology=2x2", "--accelerator=a")
 CATCH = ("--", "launch.catch")
 
 
@@ -64,6 +65,9 @@ CATCH = ("--", "launch.catch")
             ),
             "--topology=4: must be such as 4x4 or 2x2x4",
         ),
+        ((*JOBSET, "--chips=0", *CATCH), "--chips=0: must be a whole number, at least"),
+        ((*JOBSET, "--chips=four", *CATCH), "--chips=four: must be a whole number"),
+        ((*JOBSET, "--extra=it's", *CATCH), "--extra=it's: No closing quotation"),
     ],
 )
 def test_a_mistake_is_one_line_with_status_2(arguments, line, capsys):
@@ -80,10 +84,7 @@ def test_a_mistake_is_one_line_with_status_2(arguments, line, capsys):
     [
         (QUEUED, "gcloud"),
         (("slurm",), "sbatch"),
-        (
-            ("jobset", "--image=i", "--topology=2x2", "--accelerator=a"),
-            "kubectl",
-        ),
+        (JOBSET, "kubectl"),
     ],
 )
 def test_a_tool_that_is_missing_is_named_but_for_a_dry_run(

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from stac.launch.cloud import runner
 from tests.launch.cloud import launches
 
 SLOW = pytest.mark.slow
@@ -142,6 +143,28 @@ def test_a_connection_that_ends_is_made_again(launch):
     assert run.status() == 0, run.text
     assert run.called("status.sh") >= 1
     assert run.things == []
+
+
+def test_a_run_that_saves_when_the_connection_ends_is_not_asked_again(launch):
+    run = launch(launches.QUEUED, TRAINER_TICKS="600", TRAINER_SAVES="2")
+    run.wait_for("trains: ")
+    run.send(signal.SIGINT)
+    run.wait_for("\nsaves")
+    run.cut("follow.sh")
+    assert run.status() == 0, run.text
+    assert run.called("follow.sh") == 2
+    assert run.called("kill -TERM") == 1
+    assert (run.workdir / "checkpoint").exists()
+
+
+def test_a_hang_up_that_was_ignored_before_stays_ignored():
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with runner._on_signals([]):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @SLOW

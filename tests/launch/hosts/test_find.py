@@ -46,6 +46,11 @@ def test_flags_win_over_all_that_is_detected():
             nothing,
             Hosts("r1-ib:31852", 3, 2),
         ),
+        (
+            SLURM | {"SLURM_STEP_NODELIST": "rack[1-2]n[03-04,9]x,b"},
+            nothing,
+            Hosts("rack1n03x:31852", 3, 2),
+        ),
         # Tasks of one host are runs of their own.
         (SLURM | {"SLURM_STEP_NUM_NODES": "1"}, nothing, ALONE),
         (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, nothing, ALONE),

@@ -188,7 +188,11 @@ def test_a_host_may_leave_and_come_again_before_all_have_met(port, monkeypatch, 
         each.close()
 
 
-def test_a_first_host_that_cannot_listen_there_is_refused(port):
-    elsewhere = Party(Hosts("192.0.2.1:7000", 2, 0), "a")
-    with pytest.raises(config.ConfigError, match="cannot listen there"):
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("192.0.2.1", "Cannot assign"), ("no-such-host.invalid", "[Nn]ame")],
+)
+def test_a_first_host_that_cannot_listen_there_is_refused(address, why):
+    elsewhere = Party(Hosts(f"{address}:7000", 2, 0), "a")
+    with pytest.raises(config.ConfigError, match=rf"cannot listen there \({why}"):
         elsewhere.meet(ABOUT, lambda theirs: "")
