@@ -37,14 +37,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
     given = parser.parse_args()
-    with asking.in_one_line(parser):
-        counts = _counts(given.envs)
+    counts = _counts(given.envs)
     print(f"{given.threads} processes; steps/s: median (best)")
     print(f"{'task':<24} {'E':>3}" + "".join(f"{way:>18}" for way in WAYS), flush=True)
     for task in given.tasks.split(","):
         for num_envs in counts:
-            with asking.in_one_line(parser):
-                ways = [built(task, way, num_envs, given.threads) for way in WAYS]
+            ways = [built(task, way, num_envs, given.threads) for way in WAYS]
             rounds = [
                 [steps_per_second(way, given.seconds) for way in ways]
                 for _ in range(given.rounds)

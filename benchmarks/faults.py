@@ -224,10 +224,9 @@ def main() -> int:
     parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="words of fault or runtime: a, b")
     only = parser.parse_args().only
-    with asking.in_one_line(parser):
-        configuration.check(
-            any(chosen(only)), f"--only={only}: no fault and runtime has these words"
-        )
+    configuration.check(
+        any(chosen(only)), f"--only={only}: no fault and runtime has these words"
+    )
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # the tests': no user has it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no run outlives this
     failed = 0

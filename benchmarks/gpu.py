@@ -99,9 +99,8 @@ def main() -> None:
     parser.add_argument("--agents", default=",".join(ACTOR_CRITICS), help="with commas")
     arguments, extra = parser.parse_known_args()
     agents = arguments.agents.split(",")
-    with asking.in_one_line(parser):
-        played = throughput.What.read(f"atari:james_bond:{arguments.network}")
-        played.check(agents, ["threads"], extra)
+    played = throughput.What.read(f"atari:james_bond:{arguments.network}")
+    played.check(agents, ["threads"], extra)
     os.environ[_PREALLOCATE] = "false"  # here alone: the runs need the GPU's memory
     kind = jax.devices()[0].device_kind
     del os.environ[_PREALLOCATE]

@@ -112,9 +112,8 @@ def main() -> None:
     parser.add_argument("--only", default=known, help="of them (default %(default)s)")
     arguments = parser.parse_args()
     chosen = [row for row in PANELS if row[1] in arguments.only.split(",")]
-    with asking.in_one_line(parser):
-        check(chosen, f"--only={arguments.only}: name some of {known}")
-        check(arguments.out.parent.is_dir(), f"--out={arguments.out}: no such folder")
+    check(chosen, f"--only={arguments.only}: name some of {known}")
+    check(arguments.out.parent.is_dir(), f"--out={arguments.out}: no such folder")
     print(f"{'number':16} {'value':>6} " + "".join(f"{agent:>14}" for agent in AGENTS))
     drawn = [panel(*row) for row in chosen]
     arguments.out.write_bytes(figures.png(figures.draw(drawn, columns=3)))

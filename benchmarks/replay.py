@@ -75,8 +75,7 @@ def main() -> None:
     parser = asking.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="each")
     given = parser.parse_args()
-    with asking.in_one_line(parser):
-        check(given.seconds > 0, f"--seconds={given.seconds}: must be positive")
+    check(given.seconds > 0, f"--seconds={given.seconds}: must be positive")
     ways = {
         "ring": ring(10**6),
         "Reverb, 256 at once": table(20_000, 256),

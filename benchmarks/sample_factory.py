@@ -70,9 +70,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     networks = given.networks.split(",")
-    with asking.in_one_line(parser):
-        check(set(networks) <= set(NETWORKS), f"--networks: of {', '.join(NETWORKS)}")
-        check(os.access(given.library, os.X_OK), f"--library={given.library}: no file")
+    check(set(networks) <= set(NETWORKS), f"--networks: of {', '.join(NETWORKS)}")
+    check(os.access(given.library, os.X_OK), f"--library={given.library}: no file")
     for network in networks:
         compare(network, given)
 

@@ -74,12 +74,11 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="of --returns")
     given = parser.parse_args()
-    with asking.in_one_line(parser):
-        known = os.access(given.library, os.X_OK)
-        check(
-            known if given.library else not given.returns,
-            f"--library={given.library}: no file",
-        )
+    known = os.access(given.library, os.X_OK)
+    check(
+        known if given.library else not given.returns,
+        f"--library={given.library}: no file",
+    )
     if given.returns:
         learn(given.library, given.env, given.seed, given.returns)
         return

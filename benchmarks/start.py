@@ -40,10 +40,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="later starts")
     given = parser.parse_args()
     commands = [text.split() for text in given.commands.split(";")]
-    with asking.in_one_line(parser):
-        check(given.rounds > 0, f"--rounds={given.rounds}: must be at least 1")
-        for words in commands:
-            flags.parse(["", "--game=james_bond", *words], atari.DOMAIN)
+    check(given.rounds > 0, f"--rounds={given.rounds}: must be at least 1")
+    for words in commands:
+        flags.parse(["", "--game=james_bond", *words], atari.DOMAIN)
     print(f"{'flags':68} {'first':>6} {'median':>7}  later starts")
     for words in commands:
         with tempfile.TemporaryDirectory() as cache:

@@ -175,10 +175,9 @@ def main() -> None:
     parser.add_argument("--runtimes", default=here, help=comma)
     arguments, extra = parser.parse_known_args()
     agents, runtimes = arguments.agents.split(","), arguments.runtimes.split(",")
-    with asking.in_one_line(parser):
-        measured = [What.read(name) for name in arguments.what]
-        for what in measured:
-            what.check(agents, runtimes, extra)
+    measured = [What.read(name) for name in arguments.what]
+    for what in measured:
+        what.check(agents, runtimes, extra)
     print(f"{'what':48} {'agent steps/s':>14} {'learner waits':>14}")
     for what in measured:
         for threads in sorted({1, os.cpu_count() or 1}):

@@ -108,11 +108,10 @@ def main() -> None:
     )
     for network in arguments.networks.split(","):
         for pair in PAIRS:
-            with asking.in_one_line(parser):
-                updates = [
-                    compiled(*chosen(agent, network, arguments.batch_size))
-                    for agent in pair
-                ]
+            updates = [
+                compiled(*chosen(agent, network, arguments.batch_size))
+                for agent in pair
+            ]
             times: list[str] = ["", ""]
             if arguments.seconds > 0:
                 works = [update.run for update in updates]

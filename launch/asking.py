@@ -3,61 +3,49 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-from stac.config import USER_ERROR, ConfigError
-from stac.launch.flags import Help
+from stac.config import ConfigError
+from stac.launch import flags
 
 INTERRUPTED = 130  # as a shell has it
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what was wrong with a flag."""
+    """A mistake in a flag is a ConfigError."""
 
     def __init__(self, **named: Any) -> None:
-        super().__init__(**{"prog": pathlib.Path(sys.argv[0]).stem, **named})
+        super().__init__(**{"prog": _script(), **named})
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"{self.prog}: {message}: see --help\n")
+        raise ConfigError(f"{message}: see --help")
 
 
-def run(main: Callable[[], int | None]) -> int:
-    """Returns an exit status; Ctrl-C ends without a traceback."""
-    try:
-        return main() or 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
+def run(main: Callable[[], int | None], name: str = "") -> int:
+    """Calls a script's `main`; returns the exit status.
 
+    A mistake of the user is one line and status 2, as in the commands that train; so is
+    a file that cannot be read or written. Ctrl-C ends without a traceback.
 
-@contextlib.contextmanager
-def in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """Ends the program at a user's mistake: one line and status 2, as commands do.
-
-    A list that the user asked for, such as a command's tasks, is printed.
+    Args:
+      main: returns a status, or None for 0.
+      name: the script's, before the line; its file's by default.
     """
-    try:
-        yield
-    except Help as text:
-        print(text)
-        parser.exit()
-    except (ConfigError, OSError) as error:
-        message = str(error)
-        if isinstance(error, OSError) and error.filename:
-            message = f"{error.filename}: {error.strerror}"
-        parser.exit(USER_ERROR, f"{parser.prog}: {message}\n")
+
+    def script() -> int:
+        try:
+            return main() or 0
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except OSError as error:
+            named = f"{error.filename}: {error.strerror}"
+            raise ConfigError(named if error.filename else str(error)) from error
+
+    return flags.exit_status(name or _script(), script)
 
 
-def row(name: str, cells: Iterable[str]) -> None:
-    """Prints a line, each cell as soon as it is known."""
-    begun = False
-    try:
-        for cell in cells:
-            print("" if begun else name, cell, sep="  ", end="", flush=True)
-            begun = True
-    finally:
-        if begun:
-            print(flush=True)
+def _script() -> str:
+    return pathlib.Path(sys.argv[0]).stem

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser(flags.program(argv, "launch.evaluate"))
     # `stac` has set a handler that speaks of training.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return asking.run(lambda: _run(parser, argv[1:]))
+    return asking.run(lambda: _run(parser, argv[1:]), parser.prog)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -66,29 +66,27 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
-    with asking.in_one_line(parser):
-        paths = [*given.workdir, *given.runs]
-        check(paths, "name a run: launch.evaluate WORKDIR")
-        few = "--episodes: must be at least 2, for a standard error"
-        check(given.episodes > 1, few)
-        check(0 <= given.seed < 2**31, "--seed: must be in [0, 2^31)")
-        noise = None if given.noise is None else _factors(given.noise)
-        if given.video is not None:
-            from stac.evaluation import video
+    paths = [*given.workdir, *given.runs]
+    check(paths, "name a run: launch.evaluate WORKDIR")
+    few = "--episodes: must be at least 2, for a standard error"
+    check(given.episodes > 1, few)
+    check(0 <= given.seed < 2**31, "--seed: must be in [0, 2^31)")
+    noise = None if given.noise is None else _factors(given.noise)
+    if given.video is not None:
+        from stac.evaluation import video
 
-            check(len(paths) == 1, "--video: films one run: name only one")
-            video.check_file(given.video)
-        refused = False
-        for path in paths:
-            try:
-                _evaluate(path, noise, given)
-            except ConfigError as error:  # the others are scored all the same
-                lines.say(f"{parser.prog}: {error}")
-                refused = True
-        if refused:
-            parser.exit(USER_ERROR)
+        check(len(paths) == 1, "--video: films one run: name only one")
+        video.check_file(given.video)
+    refused = False
+    for path in paths:
+        try:
+            _evaluate(path, noise, given)
+        except ConfigError as error:  # the others are scored all the same
+            lines.say(f"{parser.prog}: {error}")
+            refused = True
+    return USER_ERROR if refused else 0
 
 
 def _evaluate(
@@ -110,10 +108,8 @@ def _evaluate(
     for way, noise in ways.items():
         tell = _Progress(f"{path}: {way}", f" of {count} episodes")
         results[way] = scores.score(policy, noise, count, given.seed, tell)
-    asking.row(
-        f"{path}  update {policy.updates:,}",
-        (f"{way} {_cell(policy, returns)}" for way, returns in results.items()),
-    )
+    cells = [f"{way} {_cell(policy, returns)}" for way, returns in results.items()]
+    lines.show("  ".join([f"{path}  update {policy.updates:,}", *cells]))
     kept = workdir.BEST if given.best else workdir.CHECKPOINTS
     content: dict[str, Any] = {
         "frames": policy.frames,

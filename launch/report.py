@@ -36,11 +36,8 @@ TABLE = ".csv"
 def main(argv: Sequence[str] | None = None) -> int:
     """Reads the command line and writes the report; returns the exit status."""
     argv = sys.argv if argv is None else argv
-    parser = _parser(flags.program(argv, "launch.report"))
-    options = parser.parse_args(argv[1:])
-    with asking.in_one_line(parser):
-        _write(options)
-    return 0
+    name = flags.program(argv, "launch.report")
+    return asking.run(lambda: _write(_parser(name).parse_args(argv[1:])), name)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ At the end `launch.report` compares the runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import itertools
@@ -276,15 +277,18 @@ class Sweep:
             f" {len(self._waiting)} to do, {len(self._shares)} at a time"
         )
         grace = END_SECONDS + 5.0
-        with shutdown.on_signals(self._stop, grace), watching.Screen() as screen:
+        with (
+            shutdown.on_signals(self._stop, grace),
+            contextlib.closing(watching.Screen()) as screen,
+        ):
             try:
                 while (self._waiting or self._children) and not self._stop.is_set():
                     self._start()
                     self._stop.wait(_LOOK_SECONDS)
-                    self._reap(screen)
+                    self._reap()
                     screen.show(self._progress())
             finally:
-                self._end(screen)
+                self._end()
         failed = [run for run, status in self._ended.items() if status]
         for run in failed:
             lines.say(f"{run.name} failed: {_last_line(run.log)}")
@@ -325,7 +329,7 @@ class Sweep:
                 )
             self._children.append(Child(run, process, slot))
 
-    def _reap(self, screen: watching.Screen) -> None:
+    def _reap(self) -> None:
         for child in list(self._children):
             status = child.process.poll()
             if status is None:
@@ -339,12 +343,12 @@ class Sweep:
             self._ended[child.run] = status
             if status:
                 outcome = f"FAILED, status {status}: {_last_line(child.run.log)}"
-            screen.note(f"{child.run.name}: {outcome}")
+            lines.show(f"{child.run.name}: {outcome}")
 
-    def _end(self, screen: watching.Screen) -> None:
+    def _end(self) -> None:
         """Asks what still runs to save and to leave, and waits for it."""
         if self._children:
-            screen.note(f"{len(self._children)} runs are saving and leaving")
+            lines.show(f"{len(self._children)} runs are saving and leaving")
         for child in self._children:
             child.process.send_signal(signal.SIGTERM)
         for child in self._children:

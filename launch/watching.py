@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import pathlib
 import sys
 import time
@@ -95,18 +96,14 @@ class Screen:
         if terminal.is_live(sys.stdout):
             from stac.runtime.logs import table  # 0.1 s, and only a terminal needs it
 
-            self._table = table.Table(sys.stdout, _contents, _in_a_line)
+            self._table = table.Table(
+                sys.stdout, _contents, operator.attrgetter("summary")
+            )
 
-    def __enter__(self) -> Screen:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
         if self._table is not None:
             self._table.close()
-
-    def note(self, line: str) -> None:
-        """Says what happened, above the table."""
-        lines.show(line)
 
     def show(self, progress: Progress) -> None:
         """Shows how far the sweep is."""
@@ -116,10 +113,6 @@ class Screen:
             self._printed = time.monotonic()
             runs = ["  ".join(filter(None, line.cells())) for line in progress.running]
             lines.show("\n  ".join([progress.summary, *runs]))
-
-
-def _in_a_line(progress: Progress) -> str:
-    return progress.summary
 
 
 def _contents(progress: Progress) -> Any:

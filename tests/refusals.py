@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from stac.launch import asking
+
 
 def of(
     main: Callable[[], None],
@@ -16,9 +18,7 @@ def of(
 ) -> str:
     """The one line that it says before it ends with status 2."""
     monkeypatch.setattr(sys, "argv", ["x", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
+    assert asking.run(main) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     return printed

@@ -91,9 +91,9 @@ def main() -> None:
     if arguments.episodes < 2:
         parser.error("--episodes: must be at least 2, for a standard error")
     for task in arguments.tasks:
-        with asking.in_one_line(parser):
-            means = row(task, arguments.episodes)
-            asking.row(task, (f"{name} {mean}" for name, mean in means))
+        means = row(task, arguments.episodes)
+        cells = [f"{name} {mean}" for name, mean in means]
+        print(task, *cells, sep="  ", flush=True)
 
 
 if __name__ == "__main__":

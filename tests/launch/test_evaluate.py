@@ -206,8 +206,9 @@ def test_a_library_that_is_missing_for_a_film_is_named_with_the_cure(
 def test_a_wrong_line_comes_without_the_seconds_of_jax() -> None:
     code = (
         "import sys; from stac.launch import evaluate\n"
-        "try: evaluate.main(['launch.evaluate'])\n"
-        "finally: print('jax' in sys.modules)"
+        "status = evaluate.main(['launch.evaluate'])\n"
+        "print('jax' in sys.modules)\n"
+        "sys.exit(status)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60

@@ -40,9 +40,6 @@ Counters = dict[str, Any]
 # and for the logs until the next save.
 MARGIN = 16 << 20
 
-# An array of earlier versions' states, updates x frames of an update: it is left out.
-_FORMER = {"frames": np.zeros((), np.int32)}
-
 _SUMS = "sums.json"
 _HALF_WRITTEN = "*.orbax-checkpoint-tmp*"
 _TRIAL = "trial.orbax-checkpoint-tmp"  # Orbax takes it for half written: for none
@@ -257,17 +254,14 @@ class Checkpoints:
     def _read(self, step: int, like: LearnerState, acting: bool) -> Checkpoint:
         wanted = named(like)
         described = dict(self._manager.item_metadata(step).items())
-        # Orbax reads all arrays of a checkpoint or none.
-        former = {name: _FORMER[name] for name in described["state"].keys() & _FORMER}
-        there = former | wanted
         # Orbax restores other shapes without a word.
-        if difference := _difference(described["state"], there):
+        if difference := _difference(described["state"], wanted):
             raise ConfigError(
                 f"checkpoint {step} in {self.directory} is of another configuration:"
                 f" {difference}; name another --workdir"
             )
         arguments: dict[str, Any] = {
-            "state": ocp.args.StandardRestore(there),
+            "state": ocp.args.StandardRestore(wanted),
             "counters": ocp.args.JsonRestore(),
         }
         # A description without content, as of the state, is what Orbax reads into.

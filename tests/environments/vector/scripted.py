@@ -135,20 +135,8 @@ def _diverge() -> None:
     raise control.PhysicsError("its state is not finite")
 
 
-class Slow(Scripted):
-    """Takes 10 ms to step, in which others step."""
-
-    def step(self, action: np.ndarray) -> dm_env.TimeStep:
-        time.sleep(0.01)
-        return super().step(action)
-
-
 def make(lengths: tuple[int, ...], seed: int) -> Scripted:
     return Scripted(seed, lengths)
-
-
-def make_slow(lengths: tuple[int, ...], seed: int) -> Slow:
-    return Slow(seed, lengths)
 
 
 def make_picture(seed: int) -> Picture:

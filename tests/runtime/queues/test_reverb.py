@@ -111,15 +111,6 @@ def test_a_full_table_makes_the_writer_wait(address):
     assert list(reader.get(CAPACITY).report.actor) == [1, 2, 3, 4]
 
 
-def test_an_empty_table_makes_the_reader_wait(address):
-    writer, reader = side(address), side(address)
-    writer.put(experiences.numbered(range(2)))
-    getting = experiences.Doing(reader.get, 3)
-    assert getting.waits()
-    writer.put(experiences.numbered(range(2, 3)))
-    assert list(getting.result().report.actor) == [0, 1, 2]
-
-
 def test_two_writers_share_the_table(address):
     reader = side(address)
     side(address).put(experiences.numbered(range(2)))

@@ -16,7 +16,6 @@ import pytest
 from stac.config import BatchConfig
 from stac.runtime import actor
 from stac.runtime.queues import reverb
-from stac.runtime.queues.base import Closed
 from tests.runtime import experiences, fakes
 
 pytestmark = [
@@ -133,13 +132,3 @@ def test_a_full_table_makes_the_writer_wait_and_nothing_is_lost():
     want = jax.tree.map(lambda *leaves: np.concatenate(leaves), *puts)
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *got)
     assert experiences.bits(joined) == experiences.bits(want)
-
-
-def test_close_wakes_a_writer_that_waits():
-    puts = experiences.overlapping(1, ROWS, OVERLAP)
-    with sides(puts, OVERLAP, capacity=2) as (_, writer):
-        putting = experiences.Doing(writer.put, puts[0])
-        assert putting.waits()
-        writer.close()
-        with pytest.raises(Closed):
-            putting.result()

@@ -9,7 +9,6 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from stac.config import ConfigError
@@ -86,41 +85,6 @@ def test_what_belongs_to_the_actors_comes_back_with_the_state(
     assert [checkpoint.acting for checkpoint in read] == [acting, {}, {}]
     assert read[0].counters == {"seconds": 0.5}
     assert digest(read[0].state) == digest(a_state())
-
-
-def test_a_checkpoint_of_an_earlier_version_is_read(
-    tmp_path: pathlib.Path,
-) -> None:
-    """As the first version wrote it, with the digests of the next one.
-
-    Its state counted frames, too.
-    """
-    items = {
-        "state": ocp.StandardCheckpointHandler(),
-        "counters": ocp.JsonCheckpointHandler(),
-    }
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    old = ocp.CheckpointManager(tmp_path, options=options, item_handlers=items)
-    arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(
-            checkpoints.named(a_state()) | {"frames": np.array(192_000, np.int32)}
-        ),
-        counters=ocp.args.JsonSave(
-            {"seconds": 2.5, "episodes": 7, "sha256": "1f", "names_sha256": "2e"}
-        ),
-    )
-    assert old.save(4, args=arguments)
-    old.close()
-    reader = checkpoints.Checkpoints(tmp_path, keep=2)
-    checkpoint = reader.latest(zeros_like(a_state()))
-    another = a_state()._replace(metaparameters={})
-    with pytest.raises(ConfigError, match=r"float32 \[2\] there, absent here"):
-        reader.latest(another)
-    reader.close()
-    assert checkpoint is not None
-    assert {"seconds": 2.5, "episodes": 7}.items() <= checkpoint.counters.items()
-    assert checkpoint.acting == {}
-    assert digest(checkpoint.state) == digest(a_state())
 
 
 def test_a_checkpoint_is_intact_until_a_bit_of_it_changes(
