@@ -142,6 +142,15 @@ STUDIES: Mapping[str, Study] = {
         "the policy that acts",
         _of("behaviour", "head_1", "random_head", "average"),
     ),
+    "values": Study(
+        "not in the paper",
+        "the policy whose values auxiliary heads learn: their own, or head 1's",
+        tuple(
+            Arm(f"{agent}_{policy}", agent, (f"--config.agent.evaluated={policy}",))
+            for agent in ("impala_aux", "stacx")
+            for policy in ("own", "head_1")
+        ),
+    ),
     "embedding": Study("Sec. 9.5", "an embedding of gamma", _embedding()),
     "soft": Study(
         "Meta-SAC, Fig. 1",

@@ -69,6 +69,8 @@ class AgentConfig(Checked, section="agent."):
     reduction: Annotated[str, REDUCTIONS] = "sum"  # of losses; see REDUCTIONS
     bootstrap: Annotated[str, ("target", "mixed")] = "target"  # of the advantage: v_s+1
     # (line 20), or lambda v_s+1 + (1 - lambda) V(x_s+1) as in rlax
+    # The policy whose values a head learns: its own, as in the paper, or head 1's.
+    evaluated: Annotated[str, ("own", "head_1")] = "own"
     behaviour: Annotated[str, BEHAVIOURS] = "head_1"  # the policy that acts (Sec. 9.3)
     gamma_embedding: GammaEmbedding = "none"  # Sec. 9.5
     outer: Outer = Outer()

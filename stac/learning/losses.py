@@ -34,23 +34,35 @@ class Terms(NamedTuple):
     regulariser: Array
 
 
+def importance(
+    output: HeadOutput, trajectory: Trajectory, distribution: distributions.Distribution
+) -> Array:
+    """pi(a_s|x_s) / mu(a_s|x_s) of a head, [B, n-1], without a gradient."""
+    log_pi = distribution.log_prob(output.policy[:, :-1], trajectory.action)
+    ratio = jnp.minimum(log_pi - trajectory.behaviour_log_prob, MAXIMUM_LOG_RATIO)
+    return jax.lax.stop_gradient(jnp.exp(ratio))
+
+
 def head_loss(
     output: HeadOutput,
     trajectory: Trajectory,  # rewards clipped where the domain clips
     hyper: Hyperparameters,
     distribution: distributions.Distribution,
     bootstrap: str = "target",  # of advantages, see vtrace.targets
+    evaluated: Array | None = None,  # importance of the policy whose values are learned
 ) -> tuple[Terms, vtrace.Targets]:
     """Computes Algorithm 1 for one head: the terms of its loss, and its targets.
 
     Boundary transitions have no weight. Sums, not means: RMSProp's epsilon of 0.1 sets
-    a scale, so a mean would be another algorithm.
+    a scale, so a mean would be another algorithm. The head learns the values of its own
+    policy, or with `evaluated` those of another one: targets and advantages are then
+    that one's, and only rho, the weight of the policy gradient, is the head's own.
     """
     policy, valid = output.policy[:, :-1], types.valid(trajectory)
     log_pi = distribution.log_prob(policy, trajectory.action)
-    ratio = jnp.minimum(log_pi - trajectory.behaviour_log_prob, MAXIMUM_LOG_RATIO)
+    own = importance(output, trajectory, distribution)
     targets = vtrace.targets(
-        jax.lax.stop_gradient(jnp.exp(ratio)),
+        own if evaluated is None else evaluated,
         trajectory.reward,
         trajectory.discount,
         valid,
@@ -58,6 +70,8 @@ def head_loss(
         hyper,
         bootstrap,
     )
+    rho = vtrace.leaky_weight(own, hyper["alpha_rho"], hyper["truncation"])
+    targets = targets._replace(rho=rho, importance=own)
     errors = targets.value - output.value[:, :-1]
     gains = targets.rho * log_pi * targets.advantage
     regulariser = distribution.regulariser(policy)

@@ -207,10 +207,13 @@ def inner_loss(
     outputs = rule.unroll(params, trajectory, gamma)
     heads, acting = outputs[: rule.agent.heads], acting_outputs(rule, outputs)
     inner = metrics.of_policy(acting[0], trajectory, rule.distribution)
+    evaluated = None
+    if rule.agent.evaluated == "head_1":
+        evaluated = losses.importance(heads[0], trajectory, rule.distribution)
     total = jnp.zeros(())
     for head, output in enumerate(heads):
         hyper = metaparameters.of_head(zeta, head)
-        terms, targets = head_loss(rule, output, trajectory, hyper)
+        terms, targets = head_loss(rule, output, trajectory, hyper, evaluated)
         total += sum(terms) / len(heads)
         valid = types.valid(trajectory)
         inner |= metrics.of_head(terms, targets.importance, valid, head)
@@ -245,11 +248,15 @@ def outer_loss(
 
 
 def head_loss(
-    rule: Rule, output: HeadOutput, trajectory: Trajectory, hyper: Hyperparameters
+    rule: Rule,
+    output: HeadOutput,
+    trajectory: Trajectory,
+    hyper: Hyperparameters,
+    evaluated: Array | None = None,
 ) -> tuple[losses.Terms, Targets]:
     """See losses.head_loss."""
     return losses.head_loss(
-        output, trajectory, hyper, rule.distribution, rule.agent.bootstrap
+        output, trajectory, hyper, rule.distribution, rule.agent.bootstrap, evaluated
     )
 
 

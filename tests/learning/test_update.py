@@ -20,7 +20,7 @@ from stac.config import (
 from stac.learning import losses, metaparameters, update
 from stac.types import Trajectory
 from tests.conftest import load_golden
-from tests.learning import golden_case
+from tests.learning import golden_case, test_vtrace
 
 EXTRA_METAPARAMETERS = tuple(row.name for row in metaparameter_table.TABLE if row.extra)
 
@@ -126,11 +126,13 @@ def step_along(case, direction, raw):
 
 
 @pytest.mark.parametrize("name", ["categorical_3_heads", "gaussian_3_heads"])
-@pytest.mark.parametrize("clip", [0.0, 0.5])
-def test_metagradients_equal_central_differences_of_the_step(name, clip):
+@pytest.mark.parametrize(
+    ("clip", "evaluated"), [(0.0, "own"), (0.5, "own"), (0.5, "head_1")]
+)
+def test_metagradients_equal_central_differences_of_the_step(name, clip, evaluated):
     """The outer gradient is held fixed: its targets and ratios are stopped."""
     names = METAPARAMETERS + ("truncation",)
-    case = tiny(name, self_tuned=",".join(names))
+    case = tiny(name, self_tuned=",".join(names), evaluated=evaluated)
     optimizer = case.rule.optimizer.__class__(
         **{**vars(case.rule.optimizer), "max_gradient_norm": clip}
     )
@@ -149,6 +151,43 @@ def test_metagradients_equal_central_differences_of_the_step(name, clip):
         below = along(raw | {name: raw[name] - shift})
         difference = (above - below) / 2e-5
         np.testing.assert_allclose(actual[name][head], difference, atol=1e-7)
+
+
+def test_heads_learn_head_1s_values_and_weigh_policy_gradients_by_their_own_ratios():
+    """Against the double loop, and sums over all transitions."""
+    case = tiny(evaluated="head_1")
+    rule, trajectory = case.rule, case.trajectory
+    _, metrics = updated(case)
+    zeta = metaparameters.squash(case.state.metaparameters, rule.agent.outer, 3)
+    outputs = rule.unroll(case.state.params, trajectory, zeta["gamma"])
+    log_pi = [
+        np.asarray(rule.distribution.log_prob(o.policy[:, :-1], trajectory.action))
+        for o in outputs
+    ]
+    ratios = np.exp(np.array(log_pi) - trajectory.behaviour_log_prob)
+    valid = np.asarray(types.valid(trajectory))
+    for head, output in enumerate(outputs):
+        hyper = metaparameters.of_head(zeta, head)
+        hyper = {name: float(value) for name, value in hyper.items()}
+        inputs = {
+            "importance": ratios[0],
+            "reward": np.asarray(trajectory.reward),
+            "discount": trajectory.discount,
+            "valid": valid,
+            "values": np.asarray(output.value),
+        }
+        v, advantage = test_vtrace.double_loop(**inputs, hyper=hyper)
+        alpha, own = hyper["alpha_rho"], ratios[head]
+        rho = (1 - alpha) * own + alpha * np.minimum(hyper["truncation"], own)
+        errors = (valid * (v - inputs["values"][:, :-1]) ** 2).sum()
+        gains = (valid * rho * log_pi[head] * advantage).sum()
+        named = f"head_{head + 1}"
+        np.testing.assert_allclose(
+            metrics[f"loss/value/{named}"], hyper["g_v"] * errors, rtol=1e-9
+        )
+        np.testing.assert_allclose(
+            metrics[f"loss/policy/{named}"], -hyper["g_p"] * gains, rtol=1e-9
+        )
 
 
 def two_episodes(rng, end_discount):
