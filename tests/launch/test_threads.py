@@ -271,7 +271,10 @@ def test_runs_on_split_devices_learn_what_one_device_would(
         threads.run(with_runtime(config, **changes), tmp_path / name)
         ends.append(saved(tmp_path / name, config))
     assert ends[0].step == ends[1].step > 0
-    assert f"learning on {', '.join(map(str, learning))}\n" in capsys.readouterr().out
+    idle = [str(index) for index in range(8) if index not in (*acting, *learning)]
+    rest = f"; idle: {', '.join(idle)}" if idle else ""
+    line = f"learning on {', '.join(map(str, learning))}{rest}\n"
+    assert line in capsys.readouterr().out
     if runtime == "threads":
         return  # the order of trajectories is another one
     leaves = (jax.tree.leaves(end.state.params) for end in ends)

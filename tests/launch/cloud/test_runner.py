@@ -95,6 +95,7 @@ def test_machines_that_are_refused_end_the_launch_and_the_request_is_deleted(lau
         pytest.param("install.sh", signal.SIGHUP, marks=SLOW),
     ],
 )
+@pytest.mark.usefixtures("hang_ups_heard")
 def test_a_signal_before_the_run_ends_the_launch_and_all_is_deleted(
     launch, step, number
 ):
