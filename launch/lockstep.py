@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from stac import snapshots
 from stac.config import Config, ConfigError
 from stac.runtime.actor import Actor
-from stac.runtime.faults import heartbeat, restarts
+from stac.runtime.faults import restarts
 from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.learner import Learner
@@ -206,9 +206,7 @@ class Turns:
             if each is None:
                 each = self._build(index, self._updates, counted.total)
                 self._actors[index] = each
-            longest = self._config.runtime.silence_seconds
-            with heartbeat.naming(f"actor/{index}", each.heartbeat, longest):
-                experience = each.unroll(*newest)
+            experience = each.unroll(*newest)
         except Exception as error:  # noqa: BLE001 - `again` raises what it must
             self._actors[index] = None
             worked = 0.0

@@ -68,6 +68,7 @@ def test_the_arms_are_those_of_the_paper():
         "robustness_init": 10,
         "heads": 5,
         "behaviour": 3,
+        "values": 4,
         "embedding": 5,
         "soft": 3,
         "soft_ablation": 4,

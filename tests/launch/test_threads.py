@@ -282,15 +282,6 @@ def test_runs_on_split_devices_learn_what_one_device_would(
         np.testing.assert_allclose(several, one, rtol=1e-5, atol=1e-6)
 
 
-def test_catch_is_learned_in_threads(tmp_path):
-    """In lockstep tests/test_learning.py learns it."""
-    config = numbers.config(agent="stacx")
-    runtime = dataclasses.replace(config.runtime, name="threads", learner_devices=(0,))
-    config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
-    threads.run(config, tmp_path)
-    assert max(row["episode_return"] for row in rows(tmp_path)[-3:]) > 0.9
-
-
 @pytest.mark.faults
 @BOTH
 @pytest.mark.parametrize(

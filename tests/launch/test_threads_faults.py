@@ -56,7 +56,9 @@ class Flaky(catch.Catch):
         return super().step(action)
 
 
-@BOTH
+@pytest.mark.parametrize(
+    "runtime", ["threads", pytest.param("lockstep", marks=pytest.mark.slow)]
+)
 def test_catch_is_learned_though_its_environment_fails_again_and_again(
     runtime, tmp_path, monkeypatch, capsys
 ):
@@ -127,30 +129,6 @@ def test_an_actor_that_hangs_is_replaced_and_leaves_when_it_wakes(
         stop.set()
         running.join(30)
     assert not running.is_alive()
-
-
-def test_in_lockstep_an_actor_that_hangs_is_named(tmp_path, monkeypatch, stderr):
-    for name in ("hung", "released", "closed"):
-        setattr(Hanging, name, threading.Event())
-    monkeypatch.setattr(catch, "Catch", Hanging)
-    watched = config("lockstep", silence_seconds=2, num_actors=1)
-    stderr.listen()
-    output = []
-    running = threading.Thread(
-        target=threads.run, args=(watched, tmp_path), daemon=True
-    )
-    running.start()
-    try:
-        assert Hanging.hung.wait(60)
-        wait_for(lambda: output.append(stderr.take()) or any(output))
-        time.sleep(3)  # it is told once
-    finally:
-        Hanging.released.set()
-        running.join(60)
-    assert not running.is_alive()
-    [line] = "".join([*output, stderr.take()]).splitlines()
-    assert line.startswith("actor/0: no sign of life for 2 s in wait (threading")
-    assert rows(tmp_path)[-1]["frames"] >= watched.total_frames
 
 
 def wait_for(condition, seconds=60.0):

@@ -81,13 +81,13 @@ sys.stdout.buffer.write(pickle.dumps(results))
 """
 
 
-def rlax_errors(name, calls):
-    """What the function of that name returns for each tuple of arguments."""
+def rlax_errors(calls):
+    """The results of rlax's functions: (name, arguments) for each call."""
     if importlib.util.find_spec("rlax") is None:
         pytest.skip("rlax is not installed")
     ended = subprocess.run(
         [sys.executable, "-c", _RLAX],
-        input=pickle.dumps([(name, given) for given in calls]),
+        input=pickle.dumps(calls),
         capture_output=True,
         timeout=120,
         check=True,
@@ -95,16 +95,19 @@ def rlax_errors(name, calls):
     return pickle.loads(ended.stdout)
 
 
-def as_rlax_takes_them(inputs, hyper, *more):
+def as_rlax_takes_them(name, inputs, hyper, *more):
     """One call for each sequence of a batch, for rlax has no batches."""
     return [
         (
-            inputs["values"][b, :-1],
-            inputs["values"][b, 1:],
-            inputs["reward"][b],
-            hyper["gamma"] * inputs["discount"][b],
-            inputs["importance"][b],
-            *more,
+            name,
+            (
+                inputs["values"][b, :-1],
+                inputs["values"][b, 1:],
+                inputs["reward"][b],
+                hyper["gamma"] * inputs["discount"][b],
+                inputs["importance"][b],
+                *more,
+            ),
         )
         for b in range(len(inputs["reward"]))
     ]
@@ -114,28 +117,22 @@ def our_errors(inputs, hyper):
     return vtrace.targets(**inputs, hyper=hyper).value - inputs["values"][:, :-1]
 
 
-def test_value_errors_equal_rlax_leaky_vtrace():
-    ours, calls = [], []
-    for seed in range(3):
-        inputs, hyper = random_case(np.random.default_rng(seed), cuts=False)
-        alpha = hyper["alpha_rho"]
-        hyper |= {"alpha_c": alpha, "truncation": 1.0}
-        inputs["discount"] *= np.random.default_rng(9).random((5, 9)) > 0.2
-        ours.extend(our_errors(inputs, hyper))
-        calls += as_rlax_takes_them(inputs, hyper, alpha, hyper["lambda"])
-    theirs = rlax_errors("leaky_vtrace", calls)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
-
-
-def test_alpha_one_equals_rlax_vtrace():
+def test_value_errors_equal_those_of_rlax():
+    """Leaky V-trace, and V-trace where alpha is 1."""
     ours, calls = [], []
     for seed in range(3):
         inputs, hyper = random_case(np.random.default_rng(seed), cuts=False)
         hyper |= {"alpha_rho": 1.0, "alpha_c": 1.0, "truncation": 1.0}
         ours.extend(our_errors(inputs, hyper))
-        calls += as_rlax_takes_them(inputs, hyper, hyper["lambda"])
-    theirs = rlax_errors("vtrace", calls)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+        calls += as_rlax_takes_them("vtrace", inputs, hyper, hyper["lambda"])
+        alpha = np.random.default_rng(seed).uniform()
+        hyper |= {"alpha_rho": alpha, "alpha_c": alpha}
+        inputs["discount"] *= np.random.default_rng(9).random((5, 9)) > 0.2
+        ours.extend(our_errors(inputs, hyper))
+        calls += as_rlax_takes_them(
+            "leaky_vtrace", inputs, hyper, alpha, hyper["lambda"]
+        )
+    np.testing.assert_allclose(ours, rlax_errors(calls), rtol=1e-6, atol=1e-6)
 
 
 def test_on_policy_targets_are_discounted_n_step_returns():

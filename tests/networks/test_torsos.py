@@ -97,7 +97,7 @@ def test_the_torso_of_minatar_is_its_convolution_and_its_dense_layer():
 @pytest.mark.parametrize(
     ("name", "shape", "dtype"),
     [
-        ("deep", (4, 21, 21), np.uint8),
+        pytest.param("deep", (4, 21, 21), np.uint8, marks=pytest.mark.slow),
         ("residual_strided", (3, 20, 20), np.uint8),
         ("shallow", (4, 36, 36), np.uint8),
         ("minatar", (4, 10, 10), np.uint8),

@@ -19,7 +19,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 
-from stac.runtime.faults.lines import say
 from stac.runtime.queues.base import Closed
 
 TICK_SECONDS = 1.0  # between two looks of a watch
@@ -151,31 +150,3 @@ class Silent(RuntimeError):
 def place(frame: traceback.FrameSummary) -> str:
     """`catch.py:88`"""
     return f"{os.path.basename(frame.filename)}:{frame.lineno}"
-
-
-@contextlib.contextmanager
-def naming(name: str, heartbeat: Heartbeat, silence_seconds: float) -> Iterator[None]:
-    """Names an actor that hangs in this block, once, where nothing can replace it.
-
-    Args:
-      name: of the actor.
-      heartbeat: of the actor, which acts in the thread that calls.
-      silence_seconds: the longest silence that is not told of; 0: any.
-    """
-    over, thread = threading.Event(), threading.get_ident()
-    watch = Watch(heartbeat, silence_seconds)
-
-    def name_once() -> None:
-        while not over.wait(TICK_SECONDS):
-            if silent := watch.look():
-                line = Silent(silent, thread).line
-                say(f"{name}: {line}; it is waited for (Ctrl-C saves and leaves)")
-                return
-
-    watching = threading.Thread(target=name_once, daemon=True)
-    watching.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watching.join()
