@@ -180,6 +180,7 @@ class EnvironmentConfig(Checked, section="environment."):
     # all would end at once; their returns are left out
     challenges: Challenges = Challenges()  # realworld
     sticky_actions: Fraction = 0.1  # MinAtar: probability of the action before
+    minimal_actions: bool = False  # MinAtar: only the actions that do something
     ramping: bool = True  # MinAtar: the difficulty rises within an episode
 
 

@@ -22,6 +22,7 @@ from stac.environments import base
 # Fields of the environment's configuration and the domains that read them.
 _ONLY = {
     "challenges": ("realworld",),
+    "minimal_actions": ("minatar",),
     "protocol": ("atari",),
     "ramping": ("minatar",),
     "stagger": ("control", "realworld"),
@@ -85,7 +86,12 @@ def _minatar(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironmen
 
     chosen = config.environment
     return minatar.MinAtar(
-        chosen.task, seed, num_envs, chosen.sticky_actions, chosen.ramping
+        chosen.task,
+        seed,
+        num_envs,
+        sticky_actions=chosen.sticky_actions,
+        ramping=chosen.ramping,
+        minimal_actions=chosen.minimal_actions,
     )
 
 

@@ -2,7 +2,8 @@
 
 The games are those of the package `minatar`. As in its own `Environment`, an action is
 replaced by the one before it with the probability `sticky_actions`, also across the
-beginning of an episode, and all games share the same six actions. Difficulty ramps in
+beginning of an episode, and all games share the same six actions, of which a game's
+minimal set has those that do something. Difficulty ramps in
 asterix, seaquest and space_invaders. No game has a time limit but freeway, whose end
 after 2,500 steps is a true one to the package, and so it is here. An episode is cut
 after `MOST_STEPS`, which the package does not: a perfect player would never end one.
@@ -39,6 +40,7 @@ class MinAtar:
         num_envs: int,
         sticky_actions: float = 0.1,
         ramping: bool = True,
+        minimal_actions: bool = False,
     ) -> None:
         """Sets up E games.
 
@@ -48,6 +50,8 @@ class MinAtar:
           num_envs: E.
           sticky_actions: the probability of the action before; 0.1 as published.
           ramping: whether the difficulty rises, as published.
+          minimal_actions: whether only the actions that do something are offered;
+            published results have all six.
 
         Raises:
           ConfigError: an unknown game, or the package is not installed.
@@ -65,11 +69,14 @@ class MinAtar:
         self._last = np.zeros(num_envs, bool)
         self._steps = np.zeros(num_envs, int)  # of the episodes at play
         self.num_envs = num_envs
+        self._actions = list(range(ACTIONS))  # the package's, by those of the agent
+        if minimal_actions:
+            self._actions = self._games[0].minimal_action_set()
         channels = self._games[0].state_shape()[-1]
         self.spec = base.EnvironmentSpec(
             (channels, SIZE, SIZE),
             np.dtype(np.uint8),
-            num_actions=ACTIONS,
+            num_actions=len(self._actions),
             continuous=False,
             frames_per_step=1,
         )
@@ -92,7 +99,7 @@ class MinAtar:
                 played.reset()
                 continue
             if played.random.rand() >= self._sticky:
-                self._before[index] = taken[index]
+                self._before[index] = self._actions[taken[index]]
             reward[index], ended[index] = played.act(self._before[index])
         self._steps = np.where(first, 0, self._steps + 1)
         self._last = ended | (self._steps >= MOST_STEPS)

@@ -18,7 +18,7 @@ _WAVE = sum(1 << (_SIDE * y + x) for y in range(4) for x in range(2, 8))
 _SHOT_STEPS = 5  # between two shots of the cannon
 _ALIEN_SHOT_STEPS = 10
 _MOVE_STEPS, _FASTEST_MOVE_STEPS = 12, 6  # between two moves: first wave, last ones
-_LEFT, _RIGHT, _FIRE = 1, 3, 5  # actions
+_NONE, _LEFT, _RIGHT, _FIRE = 0, 1, 3, 5  # actions
 
 
 class SpaceInvaders:
@@ -31,6 +31,9 @@ class SpaceInvaders:
 
     def state_shape(self) -> tuple[int, int, int]:
         return _SIDE, _SIDE, 6
+
+    def minimal_action_set(self) -> list[int]:
+        return [_NONE, _LEFT, _RIGHT, _FIRE]
 
     def reset(self) -> None:
         """Starts an episode."""

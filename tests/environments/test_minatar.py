@@ -36,20 +36,26 @@ def no_stubs_stay(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("game", minatar.GAMES)
-@pytest.mark.parametrize(("sticky", "ramping"), [(0.1, True), (0.0, False)])
-def test_rows_are_those_of_the_package(game: str, sticky: float, ramping: bool) -> None:
+@pytest.mark.parametrize(
+    ("sticky", "ramping", "minimal"), [(0.1, True, False), (0.0, False, True)]
+)
+def test_rows_are_those_of_the_package(
+    game: str, sticky: float, ramping: bool, minimal: bool
+) -> None:
     num_envs, seed = 2, 3
-    ours = minatar.MinAtar(game, seed, num_envs, sticky, ramping)
+    ours = minatar.MinAtar(game, seed, num_envs, sticky, ramping, minimal)
     theirs = [
         package_environment(game, own, sticky, ramping)
         for own in base.seeds(seed, num_envs)
     ]
+    actions = theirs[0].minimal_action_set() if minimal else range(minatar.ACTIONS)
+    assert ours.spec.num_actions == len(actions)
     row, random = ours.reset(), np.random.default_rng(0)
     ended, rewards = 0, 0.0
     for _ in range(STEPS):
         expected = np.stack([each.state().transpose(2, 0, 1) for each in theirs])
         np.testing.assert_array_equal(row.observation, 255 * expected.astype(np.uint8))
-        action = random.integers(minatar.ACTIONS, size=num_envs)
+        action = random.integers(len(actions), size=num_envs)
         last, row = row.last, ours.step(action)
         for env, played in enumerate(theirs):
             if last[env]:
@@ -57,7 +63,7 @@ def test_rows_are_those_of_the_package(game: str, sticky: float, ramping: bool) 
                 reward, terminal = 0, False
                 assert row.first[env]
             else:
-                reward, terminal = played.act(action[env])
+                reward, terminal = played.act(actions[action[env]])
             assert row.reward[env] == reward
             assert row.last[env] == terminal
             assert row.discount[env] == 1 - terminal
