@@ -40,6 +40,8 @@ def run(main: Callable[[], int | None], name: str = "") -> int:
             return main() or 0
         except KeyboardInterrupt:
             return INTERRUPTED
+        except (ConnectionError, TimeoutError):  # no mistake of the user's
+            raise
         except OSError as error:
             named = f"{error.filename}: {error.strerror}"
             raise ConfigError(named if error.filename else str(error)) from error

@@ -163,4 +163,4 @@ def _write_figures(drawn: charts.Drawn, out: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(main())

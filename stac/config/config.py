@@ -78,6 +78,11 @@ class AgentConfig(Checked, section="agent."):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check(
+            self.evaluated == "own" or self.behaviour == "head_1",
+            f"agent.evaluated={self.evaluated}: needs agent.behaviour=head_1, as its"
+            " values are of the policy that acts",
+        )
         names = [row.name for row in metaparameter_table.TABLE]
         for name in self.self_tuned_names:
             choose("metaparameter", name, names)
@@ -209,7 +214,8 @@ class RuntimeConfig(Checked, section="runtime."):
     # for a loss or a gradient that is not finite, stop the run
     actor_restarts: Count = 10  # of each actor, within so many minutes; 0: none
     actor_restart_minutes: AtLeastOne = 10
-    silence_seconds: NotNegative = 180.0  # without a sign of life: a fault; 0: never
+    # Without a sign of life: a fault; 0: never. Lockstep waits.
+    silence_seconds: NotNegative = 180.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

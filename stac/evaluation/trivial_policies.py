@@ -91,9 +91,11 @@ def main() -> None:
     if arguments.episodes < 2:
         parser.error("--episodes: must be at least 2, for a standard error")
     for task in arguments.tasks:
-        means = row(task, arguments.episodes)
-        cells = [f"{name} {mean}" for name, mean in means]
-        print(task, *cells, sep="  ", flush=True)
+        before = task
+        for name, mean in row(task, arguments.episodes):
+            print(before, f"{name} {mean}", sep="  ", end="", flush=True)
+            before = ""
+        print()
 
 
 if __name__ == "__main__":

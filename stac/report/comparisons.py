@@ -195,13 +195,16 @@ def _apart(group: Sequence[Run]) -> list[tuple[tuple[str, ...], list[Run]]]:
     option never mixes runs that differ in another one as well.
     """
     names = sorted({name for run in group for name in run.settings})
-    values = {name: [str(run.settings.get(name)) for run in group] for name in names}
+    values = {
+        name: [str(run.settings[name]) for run in group if name in run.settings]
+        for name in names
+    }
     usual = {name: max(found, key=found.count) for name, found in values.items()}
     of_agent = [name for name in names if name.startswith("agent.")]
 
     def differing(run: Run) -> tuple[str, ...]:
         settings = run.settings
-        return tuple(x for x in of_agent if str(settings.get(x)) != usual[x])
+        return tuple(x for x in of_agent if str(settings.get(x, usual[x])) != usual[x])
 
     sets = grouped(group, differing)
     plain = sets.pop((), [])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from stac.config import Config, ConfigError, check, flat
+from stac.config import ConfigError, check, flat
 from stac.configs import realworld
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
@@ -128,8 +128,7 @@ def _load(path: pathlib.Path) -> Run:
         readable and isinstance(settings.get("seed"), int),
         f"{path}: its config.json is missing, damaged, or of another version",
     )
-    # An option newer than the run went on as its default says.
-    settings = flat(workdir.content(Config())) | settings
+    settings = workdir.with_defaults(settings)
     there = (path / workdir.METRICS).exists()
     check(there, f"{path}: nothing is logged there yet")
     rows = _rows(path / workdir.METRICS)

@@ -88,6 +88,13 @@ def test_a_name_that_is_not_there_is_refused_with_the_nearest() -> None:
         changed(Config(), {"batch.batch_sise": 8})
 
 
+def test_head_1s_values_are_learned_only_where_head_1_acts() -> None:
+    values = {"agent.evaluated": "head_1"}
+    changed(Config(), values)
+    with pytest.raises(ConfigError, match=r"^agent\.evaluated=head_1: needs agent"):
+        changed(Config(), {**values, "agent.behaviour": "random_head"})
+
+
 @pytest.mark.parametrize(
     ("rows", "core", "refusal"),
     [(19, 256, "must leave a transition"), (5, 0, "is for a recurrent core")],

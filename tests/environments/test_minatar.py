@@ -37,7 +37,8 @@ def no_stubs_stay(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("game", minatar.GAMES)
 @pytest.mark.parametrize(
-    ("sticky", "ramping", "minimal"), [(0.1, True, False), (0.0, False, True)]
+    ("sticky", "ramping", "minimal"),
+    [(0.1, True, False), (0.0, False, False), (0.1, True, True)],
 )
 def test_rows_are_those_of_the_package(
     game: str, sticky: float, ramping: bool, minimal: bool

@@ -35,7 +35,9 @@ class Scripted:
         lengths = [LENGTHS[e][n % 2] for e, n in enumerate(self._number)]
         self._last = self._steps == np.array(lengths)
         shown = np.zeros((self.num_envs, 1), np.float32)
-        return Timestep(shown, np.float32(reward), 1.0 - self._last, first, self._last)
+        # A lost life, after the first step, ends no episode.
+        discount = np.where(self._last | (self._steps == 1), 0.0, 1.0)
+        return Timestep(shown, np.float32(reward), discount, first, self._last)
 
 
 @pytest.mark.parametrize(

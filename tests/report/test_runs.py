@@ -12,7 +12,7 @@ import pytest
 
 from stac.config import Config
 from stac.configs import realworld
-from stac.report import runs, scores, tables
+from stac.report import comparisons, runs, scores, tables
 from stac.report.runs import Run
 
 TASK = "cartpole.balance"
@@ -140,7 +140,11 @@ def test_a_run_from_before_an_option_or_with_one_that_is_gone_is_the_same_agent(
     config["agent"]["gone"] = 5
     older.write_text(json.dumps(config))
     run(tmp_path / "other", "impala", 4, **{"agent.bootstrap": "mixed"})
-    assert names(runs.read([tmp_path]).runs) == [
+    found = runs.read([tmp_path]).runs
+    assert [options for options, _ in comparisons._apart(found)] == [
+        ("agent.bootstrap",)
+    ]
+    assert names(found) == [
         (TASK, "impala, agent.bootstrap=mixed", 4),
         *((TASK, "impala, agent.bootstrap=target", seed) for seed in (1, 2, 3)),
     ]

@@ -257,8 +257,8 @@ class Checkpoints:
         # Orbax restores other shapes without a word.
         if difference := _difference(described["state"], wanted):
             raise ConfigError(
-                f"checkpoint {step} in {self.directory} is of another configuration:"
-                f" {difference}; name another --workdir"
+                f"checkpoint {step} in {self.directory} is of another configuration or"
+                f" version: {difference}; name another --workdir"
             )
         arguments: dict[str, Any] = {
             "state": ocp.args.StandardRestore(wanted),

@@ -160,14 +160,17 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     An option that the older file does not have is newer than the run, which went on as
     its default says. One that this version does not have any more is passed over.
     """
-    defaults = flat(json.loads(_as_json(Config())))
-    old, new = flat(there), flat(here)
+    old, new = with_defaults(flat(there)), flat(here)
     return [
         f"{name} is {before!r} there, {value!r} here"
         for name, value in new.items()
-        if (before := old.get(name, defaults.get(name))) != value
-        and not name.startswith(FREE)
+        if (before := old.get(name)) != value and not name.startswith(FREE)
     ]
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat config.json with the options that are newer than it, by their defaults."""
+    return {**flat(content(Config())), **settings}
 
 
 def _refuse_foreign(path: pathlib.Path) -> None:

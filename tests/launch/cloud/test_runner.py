@@ -146,15 +146,30 @@ def test_a_connection_that_ends_is_made_again(launch):
     assert run.things == []
 
 
-def test_a_run_that_saves_when_the_connection_ends_is_not_asked_again(launch):
-    run = launch(launches.QUEUED, TRAINER_TICKS="600", TRAINER_SAVES="2")
+@pytest.mark.parametrize(
+    ("words", "failing", "asked"),
+    [
+        pytest.param("\nsaves", {}, 1, id="it saves"),
+        pytest.param(
+            "asking the run to save",
+            {"FAKE_FAIL": "kill -TERM", "FAKE_TRIES": "1"},
+            2,
+            id="it was not reached",
+            marks=SLOW,
+        ),
+    ],
+)
+def test_after_a_connection_that_ends_a_run_that_saves_is_not_asked_again(
+    launch, words, failing, asked
+):
+    run = launch(launches.QUEUED, TRAINER_TICKS="600", TRAINER_SAVES="2", **failing)
     run.wait_for("trains: ")
     run.send(signal.SIGINT)
-    run.wait_for("\nsaves")
+    run.wait_for(words)
     run.cut("follow.sh")
     assert run.status() == 0, run.text
     assert run.called("follow.sh") == 2
-    assert run.called("kill -TERM") == 1
+    assert run.called("kill -TERM") == asked
     assert (run.workdir / "checkpoint").exists()
 
 

@@ -193,7 +193,7 @@ def test_another_configuration_is_refused_and_stays_where_it_is(
     truncate(files / "2" / "counters" / "metadata")
     reader = checkpoints.Checkpoints(files, keep=3)
     with pytest.raises(
-        ConfigError, match="of another configuration: key is"
+        ConfigError, match="of another configuration or version: key is"
     ) as refusal:
         reader.latest(a_state()._replace(key=np.zeros(3, np.uint32)))
     reader.close()

@@ -94,7 +94,9 @@ def test_a_checkpoint_is_intact_until_a_bit_of_it_changes(
     assert checkpoints.is_intact(tmp_path, 7)
     counters = tmp_path / "7" / "counters" / "metadata"
     text = counters.read_text()
-    counters.write_text(text.replace('"sha256": "', '"sha256": "0') + " ")
+    changed = text.replace("7", "6")
+    assert changed != text
+    counters.write_text(changed)
     assert not checkpoints.is_intact(tmp_path, 7)
     counters.unlink()
     assert not checkpoints.is_intact(tmp_path, 7)
