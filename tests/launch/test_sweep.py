@@ -139,6 +139,8 @@ def no_report(monkeypatch):
     monkeypatch.setattr(sweep, "_REPORT", "tests.launch.stand_in.report")
 
 
+# A sweep's own process has no JAX, which does not like to be forked; that of tests may.
+@pytest.mark.filterwarnings("ignore:os.fork.* was called:RuntimeWarning")
 def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("FAILS", "impala_aux")
     runs = scripted(tmp_path)
