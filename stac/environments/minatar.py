@@ -3,8 +3,8 @@
 The games are those of the package `minatar`. As in its own `Environment`, an action is
 replaced by the one before it with the probability `sticky_actions`, also across the
 beginning of an episode, and all games share the same six actions, of which a game's
-minimal set has those that do something. Difficulty ramps in
-asterix, seaquest and space_invaders. No game has a time limit but freeway, whose end
+minimal set has those that do something. Difficulty ramps in asterix, seaquest and
+space_invaders. No game has a time limit but freeway, whose end
 after 2,500 steps is a true one to the package, and so it is here. An episode is cut
 after `MOST_STEPS`, which the package does not: a perfect player would never end one.
 

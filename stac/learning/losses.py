@@ -34,11 +34,8 @@ class Terms(NamedTuple):
     regulariser: Array
 
 
-def importance(
-    output: HeadOutput, trajectory: Trajectory, distribution: distributions.Distribution
-) -> Array:
-    """pi(a_s|x_s) / mu(a_s|x_s) of a head, [B, n-1], without a gradient."""
-    log_pi = distribution.log_prob(output.policy[:, :-1], trajectory.action)
+def importance(log_pi: Array, trajectory: Trajectory) -> Array:
+    """pi(a_s|x_s) / mu(a_s|x_s), [B, n-1], without a gradient."""
     ratio = jnp.minimum(log_pi - trajectory.behaviour_log_prob, MAXIMUM_LOG_RATIO)
     return jax.lax.stop_gradient(jnp.exp(ratio))
 
@@ -60,7 +57,7 @@ def head_loss(
     """
     policy, valid = output.policy[:, :-1], types.valid(trajectory)
     log_pi = distribution.log_prob(policy, trajectory.action)
-    own = importance(output, trajectory, distribution)
+    own = importance(log_pi, trajectory)
     targets = vtrace.targets(
         own if evaluated is None else evaluated,
         trajectory.reward,
@@ -70,8 +67,9 @@ def head_loss(
         hyper,
         bootstrap,
     )
-    rho = vtrace.leaky_weight(own, hyper["alpha_rho"], hyper["truncation"])
-    targets = targets._replace(rho=rho, importance=own)
+    if evaluated is not None:
+        rho = vtrace.leaky_weight(own, hyper["alpha_rho"], hyper["truncation"])
+        targets = targets._replace(rho=rho, importance=own)
     errors = targets.value - output.value[:, :-1]
     gains = targets.rho * log_pi * targets.advantage
     regulariser = distribution.regulariser(policy)

@@ -209,7 +209,9 @@ def inner_loss(
     inner = metrics.of_policy(acting[0], trajectory, rule.distribution)
     evaluated = None
     if rule.agent.evaluated == "head_1":
-        evaluated = losses.importance(heads[0], trajectory, rule.distribution)
+        policy = heads[0].policy[:, :-1]
+        log_pi = rule.distribution.log_prob(policy, trajectory.action)
+        evaluated = losses.importance(log_pi, trajectory)
     total = jnp.zeros(())
     for head, output in enumerate(heads):
         hyper = metaparameters.of_head(zeta, head)

@@ -122,10 +122,10 @@ def test_value_errors_equal_those_of_rlax():
     ours, calls = [], []
     for seed in range(3):
         inputs, hyper = random_case(np.random.default_rng(seed), cuts=False)
+        alpha = hyper["alpha_rho"]
         hyper |= {"alpha_rho": 1.0, "alpha_c": 1.0, "truncation": 1.0}
         ours.extend(our_errors(inputs, hyper))
         calls += as_rlax_takes_them("vtrace", inputs, hyper, hyper["lambda"])
-        alpha = np.random.default_rng(seed).uniform()
         hyper |= {"alpha_rho": alpha, "alpha_c": alpha}
         inputs["discount"] *= np.random.default_rng(9).random((5, 9)) > 0.2
         ours.extend(our_errors(inputs, hyper))

@@ -171,7 +171,7 @@ def handle(
 ) -> dict[signal.Signals, _Handler]:
     """Sets the handler of these signals; returns the handlers before.
 
-    Left alone is a signal that whoever started the process has it ignore (`nohup`).
+    SIGHUP and SIGUSR1 stay ignored where they are, as by `nohup`.
     """
     heeded = [
         number
