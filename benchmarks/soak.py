@@ -41,7 +41,7 @@ def memory(root: psutil.Process) -> dict[str, float]:
 
 def _role(process: psutil.Process) -> str:
     """What stac.launch.launchpad.program calls it."""
-    return process.environ().get("STAC_ROLE", "parent")
+    return process.name().removeprefix("stac ")
 
 
 def watch(process: subprocess.Popen, minutes: list[float]) -> list[dict[str, float]]:

@@ -43,6 +43,7 @@ ASK = signal.SIGUSR2
 QUEUE, LEARNER, ACTOR = "queue", "learner", "actor"  # roles
 # Environment variables of a child.
 PARENT = "STAC_PARENT"  # the parent's process id
+ROLE = "STAC_ROLE"
 RESTARTS = "STAC_RESTARTS"  # how often this node was started again
 TABLE = "STAC_TABLE"  # is there where the parent shows a live table
 
@@ -60,6 +61,8 @@ def run(work: Work, grace_seconds: float, silence_seconds: float = 0.0) -> NoRet
       silence_seconds: the longest silence of the heartbeat, after which the process
         ends as failed; 0: any.
     """
+    if role := os.environ.get(ROLE):
+        children.name(f"stac {role}")
     stop, beating = Stop(), Heartbeat()
     watch = Watch(beating, silence_seconds)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -21,9 +21,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from stac import children
 from stac.config import FAILED, USER_ERROR, RuntimeConfig
 from stac.launch import child
 from stac.runtime.faults import shutdown
@@ -45,8 +46,6 @@ END_SECONDS = shutdown.GRACE_SECONDS + 14.0
 _LOOK_SECONDS = 0.05  # between two looks at the processes
 _LAST_WORDS_SECONDS = 1.0  # from the end of a process to the end of its output
 _LAST_SECONDS = 1.0  # for the queue, which has nothing to finish
-# A terminal or a scheduler may send these to all of its processes at once.
-_FOR_THE_PARENT = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 _CHATTER = re.compile(
     rb"\[reverb/cc/"  # Reverb reports its doings to stderr and knows no level
     # JAX about hosts that are gone, which the hosts' parents say in a line.
@@ -63,6 +62,7 @@ class Process:
         runtime: RuntimeConfig,
         files: Sequence[int] = (),
         view: View | None = None,
+        begin: Callable[..., Any] = subprocess.Popen,
     ) -> None:
         """Starts it.
 
@@ -73,12 +73,14 @@ class Process:
           files: open files to hand on.
           view: of the run in this process, which then prints the lines of all; None:
             each process prints its own.
+          begin: subprocess.Popen, or what starts processes as it does.
         """
         self.title: str = command.title
         self.role = self.title.split("/")[0]
         self.restarts = Restarts.configured(runtime)
         self.starts_at: float | None = None  # set while it waits to be started again
         self._command, self._files, self._view = command, files, view
+        self._begin = begin
         self._silence = runtime.silence_seconds
         self.start()
 
@@ -96,17 +98,16 @@ class Process:
             child.RESTARTS: str(self.restarts.total),
         }
         self._line, theirs = socket.socketpair()
-        with theirs, _blocked():  # the child inherits that
-            self._process = subprocess.Popen(
+        output, writer = os.pipe()
+        with theirs, open(writer, "wb"), children.deaf():
+            self._process = self._begin(
                 [*self._command.command_as_list, *_FLAGS],
                 env={**os.environ, **self._command.env_overrides, **own},
                 stdin=theirs.fileno(),
                 pass_fds=self._files,
-                stdout=None if self._view is None else subprocess.PIPE,
-                stderr=subprocess.PIPE if self._view is None else subprocess.STDOUT,
+                stdout=None if self._view is None else writer,
+                stderr=writer,
             )
-        output = self._process.stdout or self._process.stderr
-        assert output is not None
         self._readers = [
             threading.Thread(target=relay, args=(output,), daemon=True),
             threading.Thread(target=self._listen, args=(self._line,), daemon=True),
@@ -204,11 +205,14 @@ class Processes:
         runtime: RuntimeConfig,
         files: Sequence[int] = (),
         view: View | None = None,
+        begin: Callable[..., Any] = subprocess.Popen,
     ) -> None:
         """Starts them all; see `Process`."""
         self._changing = threading.Lock()
         self._ending = False
-        self.everyone = [Process(each, runtime, files, view) for each in commands]
+        self.everyone = [
+            Process(each, runtime, files, view, begin) for each in commands
+        ]
 
     def watch(self) -> Process | None:
         """Starts actors again until the run is to end.
@@ -270,21 +274,11 @@ class Processes:
                 process.start()
 
 
-def relay(source: IO[bytes]) -> None:
-    """Passes lines on to stderr, to the end of `source`, without Reverb's chatter."""
-    with source:
+def relay(output: int) -> None:
+    """Passes lines on to stderr, to the end of a pipe, without Reverb's chatter."""
+    with open(output, "rb") as source:
         for line in source:
             if not _CHATTER.match(line):
                 with contextlib.suppress(OSError, ValueError):  # nobody reads any more
                     sys.stderr.write(line.decode(errors="backslashreplace"))
                     sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def _blocked() -> Iterator[None]:
-    """Holds signals back from this thread, and for good from what it starts."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_PARENT)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stac.config import Config, check
+from stac.launch import nursery
 from stac.launch.hosts import supervisor
 from stac.launch.hosts.party import Party
 from stac.runtime.faults import lines
@@ -23,6 +25,7 @@ _RUNTIMES = {
     "threads": "stac.launch.threads",
     "lockstep": "stac.launch.threads",
 }
+_NODES = {"launchpad": "stac.launch.launchpad.nodes"}  # work in processes
 _DAY = 24 * 60 * 60
 
 
@@ -70,8 +73,12 @@ def run(
     slow = SLOW.get((seen, config.network.torso))
     if slow and not has_accelerator():
         lines.show(_warning(slow, config.total_frames))
-    runtime = importlib.import_module(_RUNTIMES[config.runtime.name])
-    return runtime.run(config, workdir, **others)
+    with contextlib.ExitStack() as stack:
+        if nodes := _NODES.get(config.runtime.name):
+            begun = contextlib.closing(nursery.Nursery(nodes))
+            others["nursery"] = stack.enter_context(begun)
+        runtime = importlib.import_module(_RUNTIMES[config.runtime.name])
+        return runtime.run(config, workdir, **others)
 
 
 def train(

@@ -1,16 +1,42 @@
-"""Child processes: they find our modules, and end with their parent."""
+"""Child processes: they find our modules, hear their parent, and end with it."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+
+# A terminal or a scheduler may send these to all of its processes at once.
+FOR_THE_PARENT = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
 
 def python_path() -> str:
     """The PYTHONPATH with which a child finds the modules that this process finds."""
     return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Holds FOR_THE_PARENT back from this thread, and for good from what it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_PARENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def prctl(option: int, value: int | bytes) -> None:
+    """Tells Linux about this process; options are in <linux/prctl.h>."""
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def name(title: str) -> None:
+    """Names this process for ps and top, in at most 15 bytes."""
+    if sys.platform == "linux":
+        prctl(15, title.encode())  # PR_SET_NAME
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
@@ -26,7 +52,6 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
       number: of the signal.
     """
     if sys.platform == "linux":
-        PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number))
+        prctl(1, int(number))  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os.kill(os.getpid(), number)

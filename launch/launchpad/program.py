@@ -39,6 +39,7 @@ from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch import child, processes
 from stac.launch.launchpad import join, nodes
+from stac.launch.nursery import Nursery
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.logs import terminal
 from stac.runtime.queues import reverb_items
@@ -53,12 +54,13 @@ _QUIET = {
 _OWN_HOSTS = ("localhost", "127.0.0.1")  # where the parts of one program listen
 
 
-def run(config: Config, workdir: str | pathlib.Path) -> int:
+def run(config: Config, workdir: str | pathlib.Path, nursery: Nursery) -> int:
     """Trains to `total_frames`, or until a signal (shutdown.SIGNALS), and saves.
 
     Args:
       config: with runtime `launchpad`.
       workdir: a prepared directory; a checkpoint in it is continued.
+      nursery: which starts the processes.
 
     Returns:
       An exit status: 0, or 1 where a node failed, or 2 for a user's mistake. The reason
@@ -75,7 +77,7 @@ def run(config: Config, workdir: str | pathlib.Path) -> int:
         shutdown.on_signals(stop, processes.END_SECONDS + _LAST_SECONDS),
         _table() as view,
     ):
-        running = _launch(config, str(workdir), view)
+        running = _launch(config, str(workdir), nursery, view)
         stop.wakes(running.ask)
         first = running.watch()
         running.finish(processes.END_SECONDS)
@@ -191,7 +193,7 @@ def _table() -> Iterator[terminal.View | None]:
 
 
 def _launch(
-    config: Config, workdir: str, view: terminal.View | None
+    config: Config, workdir: str, nursery: Nursery, view: terminal.View | None
 ) -> processes.Processes:
     program = build(config, workdir)
     actors = config.runtime.num_actors
@@ -203,11 +205,14 @@ def _launch(
             f" joins; the ports {at.queue} (queue) and {at.learner} (parameters) are"
             " open on all network interfaces"
         )
-    return start(program, config, view)
+    return start(program, config, nursery, view)
 
 
 def start(
-    program: lp.Program, config: Config, view: terminal.View | None = None
+    program: lp.Program,
+    config: Config,
+    nursery: Nursery,
+    view: terminal.View | None = None,
 ) -> processes.Processes:
     """Launches a program as processes of this terminal; see processes.Process."""
     # The one name of Launchpad's that is not public; its last release is out.
@@ -216,6 +221,7 @@ def start(
         runtime=config.runtime,
         files=workdir_.locks(),
         view=view,
+        begin=nursery.start,
     )
     return lp.launch(
         program,
@@ -249,8 +255,7 @@ def _resources(config: Config, with_table: bool) -> dict[str, PythonProcess]:
         child.LEARNER: {},
         child.ACTOR: {**on_cpu, "NPROC": threads},  # of XLA's pool
     }
-    # The role is for tools that look at processes, as benchmarks.soak does.
     return {
-        role: PythonProcess(env={**everyone, "STAC_ROLE": role, **variables})
+        role: PythonProcess(env={**everyone, child.ROLE: role, **variables})
         for role, variables in own.items()
     }

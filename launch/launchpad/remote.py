@@ -17,7 +17,8 @@ import launchpad as lp
 
 from stac.config import ConfigError
 from stac.launch import processes
-from stac.launch.launchpad import join, program
+from stac.launch.launchpad import join, nodes, program
+from stac.launch.nursery import Nursery
 from stac.runtime.faults import lines, shutdown
 
 _RETRY_SECONDS = 3.0  # between two attempts to join
@@ -42,10 +43,13 @@ def run(address: join.Address, actors: int = 0) -> int:
     """
     actors = actors or len(os.sched_getaffinity(0))
     stop = shutdown.Stop()
-    with shutdown.on_signals(stop, 2 * _END_SECONDS):
+    with (
+        contextlib.closing(Nursery(nodes.__name__)) as nursery,
+        shutdown.on_signals(stop, 2 * _END_SECONDS),
+    ):
         line: join.Line | None = _first(address, actors)
         while line is not None:
-            status = _act(address, line, stop)
+            status = _act(address, line, stop, nursery)
             if status is not None or stop.is_set():
                 return status or 0
             line = _again(address, actors, stop)
@@ -92,12 +96,14 @@ class _Talk:
         return sum(each.acts for each in everyone)
 
 
-def _act(address: join.Address, line: join.Line, stop: shutdown.Stop) -> int | None:
+def _act(
+    address: join.Address, line: join.Line, stop: shutdown.Stop, nursery: Nursery
+) -> int | None:
     """Acts until the connection ends; returns an exit status, or None to join again."""
     talk = _Talk(line)
     with contextlib.closing(line), stop.closing(talk.ended.set):
         if _reached(line, talk.ended):
-            failed = _play(address, line, talk)
+            failed = _play(address, line, talk, nursery)
             if failed is not None:
                 status = failed.report()
                 lines.say("this machine leaves; the learner goes on without it")
@@ -111,7 +117,7 @@ def _act(address: join.Address, line: join.Line, stop: shutdown.Stop) -> int | N
 
 
 def _play(
-    address: join.Address, line: join.Line, talk: _Talk
+    address: join.Address, line: join.Line, talk: _Talk, nursery: Nursery
 ) -> processes.Process | None:
     """Runs the actors; returns one that fails too often, or None at the end."""
     config = line.config
@@ -128,7 +134,7 @@ def _play(
         f"joined {address}: {number} acting, {line.first} to {line.first + number - 1},"
         f" for {config.agent.name} on {played.domain}, {played.task}"
     )
-    running = talk.running = program.start(actors, config)
+    running = talk.running = program.start(actors, config, nursery)
     talk.ended.wakes(running.ask)
     failed = running.watch()
     running.finish(_END_SECONDS)

@@ -297,8 +297,9 @@ class Learner:
           stopping: whether this host was told to stop, for the others to know.
         """
         before = self._newest
-        if not before.metrics and not self._devices.compiled:
-            self._outlets.status("compiling the update")
+        if not before.metrics:
+            doing = "making the first" if self._devices.compiled else "compiling the"
+            self._outlets.status(f"{doing} update")
         states, metrics = self._devices.update(
             before.states, experience.trajectory, stopping
         )

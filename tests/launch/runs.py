@@ -133,7 +133,11 @@ class Run:
                 zombie = ") Z " in (folder / "stat").read_text()
                 works = b"stac.environments" in (folder / "cmdline").read_bytes()
                 ours = self._mark in environment and not zombie
-                named = not role or f"STAC_ROLE={role}" in environment
+                named = not role or (
+                    f"STAC_ROLE={role}" in environment
+                    if worker
+                    else (folder / "comm").read_text() == f"stac {role}\n"
+                )
                 if ours and named and (works == worker or not role):
                     pids.append(int(folder.name))
         return sorted(pids)
@@ -186,7 +190,7 @@ def ports_in_use() -> set[int]:
 def unexpected(run: Run) -> list[str]:
     """Lines that are no news of the run."""
     known = (
-        r"writing to|continuing|starting|building|compiling|SIG(INT|TERM|USR1): saving"
+        r"writing to|continuing|starting|building|compiling|making|SIG(INT|TERM|USR1): saving"
         r"|waiting for (trajectories|the actors)|.* frames \(|nothing to save"
         r"|(frames|return|continue|report|evaluate)  "
         r"|(done: .* frames; )?update [\d,]+ is saved in "

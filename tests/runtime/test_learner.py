@@ -135,7 +135,11 @@ def test_with_an_example_the_update_is_compiled_before_the_first_batch_is_asked_
     example = jax.tree.map(np.zeros_like, numbered(range(4)).trajectory)
     run.learner.run(First(2, run.clock), shutdown.Stop(), example=example)
     assert compiled == [True, True, True]
-    assert run.records.lines == ["compiling the update", "waiting for the actors"]
+    assert run.records.lines == [
+        "compiling the update",
+        "waiting for the actors",
+        "making the first update",
+    ]
     assert [float(p["b"]) for _, p in run.records.published] == [0, 8, 16]
 
 
