@@ -190,8 +190,9 @@ def ports_in_use() -> set[int]:
 def unexpected(run: Run) -> list[str]:
     """Lines that are no news of the run."""
     known = (
-        r"writing to|continuing|starting|building|compiling|making|SIG(INT|TERM|USR1): saving"
-        r"|waiting for (trajectories|the actors)|.* frames \(|nothing to save"
+        r"writing to|continuing|starting|building|compiling|making"
+        r"|SIG(INT|TERM|USR1): saving|waiting for (trajectories|the actors)"
+        r"|.* frames \(|nothing to save"
         r"|(frames|return|continue|report|evaluate)  "
         r"|(done: .* frames; )?update [\d,]+ is saved in "
     )

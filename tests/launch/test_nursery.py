@@ -1,4 +1,4 @@
-"""Processes that a nursery forks: children of this process, as subprocess would start."""
+"""Processes that a nursery forks: as subprocess would start them."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ def test_a_child_is_as_subprocess_would_start_it(begun, tmp_path):
         forked = Started(begun.start, tmp_path, PROGRAM, *words, files=files)
         started = Started(subprocess.Popen, tmp_path, PROGRAM, *words, files=files)
     about, expected = json.loads(forked.line), json.loads(started.line)
-    assert about.pop("imported") and not expected.pop("imported")
-    assert str(lock) in about.pop("files") and str(lock) in expected.pop("files")
+    assert about.pop("imported")
+    assert not expected.pop("imported")
+    assert str(lock) in about.pop("files")
+    assert str(lock) in expected.pop("files")
     assert about == expected
     assert about["parent"] == os.getpid()
     assert set(about["blocked"]) == children.FOR_THE_PARENT
@@ -82,7 +84,7 @@ def test_a_child_is_as_subprocess_would_start_it(begun, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "program, status, words",
+    ("program", "status", "words"),
     [
         ("raise SystemExit(3)", 3, ""),
         ("raise SystemExit", 0, ""),
