@@ -19,7 +19,7 @@ import time
 
 import psutil
 
-from stac.launch import asking
+from stac.launch import asking, child
 from stac.runtime.logs import loggers
 
 COMMAND = (sys.executable, "-m", "launch.atari")
@@ -40,8 +40,11 @@ def memory(root: psutil.Process) -> dict[str, float]:
 
 
 def _role(process: psutil.Process) -> str:
-    """What stac.launch.launchpad.program calls it."""
-    return process.name().removeprefix("stac ")
+    """What the process calls itself; a worker is of the role that its variables say."""
+    if (name := process.name()).startswith("stac "):
+        return name.removeprefix("stac ")
+    role = process.environ().get(child.ROLE)
+    return f"{role} worker" if role else "parent"
 
 
 def watch(process: subprocess.Popen, minutes: list[float]) -> list[dict[str, float]]:

@@ -6,10 +6,10 @@
 
 JAX, Launchpad and what they need take seconds of a core to import, in each process of a
 program. The nursery imports them once, while its parent does the same, and each child
-begins as a copy of it. It has no threads of its own and no JAX backend, so a fork is
-safe; all copies share its memory. The process between ends at once. Linux then gives
-the child to the nearest process above that asks for orphans, which is the parent: it
-waits for the child, and dies before it, as if it had started the child itself.
+begins as a copy of it. It has no JAX backend and no thread but OpenBLAS's, which ends
+it for a fork; all copies share its memory. The process between ends at once. Linux then
+gives the child to the nearest process above that asks for orphans, which is the parent.
+From then on that is as if it had started the child itself.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from stac import children
 from stac.config import RunError
 
-_ADOPTED_SECONDS = 10.0  # until a child has its new parent: at once
+_ANSWER_SECONDS = 120.0  # of the nursery, which may import from a slow disk
 _LOOK_SECONDS = 0.01  # between two looks at a child that is to end
 _MOST_BYTES, _MOST_FILES = 65536, 64  # of a message
 _PR_SET_CHILD_SUBREAPER = 36
+# Not by -m, which puts the working directory before our modules.
+_PROGRAM = """import sys; del sys.path[0]; from stac.launch import nursery
+nursery.main(int(sys.argv[1]), *sys.argv[2:])"""
 
 
 class Nursery:
@@ -53,10 +56,11 @@ class Nursery:
     def _begin(self) -> None:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._known = {**os.environ, "PYTHONPATH": children.python_path()}
-        words = ("-m", "stac.launch.nursery", str(os.getpid()), *self._modules)
+        self._line.settimeout(_ANSWER_SECONDS)
+        words = (sys.executable, "-c", _PROGRAM, str(os.getpid()), *self._modules)
         with theirs, children.deaf():
             self._process = subprocess.Popen(
-                [sys.executable, *words], env=self._known, stdin=theirs.fileno()
+                words, env=self._known, stdin=theirs.fileno()
             )
 
     def start(
@@ -87,7 +91,7 @@ class Nursery:
         files = (stdin, 1 if stdout is None else stdout, stderr, *pass_fds)
         with _adopting():
             for _ in range(2):
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(ConnectionError, TimeoutError):
                     socket.send_fds(self._line, [message], files)
                     if answer := self._line.recv(_MOST_BYTES):
                         return Child(int(answer))
@@ -148,6 +152,7 @@ def _adopting() -> Iterator[None]:
 def main(parent: int, *modules: str) -> None:
     """The nursery's side: imports, and forks until the parent ends."""
     children.die_with_parent(parent)
+    children.name("stac nursery")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's business
     line = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     for name in modules:
@@ -156,33 +161,45 @@ def main(parent: int, *modules: str) -> None:
         message, files, *_ = socket.recv_fds(line, _MOST_BYTES, _MOST_FILES)
         if not message:
             return
-        if os.fork() == 0:
-            if os.fork() == 0:
-                _live(line, parent, json.loads(message), files)
-            os._exit(0)
-        os.wait()
+        pid = _fork(line, message, files)
         for file in files:
             os.close(file)
+        line.send(pid)
 
 
-def _live(
-    line: socket.socket, parent: int, message: Mapping[str, Any], files: Sequence[int]
-) -> NoReturn:
+def _fork(line: socket.socket, message: bytes, files: Sequence[int]) -> bytes:
+    """The process id of a child that has its new parent; empty: none was forked."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            if (pid := os.fork()) == 0:
+                for file in (line.detach(), reader, writer):
+                    os.close(file)
+                _live(message, files)
+            os.write(writer, str(pid).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as told:
+        pid_of_child = told.read()
+    os.wait()  # at the end of its parent the child gets another
+    return pid_of_child
+
+
+def _live(message: bytes, files: Sequence[int]) -> NoReturn:
     """The child's side: runs the program, and ends."""
     status = 1
     try:
-        deadline = time.monotonic() + _ADOPTED_SECONDS
-        while os.getppid() != parent and time.monotonic() < deadline:
-            time.sleep(0.001)
-        with line:
-            line.send(str(os.getpid()).encode())
+        request = json.loads(message)
         for number, file in enumerate(files[:3]):
             os.dup2(file, number)
             os.close(file)
-        os.environ.update(message["env"])
-        if (jax := sys.modules.get("jax")) and "JAX_PLATFORMS" in message["env"]:
-            jax.config.update("jax_platforms", message["env"]["JAX_PLATFORMS"])
-        sys.argv = list(message["argv"])
+        os.environ.update(request["env"])
+        if (jax := sys.modules.get("jax")) and "JAX_PLATFORMS" in request["env"]:
+            jax.config.update("jax_platforms", request["env"]["JAX_PLATFORMS"])
+        if numpy := sys.modules.get("numpy"):
+            numpy.random.seed()  # else all children draw the same; `random` does it
+        sys.argv = request["argv"]
         runpy.run_path(sys.argv[0], run_name="__main__")
         status = 0
     except SystemExit as end:
@@ -190,10 +207,6 @@ def _live(
     except BaseException:  # noqa: BLE001 - as an interpreter does
         traceback.print_exc()
     finally:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stdout.flush()
         os._exit(int(status))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stac import children
-from stac.config import FAILED, USER_ERROR, RuntimeConfig
+from stac.config import FAILED, USER_ERROR, RunError, RuntimeConfig
 from stac.launch import child
 from stac.runtime.faults import shutdown
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
@@ -100,14 +100,19 @@ class Process:
         self._line, theirs = socket.socketpair()
         output, writer = os.pipe()
         with theirs, open(writer, "wb"), children.deaf():
-            self._process = self._begin(
-                [*self._command.command_as_list, *_FLAGS],
-                env={**os.environ, **self._command.env_overrides, **own},
-                stdin=theirs.fileno(),
-                pass_fds=self._files,
-                stdout=None if self._view is None else writer,
-                stderr=writer,
-            )
+            try:
+                self._process = self._begin(
+                    [*self._command.command_as_list, *_FLAGS],
+                    env={**os.environ, **self._command.env_overrides, **own},
+                    stdin=theirs.fileno(),
+                    pass_fds=self._files,
+                    stdout=None if self._view is None else writer,
+                    stderr=writer,
+                )
+            except BaseException:
+                os.close(output)
+                self._line.close()
+                raise
         self._readers = [
             threading.Thread(target=relay, args=(output,), daemon=True),
             threading.Thread(target=self._listen, args=(self._line,), daemon=True),
@@ -208,11 +213,14 @@ class Processes:
         begin: Callable[..., Any] = subprocess.Popen,
     ) -> None:
         """Starts them all; see `Process`."""
-        self._changing = threading.Lock()
         self._ending = False
-        self.everyone = [
-            Process(each, runtime, files, view, begin) for each in commands
-        ]
+        self.everyone: list[Process] = []
+        try:
+            for each in commands:
+                self.everyone.append(Process(each, runtime, files, view, begin))
+        except BaseException:
+            self.finish(0.0)
+            raise
 
     def watch(self) -> Process | None:
         """Starts actors again until the run is to end.
@@ -229,11 +237,10 @@ class Processes:
 
     def ask(self) -> None:
         """Asks all to end but the queue; from any thread."""
-        with self._changing:
-            self._ending = True
-            for process in self.everyone:
-                if process.role != child.QUEUE:
-                    process.ask()
+        self._ending = True
+        for process in self.everyone:
+            if process.role != child.QUEUE:
+                process.ask()
 
     def finish(self, seconds: float) -> None:
         """Asks all to end, and kills those that remain after `seconds`."""
@@ -250,9 +257,7 @@ class Processes:
     def _ends_the_run(self, process: Process) -> bool:
         now = time.monotonic()
         if process.starts_at is not None:
-            if process.starts_at <= now:
-                self._start_again(process)
-            return False
+            return process.starts_at <= now and self._start_again(process)
         if process.fell_silent():
             if process.role != child.ACTOR:
                 return True
@@ -262,16 +267,24 @@ class Processes:
         process.join(0.0)
         if process.role != child.ACTOR or process.status == USER_ERROR:
             return True
+        return self._fails(process, process.how())
+
+    def _fails(self, process: Process, how: str) -> bool:
         pause = process.restarts.failed(process.worked_seconds)
-        say(f"{process.title} {process.how()}; {process.restarts.verdict(pause)}")
+        say(f"{process.title} {how}; {process.restarts.verdict(pause)}")
         if pause is not None:
-            process.starts_at = now + pause
+            process.starts_at = time.monotonic() + pause
         return pause is None
 
-    def _start_again(self, process: Process) -> None:
-        with self._changing:
-            if not self._ending:
-                process.start()
+    def _start_again(self, process: Process) -> bool:
+        """Returns whether it cannot be started, and so ends the run."""
+        try:
+            process.start()
+        except (OSError, RunError) as error:
+            return self._fails(process, f"cannot start: {error}")
+        if self._ending:  # asked meanwhile
+            process.ask()
+        return False
 
 
 def relay(output: int) -> None:

@@ -79,8 +79,10 @@ def run(config: Config, workdir: str | pathlib.Path, nursery: Nursery) -> int:
     ):
         running = _launch(config, str(workdir), nursery, view)
         stop.wakes(running.ask)
-        first = running.watch()
-        running.finish(processes.END_SECONDS)
+        try:
+            first = running.watch()
+        finally:
+            running.finish(processes.END_SECONDS)
     [learner] = [each for each in running.everyone if each.role == child.LEARNER]
     if first is None and not learner.begun:
         lines.say(shutdown.NOTHING)
@@ -246,8 +248,8 @@ def _without_proxy(
 def _resources(config: Config, with_table: bool) -> dict[str, PythonProcess]:
     """The environment variables of each role's processes."""
     everyone = {"PYTHONPATH": children.python_path()}
-    if with_table:  # their lines go through a pipe, where Python would hold them back
-        everyone |= {child.TABLE: "1", "PYTHONUNBUFFERED": "1"}
+    if with_table:
+        everyone[child.TABLE] = "1"
     on_cpu = {"JAX_PLATFORMS": "cpu"}
     threads = str(make.share_of_cores(config.runtime.num_actors))
     own = {

@@ -15,6 +15,7 @@ import pytest
 from stac import children
 from stac.config import RunError
 from stac.launch import nursery
+from tests import conftest
 
 pytestmark = pytest.mark.faults
 
@@ -116,6 +117,34 @@ def test_another_nursery_begins_where_one_was_killed(begun, tmp_path):
     begun._process.wait()
     child = Started(begun.start, tmp_path, "raise SystemExit(3)")
     assert child.process.wait(SOON) == 3
+
+
+def test_children_draw_numbers_of_their_own(tmp_path):
+    with contextlib.closing(nursery.Nursery("numpy")) as begins:
+        program = "import numpy, sys; print(numpy.random.random(), file=sys.stderr)"
+        first, second = (Started(begins.start, tmp_path, program) for _ in range(2))
+    assert float(first.line) != float(second.line)
+    assert first.process.wait(SOON) == second.process.wait(SOON) == 0
+
+
+def test_modules_of_the_working_directory_hide_none_of_pythons(tmp_path, monkeypatch):
+    (tmp_path / "runpy.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(conftest.ROOT), *sys.path[1:]])
+    with contextlib.closing(nursery.Nursery("wave")) as begins:
+        child = Started(begins.start, tmp_path, "raise SystemExit(3)")
+        assert child.process.wait(SOON) == 3
+
+
+def test_a_child_that_cannot_be_forked_is_a_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    hook = "import os; os.register_at_fork(after_in_child=lambda: os._exit(1))"
+    (tmp_path / "broken_fork.py").write_text(hook)
+    with (
+        contextlib.closing(nursery.Nursery("broken_fork")) as broken,
+        pytest.raises(RunError, match="starts the others has ended"),
+    ):
+        Started(broken.start, tmp_path, "pass")
 
 
 def test_a_nursery_that_cannot_import_is_a_line(tmp_path, capfd):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from stac.config import FAILED, USER_ERROR, RuntimeConfig
+from stac.config import FAILED, USER_ERROR, RunError, RuntimeConfig
 from stac.launch import processes
 from stac.runtime.faults import restarts
 from tests import conftest
@@ -82,10 +82,10 @@ class Command(NamedTuple):
 class Watched:
     """A program of such children, whose watch is at work in a thread."""
 
-    def __init__(self, limit=10, silence=0.0, **programs):
+    def __init__(self, limit=10, silence=0.0, begin=subprocess.Popen, **programs):
         commands = [Command(f"{role}/0", text) for role, text in programs.items()]
         runtime = RuntimeConfig(actor_restarts=limit, silence_seconds=silence)
-        self.running = processes.Processes(commands, runtime)
+        self.running = processes.Processes(commands, runtime, begin=begin)
         self._outcome = []
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -287,6 +287,35 @@ def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(watch, st
     assert "starting it again in 0.05 s (1 of 1 in 10 min)\n" in seen
     assert "that is too often (2 of 1 in 10 min): the run is stopped\n" in seen
     assert seen.count("Traceback") == 1
+
+
+def test_an_actor_that_cannot_be_started_again_has_failed_again(watch, stderr):
+    begun = []
+
+    def begin(*arguments, **others):
+        begun.append(arguments)
+        if len(begun) == 2:
+            raise RunError("out of processes")
+        return subprocess.Popen(*arguments, **others)
+
+    watch(limit=2, actor=FAILS, begin=begin).ended()
+    seen = heard(stderr, "too often")
+    assert "actor/0 cannot start: out of processes; starting it again" in seen
+    assert len(begun) == 3
+
+
+def test_a_process_that_cannot_start_leaves_none_behind():
+    begun = []
+
+    def begin(*arguments, **others):
+        if begun:
+            raise RunError("out of processes")
+        begun.append(subprocess.Popen(*arguments, **others))
+        return begun[0]
+
+    with pytest.raises(RunError, match="out of processes"):
+        Watched(learner=HANGS, actor=HANGS, begin=begin)
+    assert begun[0].returncode is not None
 
 
 def test_failures_between_which_an_actor_works_for_long_are_never_too_often(
