@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from stac import config as configuration
 from stac.config import Config
+from stac.environments import make
 from stac.launch import asking, catch, flags
 from tests.launch import moments, runs
 from tests.launch.moments import Moment
@@ -94,7 +95,7 @@ def recovers(scene: Scene, at: float) -> Row:
     before = len(moments.rows(run))
     moments.until(lambda: len(moments.rows(run)) > before, run)
     recovery = time.monotonic() - at
-    unroll = config.batch.unroll_length * config.runtime.envs_per_actor
+    unroll = config.batch.unroll_length * make.envs_per_actor(config)
     row = ends(scene, terminate(run))
     return row._replace(recovery=f"{recovery:.1f}", lost=f"<= {unroll} (an unroll)")
 
@@ -147,7 +148,7 @@ def _lost(run: Run, config: Config) -> str:
 def _most_waiting(config: Config) -> int:
     """Frames in the queue, the feeder, two updates in flight and actors' hands."""
     batch, runtime = config.batch, config.runtime
-    acted = runtime.num_actors * runtime.envs_per_actor
+    acted = runtime.num_actors * make.envs_per_actor(config)
     held = configuration.queue_capacity(config) + 3 * batch.batch_size
     if runtime.name == "lockstep":  # an update, and what is left over
         held = 2 * batch.batch_size

@@ -52,7 +52,7 @@ def update_of_a_step(config: Config) -> float:
 def acting(config: Config) -> float:
     """Agent steps per second of an actor alone."""
     agent = actor_critic.build(config, make.spec(config))
-    envs = config.runtime.envs_per_actor
+    envs = make.envs_per_actor(config)
     actor = Actor(agent, make.factory(config)(0, envs), config.batch, 0, 0)
     params = agent.actor_params(jax.jit(agent.init)(jax.random.PRNGKey(0)))
     seconds = update.seconds(lambda: actor.unroll(0, params))[0]

@@ -110,7 +110,7 @@ def played() -> tuple[Experience, reverb_items.Spec]:
     config = numbers.config(agent="impala", network="shallow")
     environment = dataclasses.replace(config.environment, task=GAME)
     config = dataclasses.replace(config, environment=environment)
-    games = make.factory(config)(1, config.runtime.envs_per_actor)
+    games = make.factory(config)(1, make.envs_per_actor(config))
     agent = actor_critic.build(config, games.spec)
     acting = actor.Actor(agent, games, config.batch, seed=1, index=0)
     params = agent.actor_params(agent.init(jax.random.PRNGKey(0)))

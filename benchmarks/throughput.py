@@ -86,7 +86,7 @@ def alone(what: What, threads: int) -> Rate:
     config = what.config("--runtime=threads", "--num_actors=1")
     chosen = dataclasses.replace(config.environment, threads=threads)
     config = dataclasses.replace(config, environment=chosen)
-    environment = make.factory(config)(0, config.runtime.envs_per_actor)
+    environment = make.factory(config)(0, make.envs_per_actor(config))
     actions = random_actions(environment.spec, environment.num_envs)
     environment.reset()
     environment.step(next(actions))
@@ -112,8 +112,8 @@ def runtime(
 ) -> Rate:
     """The real command, interrupted after it has learned for `seconds`."""
     config = what.config(f"--agent={agent}", f"--runtime={name}", *extra)
-    sizes = config.runtime
-    building = BUILDING_SECONDS * sizes.envs_per_actor * (sizes.num_actors - 1)
+    others = config.runtime.num_actors - 1
+    building = BUILDING_SECONDS * make.envs_per_actor(config) * others
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder) / "run"
         command = [

@@ -51,7 +51,7 @@ _COMMON = {
         "devices that act, as in 0,1; see docs/scaling.md",
     ),
     "learner_devices": ("runtime.learner_devices", "those that learn"),
-    "envs_per_actor": ("runtime.envs_per_actor", "environments of one actor"),
+    "envs_per_actor": ("runtime.envs_per_actor", "of one actor; 0: by its cores"),
     "logger": (
         "runtime.logger",
         "tensorboard, wandb or none; several with commas; see docs/watching.md",

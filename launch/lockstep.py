@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from stac import snapshots
 from stac.config import Config, ConfigError
+from stac.environments import make
 from stac.runtime.actor import Actor
 from stac.runtime.faults import restarts
 from stac.runtime.faults.lines import say
@@ -47,7 +48,7 @@ class Turns:
         self._batch_size = config.batch.batch_size
         # The one thread cannot take while it puts. So there is room for all that an
         # actor puts at once.
-        self._queue = LocalQueue(self._batch_size + config.runtime.envs_per_actor)
+        self._queue = LocalQueue(self._batch_size + make.envs_per_actor(config))
         self._replay = replay
         # None: the actor failed, and another will be built in its turn.
         self._actors: list[Actor | None] = []

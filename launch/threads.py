@@ -141,7 +141,7 @@ class Parts(NamedTuple):
     def actor(self, index: int, updates: int, restarted: int = 0) -> actor.Actor:
         """Builds one actor and its environment, `updates` updates into the run."""
         seed = actor.stream(self.config.seed, index, updates, restarted)
-        envs = self.config.runtime.envs_per_actor
+        envs = make.envs_per_actor(self.config)
         environment = make.factory(self.config)(seed, envs)
         device = self.parameters(index).device
         return actor.Actor(

@@ -194,7 +194,7 @@ def act(
             with heartbeat.waiting():
                 updates, _ = parameters.latest()
             seed = actor.stream(config.seed, index, updates, restarts)
-            environment = make.factory(config)(seed, config.runtime.envs_per_actor)
+            environment = make.factory(config)(seed, make.envs_per_actor(config))
             with contextlib.closing(environment):
                 acting = actor.Actor(agent, environment, config.batch, seed, index)
                 acting.run(parameters, trajectories, heartbeat)

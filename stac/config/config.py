@@ -195,7 +195,7 @@ class RuntimeConfig(Checked, section="runtime."):
 
     name: Annotated[str, RUNTIMES] = "launchpad"
     num_actors: Count = 2  # on this machine
-    envs_per_actor: AtLeastOne = 32  # E
+    envs_per_actor: Count = 0  # E; 0: by stac.environments.make.envs_per_actor
     queue_capacity: Count = 0  # trajectories; 0: one batch. Actors wait when it is
     # full: every batch that waits in it was acted with parameters one update older
     # Indices of this host's devices; (): as stac.runtime.devices.split does.

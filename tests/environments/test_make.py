@@ -79,6 +79,21 @@ def test_actors_share_the_cores(monkeypatch):
     assert [make.share_of_cores(actors) for actors in (1, 3, 8, 50)] == [8, 2, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("runtime", "cores", "given", "environments"),
+    [
+        *[("threads", 2, 0, 16), ("launchpad", 3, 0, 16), ("threads", 4, 0, 32)],
+        *[("lockstep", 2, 0, 32), ("threads", 2, 24, 24), ("lockstep", 2, 7, 7)],
+    ],
+)
+def test_environments_of_an_actor_are_given_or_by_its_cores(
+    runtime, cores, given, environments, monkeypatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    chosen = config.RuntimeConfig(name=runtime, envs_per_actor=given)
+    assert make.envs_per_actor(config.Config(runtime=chosen)) == environments
+
+
 def test_an_unknown_domain_is_refused_before_anything_is_built():
     with pytest.raises(config.ConfigError, match="domain 'atary': did you mean atari"):
         make.factory(configured(domain="atary"))

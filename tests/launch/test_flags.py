@@ -157,7 +157,7 @@ BAD = {
     "--total_frames=inf": "--total_frames=inf: must be a whole number",
     "--num_actors=0": "runtime.num_actors=0: must be in [1, inf)",
     "--listen=:7000": "runtime.listen=:7000: only --runtime=launch",
-    "--envs_per_actor=-3": "runtime.envs_per_actor=-3: must be in [1, inf)",
+    "--envs_per_actor=-3": "runtime.envs_per_actor=-3: must be in [0, inf)",
     "--config.runtime.actor_restarts=-1": "runtime.actor_restarts=-1: must be in [0",
     "--config.runtime.silence_seconds=-1": "runtime.silence_seconds=-1.0: must be in",
     "--config.runtime.actor_restart_minutes=0": "runtime.actor_restart_minutes=0: mu",
