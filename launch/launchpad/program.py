@@ -79,10 +79,8 @@ def run(config: Config, workdir: str | pathlib.Path, nursery: Nursery) -> int:
     ):
         running = _launch(config, str(workdir), nursery, view)
         stop.wakes(running.ask)
-        try:
-            first = running.watch()
-        finally:
-            running.finish(processes.END_SECONDS)
+        first = running.watch()
+        running.finish(processes.END_SECONDS)
     [learner] = [each for each in running.everyone if each.role == child.LEARNER]
     if first is None and not learner.begun:
         lines.say(shutdown.NOTHING)
