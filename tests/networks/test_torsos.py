@@ -95,6 +95,31 @@ def test_the_torso_of_minatar_is_its_convolution_and_its_dense_layer():
 
 
 @pytest.mark.parametrize(
+    ("window", "stride", "shape"), [(8, 4, (3, 39, 24, 2)), (4, 2, (3, 9, 11, 5))]
+)
+def test_a_convolution_by_blocks_is_haikus(window, stride, shape):
+    """Its parameters too, and its derivatives; some sizes leave pixels over."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    layers = [
+        hk.without_apply_rng(hk.transform(layer))
+        for layer in (
+            lambda x: torsos.BlockConv2D(6, window, stride)(x),
+            lambda x: hk.Conv2D(6, window, stride, padding="VALID")(x),
+        )
+    ]
+    params = [layer.init(jax.random.PRNGKey(0), x) for layer in layers]
+    chex.assert_trees_all_equal(*params)
+    params = jax.tree.map(lambda p: p + 0.1, params[0])  # biases not zero
+    ours, haikus = (layer.apply(params, x) for layer in layers)
+    np.testing.assert_allclose(ours, haikus, atol=1e-5)
+    ours, haikus = (
+        jax.grad(lambda *to, a=layer.apply: jnp.sum(jnp.sin(a(*to))), (0, 1))(params, x)
+        for layer in layers
+    )
+    chex.assert_trees_all_close(ours, haikus, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
     ("name", "shape", "dtype"),
     [
         pytest.param("deep", (4, 21, 21), np.uint8, marks=pytest.mark.slow),
