@@ -26,6 +26,7 @@ class Hosts:
     coordinator: str  # "name:port" of the first host, which uses the next port, too
     count: int
     index: int  # of this host, from 0
+    here: str = ""  # the address at which others reach this host, once they have met
 
     @property
     def address(self) -> tuple[str, int]:

@@ -23,7 +23,7 @@ def main() -> NoReturn:
     lines.prefix = f"[host {hosts.index}] "
 
     def work(asked: shutdown.Stop, heartbeat: Heartbeat) -> None:
-        devices.join_hosts(hosts.service, hosts.count, hosts.index)
+        devices.join_hosts(hosts.service, hosts.count, hosts.index, hosts.here)
         threads.train(config, workdir, asked, shutdown.Stop())
         devices.leave_hosts()
 

@@ -17,6 +17,7 @@ minutes later and without a name. It does not compare versions or configurations
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import queue
 import socket
@@ -26,6 +27,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from stac.config import ConfigError, RunError
+from stac.launch import listening
 from stac.launch.hosts.find import Hosts
 from stac.runtime.faults import lines
 
@@ -59,6 +61,7 @@ class Line:
         inbox: queue.Queue[tuple[Line, Message]],
     ) -> None:
         connection.settimeout(SILENCE_SECONDS)
+        self.address: str = connection.getsockname()[0]  # of this host, for the other
         self._connection, self._inbox = connection, inbox
         self._sending = threading.Lock()
         self._closed = threading.Event()
@@ -110,14 +113,19 @@ class Party:
           about: what has to be the same on all hosts.
           difference: says what differs in another host's `about`, or "".
 
+        From then on `hosts` has the addresses that serve: names may stand for another
+        one on the machine that has them.
+
         Raises:
           ConfigError: a host may not take part; or the first host cannot listen.
           RunError: a host did not come in time, or the first one left.
         """
         if self.hosts.index == 0:
-            self._receive_all(difference)
+            first = here = self._receive_all(difference)
         else:
-            self._report(about)
+            first, here = self._report(about)
+        coordinator = f"{first}:{self.hosts.address[1]}"
+        self.hosts = dataclasses.replace(self.hosts, coordinator=coordinator, here=here)
 
     def tell(self, kind: str, words: str = "") -> None:
         """Tells all other hosts."""
@@ -154,8 +162,8 @@ class Party:
             if host != event.host:
                 line.send(message)
 
-    def _report(self, about: Message) -> None:
-        """Reports to the first host; returns when all hosts are there."""
+    def _report(self, about: Message) -> tuple[str, str]:
+        """Reports to the first host; when all are there, its address and this one's."""
         where = self.hosts.coordinator
         deadline, news, reason = time.monotonic() + MEET_SECONDS, 0.0, ""
         while True:
@@ -175,6 +183,7 @@ class Party:
                     f"{reason}; is the same command running there with --host=0?"
                 )
             time.sleep(_RETRY_SECONDS)
+        first = connection.getpeername()[0]
         line = self._lines[0] = Line(connection, self._inbox)
         index, count = self.hosts.index, self.hosts.count
         name = self._names[index]
@@ -189,11 +198,17 @@ class Party:
             gone = f"the first host, {where}, {answer.get('ended')}"
             raise RunError(answer.get("missing", gone))
         self._names = dict(enumerate(answer["names"]))
+        return first, line.address
 
-    def _receive_all(self, difference: Callable[[Message], str]) -> None:
-        """Listens until all hosts have reported, and answers them."""
+    def _receive_all(self, difference: Callable[[Message], str]) -> str:
+        """Listens until all hosts have reported, and answers them.
+
+        Returns:
+          The address at which they reach this host.
+        """
+        name, port = self.hosts.address
         try:
-            listener = socket.create_server(self.hosts.address)
+            listener = socket.create_server((listening.host(name), port))
         except OSError as error:
             # Without the words in brackets that `create_server` adds.
             why = str(error.strerror).partition(" (")[0]
@@ -225,6 +240,7 @@ class Party:
                     self._admit(*self._inbox.get(timeout=_BEAT_SECONDS), difference)
         names = [self._names[host] for host in range(self.hosts.count)]
         self._answer({"names": names})
+        return next(iter(self._lines.values())).address
 
     def _answer(self, message: Message) -> None:
         for line in self._lines.values():

@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from stac.config import Config, ConfigError, changed, check, flat
-from stac.launch import version
+from stac.launch import listening, version
 from stac.runtime.faults.lines import say
 
 TICK_SECONDS = 1.0
@@ -93,7 +93,8 @@ def check_free(address: Address) -> None:
     ports = {address.port: address.host, address.queue: "", address.learner: ""}
     for port, host in ports.items():
         try:
-            socket.create_server((host, port), family=_family(host)).close()
+            here = host and listening.host(host)
+            socket.create_server((here, port), family=_family(here)).close()
         except OSError as error:
             there = Address(host or "*", port)
             raise ConfigError(
@@ -217,8 +218,9 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, address: Address, joined: Joined) -> None:
         self.joined = joined
-        self.address_family = _family(address.host)
-        super().__init__((address.host, address.port), _Handler)
+        host = listening.host(address.host)
+        self.address_family = _family(host)
+        super().__init__((host, address.port), _Handler)
 
 
 class _Handler(socketserver.BaseRequestHandler):

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax import flatten_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxlib import _jax
 
 from stac import config
 from stac.agents import base
@@ -27,14 +28,19 @@ _JOIN_SECONDS = 120  # for all hosts to reach the first one's service
 _MEET_MILLISECONDS = 600_000  # from there to the first sum
 
 
-def join_hosts(service: str, count: int, index: int) -> None:
+def join_hosts(service: str, count: int, index: int, here: str) -> None:
     """Makes this process the `index`-th of `count` hosts; before any use of JAX.
 
     Args:
       service: "name:port", where host 0 is to serve the others.
       count: of the hosts.
       index: of this host, from 0.
+      here: its address for the others, for sums on CPUs.
     """
+    # gloo would take what this host's own name stands for here, which may be 127.0.1.1.
+    _jax.make_gloo_tcp_collectives = functools.partial(
+        _jax.make_gloo_tcp_collectives, hostname=here
+    )
     # The default since JAX 0.8; before, CPU devices of two processes cannot sum.
     if "jax_cpu_collectives_implementation" in jax.config.values:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")

@@ -24,7 +24,7 @@ def main(
     service: str, count: str, index: str, name: str, mapped: str, output: str
 ) -> None:
     jax.config.update("jax_num_cpu_devices", DEVICES)
-    devices.join_hosts(service, int(count), int(index))
+    devices.join_hosts(service, int(count), int(index), "127.0.0.1")
     config = agree.small(name)
     agent = actor_critic.build(config, make.spec(config))
     places = devices.split((), range(DEVICES), config.batch.batch_size)

@@ -35,12 +35,19 @@ def port() -> int:
 
 @contextlib.contextmanager
 def several(
-    port: int, *abouts: dict[str, object], indices: tuple[int, ...] = ()
+    port: int,
+    *abouts: dict[str, object],
+    indices: tuple[int, ...] = (),
+    first: str = "127.0.0.1",
 ) -> Iterator[tuple[list[Party], list[futures.Future[None]]]]:
     """Hosts that begin to meet, each with what is to be the same on all."""
     count = len(abouts)
+    names = {0: first}  # of the first host, where it is the first
     parties = [
-        Party(Hosts(f"127.0.0.1:{port}", count, index), f"name{place}")
+        Party(
+            Hosts(f"{names.get(place, '127.0.0.1')}:{port}", count, index),
+            f"name{place}",
+        )
         for place, index in enumerate(indices or range(count))
     ]
     with futures.ThreadPoolExecutor(count) as pool:
@@ -84,6 +91,15 @@ def test_an_event_of_any_host_reaches_all_others(port):
         assert next_event(second) == next_event(third) == Event(0, DONE)
         assert second.event(0.1) is None
         assert third.describe(1) == "host 1 (name1)"
+
+
+def test_a_host_whose_own_name_is_its_loopback_is_reached_at_another_address(port):
+    with several(port, ABOUT, ABOUT, first="127.0.1.1") as (parties, meetings):
+        for meeting in meetings:
+            meeting.result(SOON)
+        for each in parties:
+            assert each.hosts.service == f"127.0.0.1:{port + 1}"
+            assert each.hosts.here == "127.0.0.1"
 
 
 def test_a_host_that_closes_its_connection_is_a_fault_that_all_hear(port):

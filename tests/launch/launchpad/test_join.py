@@ -96,6 +96,13 @@ def test_a_machine_gets_what_it_needs_and_its_actors_are_counted(learner, addres
     until(lambda: learner.metrics() == {name: 0})
 
 
+def test_a_learner_whose_own_name_is_its_loopback_is_reached_at_another_address():
+    port = free().port
+    join.check_free(join.Address("127.0.1.1", port))
+    with contextlib.closing(join.Joined(join.Address("127.0.1.1", port), CONFIG)):
+        join.Line(join.Address("127.0.0.1", port), 1).close()
+
+
 def test_no_two_actors_share_an_index_also_after_a_machine_joins_again(
     learner, address
 ):

@@ -11,17 +11,15 @@ prints the figures of docs/scaling.md.
 from __future__ import annotations
 
 import itertools
-import os
 import pathlib
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from stac.launch.launchpad import join
+from tests.launch.machines import Machine
 from tests.launch.runs import (
     END_SECONDS,
     LONG,
@@ -37,55 +35,11 @@ pytestmark = [pytest.mark.faults, pytest.mark.launchpad, pytest.mark.slow]
 CUT_SECONDS = 30.0
 MEASURED_SECONDS = 12.0
 PORT = 7000
-IP = shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-
-
-class Machine:
-    """A network and a host name of its own, and commands that run there."""
-
-    def __init__(self, name: str, beside: Machine | None = None) -> None:
-        self.name = name
-        new = ["unshare", "--net", "--uts"]
-        if beside is None:
-            new += ["--user", "--map-root-user"]
-        program = f"hostname {name} && {IP} link set lo up && echo up && exec cat"
-        self._holder = subprocess.Popen(
-            [*(beside.within if beside else ()), *new, "sh", "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        up = self._holder.stdout.readline()
-        if up != "up\n":
-            _, why = self._holder.communicate()
-            pytest.skip(f"no namespaces may be made here: {why.strip()}")
-
-    @property
-    def within(self) -> tuple[str, ...]:
-        own = ("--user", "--preserve-credentials", "--net", "--uts")
-        return ("nsenter", f"--target={self._holder.pid}", *own)
-
-    def ip(self, command: str) -> None:
-        subprocess.run([*self.within, IP, *command.split()], check=True)
-
-    def cable(self, other: Machine, number: int) -> None:
-        """Connects 10.77.number.1, of this machine, with 10.77.number.2."""
-        ends = ((self, f"c{number}", 1), (other, "c", 2))
-        self.ip(f"link add c{number} type veth peer name c netns {other._holder.pid}")
-        for machine, name, last in ends:
-            machine.ip(f"address add 10.77.{number}.{last}/24 dev {name}")
-            machine.ip(f"link set {name} up")
-
-    def close(self) -> None:
-        self._holder.communicate()
 
 
 @pytest.fixture
 def machines() -> Iterator[tuple[Machine, ...]]:
     """A learner's, and three with a cable to it."""
-    if IP is None or not all(map(shutil.which, ("unshare", "nsenter", "hostname"))):
-        pytest.skip("needs unshare, nsenter, hostname and ip")
     learner = Machine("learner")
     others = [Machine(f"host{number}", learner) for number in (1, 2, 3)]
     for number, other in enumerate(others, 1):
