@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -170,46 +170,6 @@ class Shares(NamedTuple):
     stopping: Array  # [k] float32: 1 where the host was told to stop
 
 
-Step = Callable[[Tree, Tree], tuple[Tree, base.Metrics]]
-
-
-class Mapped(NamedTuple):
-    """A function of (replicated tree, shares), mapped over the learner devices."""
-
-    call: Any  # takes what `split` returns; has `lower`
-    split: Callable[[Tree], Tree]  # of a host's input
-
-
-def pmapped(step: Step, devices: Sequence[jax.Device]) -> Mapped:
-    """Maps `step` by pmap: the host's shares are split, all else is replicated."""
-    mapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
-    count = len(_here(devices))
-
-    def split(leaf: Array) -> Array:
-        return leaf.reshape((count, -1) + leaf.shape[1:])
-
-    return Mapped(mapped, functools.partial(jax.tree.map, split))
-
-
-def shard_mapped(step: Step, devices: Sequence[jax.Device]) -> Mapped:
-    """Does what `pmapped` does by `jit(shard_map)`, for the day that pmap goes."""
-    mesh = Mesh(np.array(devices), (AXIS,))
-    mapped = jax.jit(
-        jax.shard_map(
-            step,
-            mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-            out_specs=PartitionSpec(),
-            check_vma=False,  # the sum's derivative is `all_sum`'s own
-        )
-    )
-    if jax.process_count() == 1:
-        return Mapped(mapped, lambda shares: shares)
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
-    split = functools.partial(jax.make_array_from_process_local_data, sharding)
-    return Mapped(mapped, functools.partial(jax.tree.map, split))
-
-
 class LearnerDevices:
     """Runs an agent's update on k devices of one or several hosts.
 
@@ -219,12 +179,7 @@ class LearnerDevices:
     would free only a few megabytes.
     """
 
-    def __init__(
-        self,
-        agent: base.Agent,
-        devices: Sequence[jax.Device],
-        mapped: Callable[[Step, Sequence[jax.Device]], Mapped] = pmapped,
-    ) -> None:
+    def __init__(self, agent: base.Agent, devices: Sequence[jax.Device]) -> None:
         self.agent = agent
         self.devices = list(devices)
         self._here = _here(devices)
@@ -244,14 +199,15 @@ class LearnerDevices:
                 for name, value in metrics.items()
             } | {STOPPING: stopping}
 
-        self._mapped = mapped
-        self._step = mapped(step, self.devices)
-        self._call = self._step.call
+        self._step: Any = jax.pmap(  # the shares are split, all else is replicated
+            step, AXIS, in_axes=(None, 0), out_axes=None, devices=self.devices
+        )
+        self._call = self._step
 
     @property
     def compiled(self) -> bool:
         """Whether `compile` has ended."""
-        return self._call is not self._step.call
+        return self._call is not self._step
 
     def init(self, seed: int) -> LearnerState:
         """The agent's first state, in numpy."""
@@ -285,12 +241,9 @@ class LearnerDevices:
             rows[0] = leaf if jax.process_index() == 0 else 0
             return rows
 
-        def add(_: Tree, shares: Tree) -> tuple[Tree, base.Metrics]:
-            return jax.tree.map(lambda row: jax.lax.psum(row[0], AXIS), shares), {}
-
-        over_hosts = self._mapped(add, self.devices)
-        shares = over_hosts.split(jax.tree.map(share, state))
-        return self.fetch(over_hosts.call((), shares)[0])
+        add = functools.partial(jax.lax.psum, axis_name=AXIS)
+        over_hosts = jax.pmap(add, AXIS, out_axes=None, devices=self.devices)
+        return self.fetch(over_hosts(jax.tree.map(share, state)))
 
     def compile(self, state: LearnerState, trajectory: Trajectory) -> None:
         """Compiles the update for such a batch, before there is one.
@@ -300,7 +253,7 @@ class LearnerDevices:
           trajectory: numpy leaves [B, ...], of which only the shapes matter.
         """
         shares = self._shares(trajectory, stopping=False)
-        self._call = self._step.call.lower(state, shares).compile()
+        self._call = self._step.lower(state, shares).compile()
 
     def update(
         self,
@@ -322,8 +275,11 @@ class LearnerDevices:
         return updated
 
     def _shares(self, trajectory: Trajectory | Sample, stopping: bool) -> Tree:
-        flags = np.full(len(self._here), stopping, np.float32)
-        return self._step.split(Shares(trajectory, flags))
+        count = len(self._here)
+        shares = Shares(trajectory, np.full(count, stopping, np.float32))
+        return jax.tree.map(
+            lambda leaf: leaf.reshape((count, -1) + leaf.shape[1:]), shares
+        )
 
     def fetch(self, tree: Tree) -> Tree:
         """A replicated tree in numpy; waits for it."""

@@ -1,6 +1,6 @@
 """One of several hosts that learn from the same batches; a program for tests.
 
-python -m tests.runtime.learning_host SERVICE COUNT INDEX AGENT MAPPED OUTPUT
+python -m tests.runtime.learning_host SERVICE COUNT INDEX AGENT OUTPUT
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ DEVICES = 2  # of each host
 SECONDS = 240.0  # after which it tells where it hangs
 
 
-def main(
-    service: str, count: str, index: str, name: str, mapped: str, output: str
-) -> None:
+def main(service: str, count: str, index: str, name: str, output: str) -> None:
     jax.config.update("jax_num_cpu_devices", DEVICES)
     devices.join_hosts(service, int(count), int(index), "127.0.0.1")
     config = agree.small(name)
     agent = actor_critic.build(config, make.spec(config))
     places = devices.split((), range(DEVICES), config.batch.batch_size)
-    learners = devices.LearnerDevices(agent, places.learners, getattr(devices, mapped))
+    learners = devices.LearnerDevices(agent, places.learners)
     # Only the first host has the state that all begin with.
     first = learners.agreed(learners.init(seed=1 if index == "0" else 2))
     share = config.batch.batch_size // int(count)

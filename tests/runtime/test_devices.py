@@ -18,7 +18,6 @@ from stac.runtime import devices
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
-MAPS = pytest.mark.parametrize("mapped", [devices.pmapped, devices.shard_mapped])
 DEVICES = pytest.mark.parametrize("count", [1, 2, 8])
 
 
@@ -65,13 +64,12 @@ def tuning_state():
 
 
 @DEVICES
-@MAPS
-def test_a_metagradient_through_the_sum_is_that_of_one_device(count, mapped):
+def test_a_metagradient_through_the_sum_is_that_of_one_device(count):
     agent, state = tuning_agent(), tuning_state()
     alone, metrics = jax.jit(lambda s, t: agent.update(s, t, base.no_devices))(
         state, batch()
     )
-    learners = devices.LearnerDevices(agent, jax.devices()[:count], mapped)
+    learners = devices.LearnerDevices(agent, jax.devices()[:count])
     states, several = learners.update(learners.replicate(state), batch())
     assert float(metrics["metagradient"]) > 0.01
     assert float(several["metagradient"]) == pytest.approx(
@@ -87,11 +85,10 @@ def test_a_metagradient_through_the_sum_is_that_of_one_device(count, mapped):
 
 
 @DEVICES
-@MAPS
-def test_an_update_that_is_compiled_ahead_is_the_same_bit_for_bit(count, mapped):
+def test_an_update_that_is_compiled_ahead_is_the_same_bit_for_bit(count):
     ends = []
     for ahead in (False, True):
-        learners = devices.LearnerDevices(tuning_agent(), jax.devices()[:count], mapped)
+        learners = devices.LearnerDevices(tuning_agent(), jax.devices()[:count])
         state = learners.replicate(tuning_state())
         assert not learners.compiled
         if ahead:
@@ -104,9 +101,8 @@ def test_an_update_that_is_compiled_ahead_is_the_same_bit_for_bit(count, mapped)
 
 
 @DEVICES
-@MAPS
-def test_all_replicas_stay_equal(count, mapped):
-    learners = devices.LearnerDevices(tuning_agent(), jax.devices()[:count], mapped)
+def test_all_replicas_stay_equal(count):
+    learners = devices.LearnerDevices(tuning_agent(), jax.devices()[:count])
     state = learners.replicate(tuning_state())
     for _ in range(3):
         state, _ = learners.update(state, batch())
@@ -127,8 +123,7 @@ def test_a_state_survives_the_way_to_the_devices_and_back_bit_for_bit(count):
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
 
 
-@MAPS
-def test_each_device_gets_its_share_of_the_batch_in_order(mapped):
+def test_each_device_gets_its_share_of_the_batch_in_order():
     seen = []
 
     def update(state, trajectory, all_sum):
@@ -138,18 +133,15 @@ def test_each_device_gets_its_share_of_the_batch_in_order(mapped):
         return state, {"firsts": all_sum(place * first)}
 
     learners = devices.LearnerDevices(
-        fakes.counting_agent(1)._replace(update=update), jax.devices()[:4], mapped
+        fakes.counting_agent(1)._replace(update=update), jax.devices()[:4]
     )
     _, metrics = learners.update(learners.replicate(fakes.learner_state()), batch())
     assert set(seen) == {(2, 4, 2)}
     assert np.asarray(metrics["firsts"]).tolist() == [0, 2, 4, 6]
 
 
-@MAPS
-def test_a_metric_named_max_is_the_maximum_over_devices(mapped):
-    learners = devices.LearnerDevices(
-        fakes.counting_agent(1), jax.devices()[:4], mapped
-    )
+def test_a_metric_named_max_is_the_maximum_over_devices():
+    learners = devices.LearnerDevices(fakes.counting_agent(1), jax.devices()[:4])
     for largest in (0, 5):
         trajectory = batch()
         trajectory.reward[largest, 1] = 9.0
@@ -285,10 +277,9 @@ def test_devices_that_are_not_there_are_refused(acting):
         devices.split(acting, (), 8)
 
 
-@MAPS
-def test_an_update_moves_the_batch_to_the_devices_and_nothing_else(mapped, capfd):
+def test_an_update_moves_the_batch_to_the_devices_and_nothing_else(capfd):
     """JAX logs every copy, but none from a CPU device to the host, which is free."""
-    learners = devices.LearnerDevices(tuning_agent(), jax.devices()[2:6], mapped)
+    learners = devices.LearnerDevices(tuning_agent(), jax.devices()[2:6])
     state, _ = learners.update(learners.replicate(tuning_state()), batch())
     state, _ = jax.block_until_ready(learners.update(state, batch()))
     capfd.readouterr()

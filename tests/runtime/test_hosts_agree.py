@@ -20,14 +20,14 @@ from tests.runtime import test_devices_agree as agree
 SECONDS = 300.0
 
 
-def learned_by_hosts(count, name, mapped, folder):
+def learned_by_hosts(count, name, folder):
     """(leaves of state and metrics, counts of hosts that stop) of each host."""
     service = f"127.0.0.1:{free_pair()}"
     program = [sys.executable, "-m", "tests.runtime.learning_host", service, str(count)]
     outputs = [folder / f"{index}" for index in range(count)]
     hosts = [
         subprocess.Popen(
-            [*program, str(index), name, mapped, output],
+            [*program, str(index), name, output],
             cwd=conftest.ROOT,
         )
         for index, output in enumerate(outputs)
@@ -42,15 +42,11 @@ def learned_by_hosts(count, name, mapped, folder):
 
 
 @pytest.mark.parametrize(
-    ("count", "name", "mapped"),
-    [
-        (2, "stac", "pmapped"),
-        pytest.param(3, "stacx", "pmapped", marks=pytest.mark.slow),
-        pytest.param(2, "stacx", "shard_mapped", marks=pytest.mark.slow),
-    ],
+    ("count", "name"),
+    [(2, "stac"), pytest.param(3, "stacx", marks=pytest.mark.slow)],
 )
 def test_hosts_with_shares_of_a_batch_learn_as_one_device_with_all(
-    count, name, mapped, tmp_path
+    count, name, tmp_path
 ):
     config = agree.small(name)
     agent = actor_critic.build(config, make.spec(config))
@@ -64,7 +60,7 @@ def test_hosts_with_shares_of_a_batch_learn_as_one_device_with_all(
     # Metrics sum hundreds of terms of either sign: their own tolerance.
     parts = [*jax.tree.leaves(state), *jax.tree.leaves(metrics)]
     tolerances = [1e-5] * len(jax.tree.leaves(state)) + [1e-4] * len(metrics)
-    for leaves, stopping in learned_by_hosts(count, name, mapped, tmp_path):
+    for leaves, stopping in learned_by_hosts(count, name, tmp_path):
         # Two devices of one host say in the fourth update that they stop.
         assert stopping == [0, 0, 0, 2, 0]
         for one, several, rtol in zip(parts, leaves, tolerances, strict=True):
