@@ -16,7 +16,6 @@ import pytest
 
 import benchmarks
 from benchmarks import (
-    control_environments,
     faults,
     gpu,
     growth,
@@ -115,9 +114,6 @@ def test_what_a_command_lists_is_listed(
             ["walker.walk:esay"],
             "challenge 'esay': did you mean easy?",
         ),
-        (control_environments, ["--tasks=walker.wolk"], "did you mean walker.walk?"),
-        (control_environments, ["--envs=0"], "--envs=0: write whole numbers, as"),
-        (control_environments, ["--envs=1,x"], "--envs=1,x: write whole"),
         (growth, ["--only=noise"], "--only=noise: name some of heads,batch_size,"),
         (growth, ["--out=none/x.png"], "--out=none/x.png: no such folder"),
         (sample_factory, ["--library=none"], "--library=none: no file"),
