@@ -75,6 +75,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "gymnasium": ("stac.environments",),
     "haiku": ("stac.networks",),
     "imageio_ffmpeg": ("stac.evaluation.video",),
+    "jaxlib": ("stac.runtime.devices",),
     "launchpad": ("stac.launch.launchpad",),
     "matplotlib": ("stac.report",),
     "PIL": ("stac.report.figures",),  # matplotlib's own library for pictures
@@ -179,15 +180,6 @@ def lengths(root: pathlib.Path) -> list[str]:
                         f" than {MAXIMUM_FUNCTION_LINES}"
                     )
     return violations
-
-
-def docstrings(root: pathlib.Path) -> list[str]:
-    """Files that do not say what they are."""
-    return [
-        f"{path}: no docstring"
-        for path, _, tree in _sources(root)
-        if not ast.get_docstring(tree)
-    ]
 
 
 def package_hosts(files: Iterable[pathlib.Path]) -> list[str]:

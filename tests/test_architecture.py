@@ -16,7 +16,6 @@ CHECKS = (
     architecture.purity,
     architecture.environment_writes,
     architecture.lengths,
-    architecture.docstrings,
 )
 Check = Callable[[pathlib.Path], list[str]]
 
@@ -91,12 +90,6 @@ def test_who_breaks_a_rule_is_found(
     violations = checker(_tree(tmp_path / "broken", {path: line}))
     assert len(violations) == 1
     assert path in violations[0]
-
-
-def test_a_file_without_a_docstring_is_found(tmp_path: pathlib.Path) -> None:
-    root = _tree(tmp_path, {})
-    (root / "launch/atari.py").write_text("X = 1\n")
-    assert len(architecture.docstrings(root)) == 1
 
 
 @pytest.mark.parametrize(

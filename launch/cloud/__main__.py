@@ -21,6 +21,7 @@ from stac.config import ConfigError, check, choose
 from stac.launch import flags
 from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
 from stac.launch.cloud.plan import Launch, Option, Plan, Target
+from stac.launch.sweep import SUITES
 from stac.runtime.faults import lines, shutdown
 
 TARGETS = {
@@ -29,9 +30,6 @@ TARGETS = {
     "jobset": jobset.JOBSET,
     "slurm": slurm.SLURM,
 }
-PROGRAMS = (
-    *("atari", "catch", "control", "gymnasium", "minatar", "mujoco", "realworld"),
-)
 _COMMON = {
     "name": Option("of all that is created; a new one by default"),
     "hosts": Option("their number; by the machines' kind by default, 1 in slurm"),
@@ -104,7 +102,7 @@ def _launch(command: list[str], hosts: int, options: dict[str, str]) -> Launch:
     """Reads the trained command, as its hosts will."""
     check(command, f"no command to train with: {_USAGE}")
     program = command[0].removeprefix("launch.")
-    choose("command", program, PROGRAMS)
+    choose("command", program, SUITES)
     domain = importlib.import_module(f"stac.launch.{program}").DOMAIN
     for flag in command[1:]:
         given = flag.lstrip("-").partition("=")[0]

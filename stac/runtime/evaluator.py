@@ -22,7 +22,7 @@ from stac.config import Config, ConfigError
 from stac.runtime.devices import LearnerDevices
 from stac.runtime.faults.restarts import describe
 from stac.runtime.learner import Outlets
-from stac.runtime.logs.words import amount
+from stac.runtime.logs import words
 from stac.runtime.storage.checkpoints import Checkpoints, NotSaved
 from stac.types import LearnerState, Params
 
@@ -209,7 +209,9 @@ class Evaluator:
         try:
             outcome = self._evaluate(updates, frames, params, states)
         except BaseException as error:  # noqa: BLE001 - costs a row and not the run
-            line = f"EVALUATION FAILED at {amount(frames)} frames: {describe(error)}"
+            line = (
+                f"EVALUATION FAILED at {words.amount(frames)} frames: {describe(error)}"
+            )
             outcome = Outcome({}, f"{line}; the run goes on")
         with contextlib.suppress(futures.InvalidStateError):  # it was cancelled
             playing.set_result(outcome)
@@ -219,7 +221,10 @@ class Evaluator:
     ) -> Outcome:
         row = self._play(updates, params, self._check)
         row = {"frames": frames, "updates": updates, **row}
-        line = f"evaluation at {amount(frames)} frames: {describe_row(row)}"
+        line = (
+            f"evaluation at {words.amount(frames)} frames: {words.scores(row)}"
+            f" ({row['evaluation/episodes']} episodes)"
+        )
         if self._best is not None:
             try:
                 if self._best.keep(updates, states, row):
@@ -231,15 +236,3 @@ class Evaluator:
     def _check(self) -> None:
         if self._closed.is_set():
             raise futures.CancelledError
-
-
-def describe_row(row: Mapping[str, float]) -> str:
-    """`sampled 0.91 ± 0.03, greedy 1 ± 0 (10 episodes)`."""
-    parts = []
-    for name, mean in row.items():
-        way = name.removeprefix("evaluation/").removesuffix("/return")
-        if name == f"evaluation/{way}/return":
-            part = f"{way} {mean:,.4g} ± {row[f'evaluation/{way}/error']:,.2g}"
-            human = row.get(f"evaluation/{way}/human_normalised")
-            parts.append(part if human is None else f"{part} ({human:.1%} of human)")
-    return f"{', '.join(parts)} ({row['evaluation/episodes']} episodes)"

@@ -10,7 +10,6 @@ evaluate  python -m launch.evaluate --workdir=runs/pong
 
 from __future__ import annotations
 
-import math
 import pathlib
 import shlex
 from collections.abc import Mapping
@@ -49,7 +48,7 @@ def _standing(row: Mapping[str, float]) -> dict[str, str]:
         return {}
     frames = f"{words.amount(row['frames'])} in {words.duration(row['seconds'])}"
     lines = {"frames": f"{frames}, {words.count(row['updates'], 'update')}"}
-    if (recent := _number(row, "episode_return")) is not None:
+    if (recent := words.known(row, "episode_return")) is not None:
         episodes = int(row["episodes"])
         over = f"the last {RECENT_EPISODES} of {words.count(episodes, 'episode')}"
         if episodes <= RECENT_EPISODES:
@@ -60,18 +59,6 @@ def _standing(row: Mapping[str, float]) -> dict[str, str]:
 
 def _scores(row: Mapping[str, float]) -> str:
     """The last evaluation: `greedy 14.1 ± 0.3, … at 2M frames`; "" without one."""
-    start, end = "evaluation/", "/return"
-    ways = [name[len(start) : -len(end)] for name in sorted(row) if name.endswith(end)]
-    scores = [
-        f"{way} {mean:,.4g}" + ("" if error is None else f" ± {error:,.2g}")
-        for way in ways
-        if (mean := _number(row, f"{start}{way}{end}")) is not None
-        for error in [_number(row, f"{start}{way}/error")]
-    ]
+    scores = words.scores(row)
     where = f" at {words.amount(row['frames'])} frames" if "frames" in row else ""
-    return f"{', '.join(scores)}{where}" if scores else ""
-
-
-def _number(row: Mapping[str, float], name: str) -> float | None:
-    value = row.get(name)
-    return value if value is not None and math.isfinite(value) else None
+    return scores and scores + where

@@ -120,6 +120,27 @@ def progress(
     return "  ".join(filter(None, [*parts, binds(values), left]))
 
 
+def scores(row: Mapping[str, float]) -> str:
+    """An evaluation's: `greedy 14.1 ± 0.3 (12.3% of human), sampled 13.2 ± 0.4`."""
+    parts = []
+    for name in sorted(row):
+        way = name.removeprefix("evaluation/").removesuffix("/return")
+        mean = known(row, name)
+        if name != f"evaluation/{way}/return" or mean is None:
+            continue
+        error = known(row, f"evaluation/{way}/error")
+        human = known(row, f"evaluation/{way}/human_normalised")
+        part = f"{way} {mean:,.4g}" + ("" if error is None else f" ± {error:,.2g}")
+        parts.append(part if human is None else f"{part} ({human:.1%} of human)")
+    return ", ".join(parts)
+
+
+def known(row: Mapping[str, float], name: str) -> float | None:
+    """A row's number, where there is one that is finite."""
+    value = row.get(name)
+    return value if value is not None and math.isfinite(value) else None
+
+
 def frames_done(frames: float, total_frames: int) -> str:
     """`1.2M of 200M frames (0.6 %)`; the last update may overshoot."""
     share = min(100.0, 100 * frames / total_frames)
