@@ -49,5 +49,13 @@ def run(main: Callable[[], int | None], name: str = "") -> int:
     return flags.exit_status(name or _script(), script)
 
 
+def path(text: str) -> pathlib.Path:
+    """A path on the command line; shells leave the ~ of --out=~/x to us."""
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _script() -> str:
     return pathlib.Path(sys.argv[0]).stem

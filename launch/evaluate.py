@@ -50,7 +50,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         description=(__doc__ or "").split("\n", 1)[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    path = pathlib.Path
+    path = asking.path
     parser.add_argument("runs", type=path, nargs="*", metavar="RUN", help="a workdir")
     parser.add_argument(
         "--workdir", type=path, action="append", default=[], help="the same"

@@ -82,6 +82,9 @@ _ELSEWHERE = {
 }
 
 
+TASK_FLAGS = ("task", "game", "env")  # each command has one of them
+
+
 class Domain(NamedTuple):
     """The part of the command line that is one command's own."""
 
@@ -195,7 +198,7 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     hosts = find.find(coordinator, count, index, os.environ)
     if hosts.count > 1 and values["runtime"].using_default_value:
         values["runtime"].value = "threads"
-    _refuse_rest(rest, values)
+    _refuse_rest(rest, values, next(iter(domain.flags)))
     changes = _changes(values)
     plain = domain.config(agent=values["agent"].value, **words)
     changes = {**challenges.implied(plain.environment.challenges, changes), **changes}
@@ -254,6 +257,10 @@ def _define(domain: Domain) -> flags.FlagValues:
 
 def _read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
     """Reads the flags that are defined; returns all other arguments."""
+    for argument in arguments:
+        name, _, text = argument.lstrip("-").partition("=")
+        if name in _SWITCHES and text and text.lower() not in _BOOLEANS:
+            raise ConfigError(f"{argument}: must be true or false")
     try:
         return list(values(["", *arguments], known_only=True)[1:])
     except (flags.Error, ValueError, TypeError) as error:
@@ -315,8 +322,11 @@ _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _refuse_rest(rest: list[str], values: flags.FlagValues) -> None:
-    """Refuses a runtime that is not installed, and flags that nothing has read."""
+def _refuse_rest(rest: list[str], values: flags.FlagValues, task: str) -> None:
+    """Refuses a runtime that is not installed, and flags that nothing has read.
+
+    `task` is the flag that names the task.
+    """
     runtime = values["config.runtime.name"].value or values["runtime"].value
     if runtime == "launchpad" and not _installed("launchpad"):
         raise ConfigError(
@@ -328,7 +338,8 @@ def _refuse_rest(rest: list[str], values: flags.FlagValues) -> None:
     if not rest[0].startswith("-"):
         raise ConfigError(f"unexpected argument {rest[0]!r}: write --name=value")
     name = rest[0].lstrip("-").partition("=")[0]
-    raise ConfigError(f"unknown flag --{name}: {_hint(name, values)}")
+    hint = f"use --{task}" if name in TASK_FLAGS else _hint(name, values)
+    raise ConfigError(f"unknown flag --{name}: {hint}")
 
 
 def _hint(name: str, known: flags.FlagValues) -> str:

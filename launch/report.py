@@ -44,15 +44,13 @@ def _parser(name: str) -> argparse.ArgumentParser:
     about = __doc__.splitlines()[0].split(": ", 1)[1]
     parser = asking.Parser(prog=name, description=about)
     places = "workdirs, folders with workdirs in them, or tables (.csv)"
-    parser.add_argument(
-        "runs", type=pathlib.Path, nargs="+", metavar="RUN", help=places
-    )
+    parser.add_argument("runs", type=asking.path, nargs="+", metavar="RUN", help=places)
     here = pathlib.Path("report")
     folder = "a folder (default %(default)s)"
-    parser.add_argument("--out", type=pathlib.Path, default=here, help=folder)
+    parser.add_argument("--out", type=asking.path, default=here, help=folder)
     parser.add_argument("--title", default="Report of runs", help="above the page")
     beside = "a table whose curves of the same tasks are drawn, too, dashed"
-    parser.add_argument("--beside", type=pathlib.Path, help=beside)
+    parser.add_argument("--beside", type=asking.path, help=beside)
     again = "these alone; may be given again"
     parser.add_argument("--task", action="append", default=[], help=again)
     parser.add_argument("--agent", action="append", default=[], help=again)
@@ -100,7 +98,7 @@ def _read(places: Iterable[pathlib.Path]) -> runs.Found:
             with runs.noting(place, left_out):
                 curves = _merged(curves, tables.read(place))
     curves = _merged(curves, found.runs)
-    check(curves, "".join(left_out[:1]))
+    check(curves, left_out[0] if left_out else "the tables have no rows")
     return runs.Found([*curves.values()], left_out)
 
 

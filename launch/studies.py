@@ -66,8 +66,8 @@ def _outer() -> tuple[Arm, ...]:
 
 def _initial() -> tuple[Arm, ...]:
     """Raw values are before the sigmoid."""
-    arms = []
-    for value in GAMMAS:
+    arms = [Arm("stacx", "stacx")]  # from 0.99, as the paper does otherwise
+    for value in GAMMAS[1:]:
         raw = f"{math.log(value / (1 - value)):.3f}"
         gamma = f"--config.agent.initial_raw_gamma={raw}"
         everything = (gamma, f"--config.agent.initial_raw={raw}")

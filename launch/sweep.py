@@ -26,12 +26,13 @@ from stac import children, references
 from stac.agents.make import is_soft
 from stac.config import FAILED, check, choose
 from stac.configs import mujoco
+from stac.environments import make
 from stac.launch import asking, flags, watching
 from stac.launch.flags import Domain
 from stac.launch.processes import END_SECONDS
 from stac.launch.studies import STUDIES, Arm
 from stac.runtime.faults import lines, shutdown
-from stac.runtime.logs import command, loggers
+from stac.runtime.logs import command, loggers, trackers
 from stac.runtime.storage import workdir
 
 SUMMARY = "(none: runs a study of the paper, many runs, and compares them)"
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a sweep; returns 0, 1 where a run failed, or 2 for a mistake."""
     given = list(sys.argv if arguments is None else arguments)
     name = flags.program(given, "launch.sweep")
-    return flags.exit_status(name, lambda: _main(name, given[1:]))
+    return asking.run(lambda: _main(name, given[1:]), name)
 
 
 def _main(name: str, arguments: list[str]) -> int:
@@ -146,7 +147,8 @@ def expand(
     for given in rest:
         name = given.lstrip("-").partition("=")[0]
         check(
-            name not in ("agent", "seed", "workdir", "config.seed", flag),
+            name not in ("agent", "agents", "seed", "workdir", "config.seed")
+            and name not in flags.TASK_FLAGS,
             f"--{name}: a sweep sets it: see --study, --seeds, --tasks and --out",
         )
     actors = f"--num_actors={cores}"
@@ -161,7 +163,15 @@ def expand(
     def frames(arm: Arm, task: str) -> int:
         """Refuses what the suite's command would refuse, without the run."""
         given = words(arm, task, min(numbers))
-        return flags.parse([domain.program, *given], domain).config.total_frames
+        config = flags.parse([domain.program, *given], domain).config
+        trackers.names(config.runtime.logger)
+        if tasks != "all" or task == names[0]:  # a suite's own tasks are alike
+            check(
+                make.spec(config).continuous or not is_soft(arm.agent),
+                f"--study={study}: {arm.agent} is for continuous actions, which"
+                f" {task} of --suite={suite} has not: use control, mujoco or realworld",
+            )
+        return config.total_frames
 
     # Mujoco's tasks have other lengths, and are few enough to read all lines.
     differ = len({frames(arms[0], task) for task in names}) > 1

@@ -15,6 +15,7 @@ from stac.distributions import Distribution
 from stac.environments.base import EnvironmentSpec
 from stac.learning import metaparameters, metrics, update
 from stac.networks import network as networks
+from stac.networks import torsos
 from stac.types import ActorOutput, Array, CoreState, HeadOutput, Params, Trajectory
 
 
@@ -43,6 +44,12 @@ def build(
         len(spec.observation_shape) == 3 or config.network.torso == "mlp",
         f"network.torso={config.network.torso} reads images, but observations have"
         f" shape {spec.observation_shape}: use network.torso=mlp",
+    )
+    smallest = min(spec.observation_shape[1:], default=0)
+    configuration.check(
+        smallest >= torsos.SHALLOW_PIXELS or config.network.torso != "shallow",
+        f"network.torso=shallow reads images of {torsos.SHALLOW_PIXELS} pixels a side"
+        f" or more, and these have {smallest}: use network.torso=minatar or deep",
     )
     own = own_distribution(config, spec)
     distribution = distributions.with_noise(own, noise, spec.continuous)

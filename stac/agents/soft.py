@@ -124,6 +124,12 @@ def _check(config: Config, spec: EnvironmentSpec) -> None:
         f"batch.overlap={config.batch.overlap}: must be 1 for --agent={name}, so that"
         " its replay gets every transition once",
     )
+    first = config.agent.soft.first_steps * spec.frames_per_step
+    configuration.check(
+        config.total_frames > first,
+        f"total_frames={config.total_frames}: --agent={name} learns after {first}"
+        " frames: give it more, or set --config.agent.soft.first_steps",
+    )
 
 
 def _uniform(key: Array, shape: tuple[int, int]) -> ActorOutput:

@@ -69,11 +69,13 @@ def _gymnasium(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironm
     environment = gymnasium.Gymnasium(
         chosen.task, seed, num_envs, workers=chosen.workers, cores=_cores(config)
     )
-    image = len(environment.spec.observation_shape) == 3
+    shape = environment.spec.observation_shape
+    image = len(shape) == 3
     torso = config.network.torso
     if image == (torso == "mlp"):
         environment.close()
-        kind, cure = ("images", "shallow") if image else ("features", "mlp")
+        fitting = "shallow" if min(shape[1:], default=0) >= 20 else "minatar"
+        kind, cure = ("images", fitting) if image else ("features", "mlp")
         raise configuration.ConfigError(
             f"network.torso={torso}: {chosen.task} has {kind}: set"
             f" --config.network.torso={cure}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from stac.agents.base import Agent
+from stac.config import check
 from stac.environments.base import BatchedEnvironment
 from stac.types import Params, Timestep
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # a wrong command line is refused without the seconds of an i
 Act = Callable[[Timestep, int], np.ndarray]
 # Is called after every row, with the episodes that have ended and the steps so far.
 Tell = Callable[[int, int], object]
+MOST_STEPS = 100_000  # of an episode; one of Atari ends after 27,000
 
 
 class Returns(NamedTuple):
@@ -62,12 +64,22 @@ def returns(
 
     Returns:
       [N] float64: those of the first environment, of the second, and so on.
+
+    Raises:
+      ConfigError: an episode does not end.
     """
     quota = quotas(num_episodes or environment.num_envs, environment.num_envs)
     ended: list[list[float]] = [[] for _ in quota]
     sums = np.zeros(environment.num_envs, np.float64)
+    lengths = np.zeros(environment.num_envs, np.int64)
     timestep, step = environment.reset(), 0
     while True:
+        lengths = np.where(timestep.first, 0, lengths + 1)
+        check(
+            lengths.max() <= MOST_STEPS,
+            f"an episode has not ended after {MOST_STEPS:,} steps: give the environment"
+            " a time limit (gymnasium's max_episode_steps)",
+        )
         sums = np.where(timestep.first, 0.0, sums + timestep.reward)
         for index in np.flatnonzero(timestep.last):
             if len(ended[index]) < quota[index]:

@@ -120,7 +120,7 @@ def load(path: str | pathlib.Path, best: bool = False) -> Policy:
     Raises:
       ConfigError: no run is there, or nothing is saved yet, or it cannot be read.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     config = configuration(path)
     place = path / (workdir.BEST if best else workdir.CHECKPOINTS)
     nothing = f"{path}: nothing is saved there yet"

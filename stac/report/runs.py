@@ -218,12 +218,17 @@ def _challenge(task: str, settings: Mapping[str, Any]) -> str:
     return "changed"
 
 
+# The tasks of Meta-SAC have their own lengths, and Humanoid its temperature of SAC-v1.
+_OF_TASKS = ("environment.", "total_frames", "agent.soft.alpha")
+
+
 def _labelled(group: Sequence[Run]) -> list[Run]:
     """Labels the runs of one agent in one domain by all that differs between them.
 
     Options of the agent differ if they do anywhere, so that a label means the same on
-    all tasks. Options of the environment differ if they do within a task. An option
-    that this version does not have any more differs among the runs that have it.
+    all tasks. Options that tasks have values of their own for differ if they do within
+    a task. An option that this version does not have any more differs among the runs
+    that have it.
     """
     tasks = grouped(group, lambda run: run.task).values()
     names = sorted({name for run in group for name in run.settings})
@@ -238,7 +243,7 @@ def _labelled(group: Sequence[Run]) -> list[Run]:
         if not name.startswith(same)
         and any(
             len(values(members, name)) > 1
-            for members in (tasks if name.startswith("environment.") else [group])
+            for members in (tasks if name.startswith(_OF_TASKS) else [group])
         )
     ]
 

@@ -38,7 +38,7 @@ def everything(
         metaparameters(drawn),
         comparisons.self_tuned(scores.finished(curves), parts),
         comparisons.robustness(scores.finished(curves), parts),
-        run_times(curves),
+        run_times(scores.finished(curves)),
         read_runs(curves, left_out),
     ]
 
@@ -78,7 +78,8 @@ def evaluations(curves: Sequence[Run], drawn: Drawn) -> str:
     if not drawn.evaluations:
         return ""
     rows: list[page.Row] = []
-    for (task, label), seeds in by_curve(r for r in curves if r.evaluations).items():
+    ended = (run for run in scores.finished(curves) if run.evaluations)
+    for (task, label), seeds in by_curve(ended).items():
         for way in charts.ways(seeds):
             ends = np.array([_last(run, f"{way}/return") for run in seeds])
             errors = np.array([_last(run, f"{way}/error") for run in seeds])

@@ -176,6 +176,19 @@ def test_a_torso_for_images_refuses_features():
         actor_critic.build(wrong, SPEC)
 
 
+def test_the_shallow_torso_refuses_images_that_it_has_no_window_for():
+    for torso, side in (("shallow", 20), ("minatar", 19), ("shallow", 19)):
+        chosen = dataclasses.replace(config("stac"), network=NetworkConfig(torso=torso))
+        spec = SPEC._replace(observation_shape=(1, side, 40))
+        if (torso, side) == ("shallow", 19):
+            with pytest.raises(
+                ConfigError, match=r"20 pixels a side or more.* have 19"
+            ):
+                actor_critic.build(chosen, spec)
+        else:
+            jax.eval_shape(actor_critic.build(chosen, spec).init, jax.random.PRNGKey(0))
+
+
 @pytest.mark.parametrize(
     ("plain", "tuned"),
     [

@@ -79,6 +79,11 @@ def test_noise_scales_the_distance_to_the_mean_action() -> None:
         (config(), SPEC._replace(continuous=False), "for continuous actions"),
         (config(), SPEC._replace(observation_shape=(3, 8, 8)), "learns from features"),
         (config(batch={"overlap": 0}), SPEC, "must be 1 for --agent=sac"),
+        (
+            config(first_steps=500_000),
+            SPEC._replace(frames_per_step=2),
+            "1000000 frames",
+        ),
         (config(updates_per_step=0.05), SPEC, "whole number of updates of the 10 new"),
         (config(updates_per_step=0.25), SPEC, "whole number of updates"),
     ],

@@ -57,6 +57,10 @@ class Picture(Counting):
         return (pixel % 251).astype(np.uint8)
 
 
+class Tiny(Counting):
+    observation_space = spaces.Box(0, 255, (8, 30, 3), np.uint8)
+
+
 class Stacked(Counting):
     observation_space = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 
@@ -83,6 +87,6 @@ class Unpicklable(Steering):
         self._function = lambda: None
 
 
-KINDS = (Counting, Steering, Picture, Stacked, Gray, Worded, Boundless, Paired)
+KINDS = (Counting, Steering, Picture, Tiny, Stacked, Gray, Worded, Boundless, Paired)
 for kind in (*KINDS, Unpicklable):
     gymnasium.register(f"{kind.__name__}-v3", kind)

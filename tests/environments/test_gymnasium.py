@@ -161,7 +161,11 @@ def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch,
 
 @pytest.mark.parametrize(
     ("name", "torso", "cure"),
-    [("Picture", "mlp", "shallow"), ("Counting", "shallow", "mlp")],
+    [
+        ("Picture", "mlp", "shallow"),
+        ("Tiny", "mlp", "minatar"),
+        ("Counting", "shallow", "mlp"),
+    ],
 )
 def test_a_network_for_the_other_kind_of_observation_is_refused(name, torso, cure):
     chosen = config.Config(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stac.config import ConfigError
 from stac.environments.base import EnvironmentSpec
 from stac.evaluation import episodes
 from stac.types import Timestep
@@ -70,6 +71,16 @@ def test_the_mean_is_not_that_of_the_episodes_that_end_first() -> None:
     played = episodes.returns(Scripted(), lambda *_: np.zeros(3), 6)
     assert episodes.Returns.of(played).mean == 50
     assert (episodes.quotas(7, 3) == [3, 2, 2]).all()
+
+
+def test_an_episode_that_does_not_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(episodes, "MOST_STEPS", 50)
+    assert len(episodes.returns(Scripted(), lambda *_: np.zeros(3), 6)) == 6
+    monkeypatch.setattr(episodes, "MOST_STEPS", 49)
+    with pytest.raises(ConfigError, match="not ended after 49 steps: give the envir"):
+        episodes.returns(Scripted(), lambda *_: np.zeros(3), 6)
 
 
 def test_a_standard_error_is_that_of_the_mean() -> None:

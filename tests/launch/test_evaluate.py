@@ -160,6 +160,10 @@ def test_pictures_are_of_the_rows_that_any_other_environment_gives(domain: str) 
     [
         ([], "launch.evaluate: name a run: launch.evaluate WORKDIR"),
         (["nowhere"], "nowhere: is no run's workdir: it has no config.json"),
+        (
+            ["--workdir=~/nowhere"],
+            f"{pathlib.Path.home()}/nowhere: is no run's workdir",
+        ),
         (["begun"], "begun: nothing is saved there yet"),
         (["run", "--best"], "run: no best checkpoint is there: train with --best"),
         (["run", "--noise=loud"], "--noise=loud: write factors, as in --noise=1,0"),

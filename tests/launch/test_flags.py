@@ -136,6 +136,9 @@ def test_the_runtime_is_launchpad_where_there_is_one() -> None:
 BAD = {
     "--agnet=stac": "unknown flag --agnet: did you mean --agent?",
     "--xyzzy": "unknown flag --xyzzy: see --help",
+    "--task=pong": "unknown flag --task: use --game",
+    "--env=pong": "unknown flag --env: use --game",
+    "--best=yes": "--best=yes: must be true or false",
     "--learning_rate=1e-3": "did you mean --config.optimizer.learning_rate?",
     "--batch_size=16": "did you mean --config.batch.batch_size?",
     "--gamma=0.9": "unknown flag --gamma: did you mean --config.agent.outer.gamma?",

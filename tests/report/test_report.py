@@ -57,6 +57,22 @@ def test_a_runs_curve_takes_the_place_of_a_tables_and_left_out_runs_are_named(
     assert (out / "learning_curves.png").stat().st_size > 1000
 
 
+def test_an_evaluation_of_a_run_that_is_not_finished_is_in_no_mean(
+    tmp_path: pathlib.Path,
+) -> None:
+    for seed, last, earned in ((1, 1_000_000, 10), (2, 500_000, 2)):
+        place = tmp_path / "runs" / str(seed)
+        rows = [(last // 2, 1.0), (last, 1.0)]
+        run(place, "sac", seed, rows, total_frames=1_000_000)
+        row = {"evaluation/mean/return": earned, "evaluation/mean/error": 3}
+        text = "".join(json.dumps({"frames": at, **row}) + "\n" for at in (0, last))
+        (place / "evaluations.jsonl").write_text(text)
+    command(tmp_path / "runs", f"--out={tmp_path}")
+    page = (tmp_path / "index.html").read_text()
+    (row,) = re.findall(r"<tr>(?:(?!</tr>).)*<td[^>]*>mean</td>.*?</tr>", page, re.S)
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", row)[3:6] == ["1", "10", "3"]
+
+
 def test_a_tables_curves_go_beside_the_runs_as_agents_of_their_own(
     tmp_path: pathlib.Path,
 ) -> None:
@@ -264,6 +280,8 @@ def test_without_scripts_pictures_stand_in_for_the_charts(
         (["none"], "none: no run has logged anything there: name a run"),
         (["no.csv"], "no.csv: No such file"),
         (["a.csv"], "a.csv: its first line is not task,"),
+        (["h.csv"], "the tables have no rows"),
+        (["~/h.csv"], "/h.csv: No such file"),
         (["runs", "--out=a.csv"], "--out=a.csv: is no folder"),
         (["runs", "--beside=no.csv"], "no.csv: No such file"),
         (["runs", "--beside=a.csv"], "a.csv: its first line is not"),
@@ -291,6 +309,7 @@ def test_a_mistake_is_answered_in_one_line(
     (tmp_path / "a.csv").write_text("task\n")
     (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\n")
     header = ",".join(tables.COLUMNS) + "\n"
+    (tmp_path / "h.csv").write_text(header)
     (tmp_path / "b.csv").write_text(f"{header}{TASK},stac,one,0.1,1.0\n")
     (tmp_path / "d.csv").write_text(f"{header}{TASK},stac,1\0,0.1,1.0\n")
     (tmp_path / "n.csv").write_text(f"{header}{TASK},stac,1,0.1,nan\n")

@@ -269,6 +269,13 @@ def test_a_label_means_the_same_on_every_task(tmp_path: pathlib.Path) -> None:
     assert len(labels) == 3
 
 
+def test_what_tasks_set_differently_makes_no_agents(tmp_path: pathlib.Path) -> None:
+    for task, total, alpha in (("Hopper-v4", 10**6, 0.2), ("Humanoid-v4", 10**7, 0.05)):
+        own = {"total_frames": total, "agent.soft.alpha": alpha}
+        run(tmp_path / task, "sac_v1", **own, **{"environment.task": task})
+    assert {x.label for x in runs.read([tmp_path]).runs} == {"sac_v1"}
+
+
 def test_text_that_is_none_is_named_and_left_out(tmp_path: pathlib.Path) -> None:
     run(tmp_path / "good", "stacx", 1)
     run(tmp_path / "bad", "x\ud800y", 1)
