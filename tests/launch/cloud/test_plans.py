@@ -50,6 +50,12 @@ CASES = {
     ),
     "slurm": ("slurm", "--hosts=2", "--sbatch_flags=--partition=gpu --time=24:00:00"),
 }
+# Cases with the scripts of another: their golden files begin where those end.
+SAME_SCRIPTS = {
+    "queued_resource_one_host": "instance_group_that_exists",
+    "instance_group": "queued_resource",
+}
+SCRIPTS_END = "# building the wheel\n"
 
 
 def dry_run(*arguments: str) -> str:
@@ -60,9 +66,16 @@ def dry_run(*arguments: str) -> str:
     return text.replace(str(command._ROOT), "CHECKOUT")
 
 
+def golden(name: str) -> str:
+    text = (GOLDEN / f"{name}.txt").read_text()
+    if name in SAME_SCRIPTS:
+        return golden(SAME_SCRIPTS[name]).partition(SCRIPTS_END)[0] + text
+    return text
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_dry_run_is_the_golden_file(name):
-    assert dry_run(*CASES[name]) == (GOLDEN / f"{name}.txt").read_text()
+    assert dry_run(*CASES[name]) == golden(name)
 
 
 def test_a_workdir_that_exists_is_sent_to_host_0_before_the_run(tmp_path):
@@ -132,4 +145,6 @@ def test_an_empty_word_of_a_command_line_is_left_out():
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for case, arguments in CASES.items():
-        (GOLDEN / f"{case}.txt").write_text(dry_run(*arguments))
+        text = dry_run(*arguments)
+        begin = text.index(SCRIPTS_END) if case in SAME_SCRIPTS else 0
+        (GOLDEN / f"{case}.txt").write_text(text[begin:])
