@@ -17,6 +17,7 @@ from tests.launch.runs import (
     FAIL_SECONDS,
     LONG,
     START_SECONDS,
+    early,
     saved,
     unexpected,
 )
@@ -101,9 +102,7 @@ def test_processes_are_the_default_and_sigterm_stops_them_at_any_time(start, tmp
 
 @pytest.mark.slow
 def test_an_actor_that_fails_too_often_ends_the_run_with_its_traceback(start, tmp_path):
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "sitecustomize.py").write_text(BROKEN_GAME)
+    broken = early(tmp_path / "broken", BROKEN_GAME)
     run = start(
         tmp_path / "run",
         f"--total_frames={LONG}",

@@ -134,26 +134,15 @@ def test_an_actor_that_is_killed_too_often_ends_the_run(start, tmp_path):
     assert saved(tmp_path), "what was learned is to be saved"
 
 
-FLAKY_GAME = """
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step):
-    self.steps = getattr(self, "steps", 0) + 1
-    if self.steps > 100:
-        raise OSError("the game crashed")
-    return _step(self, action)
-
-catch.Catch.step = step
-"""
+# Not once for all: an actor begins again in the same process.
+FLAKY_GAME = game('if steps % 100 == 0: raise OSError("the game crashed")')
 
 
 @pytest.mark.slow
 def test_an_actor_that_fails_begins_again_with_a_writer_of_its_own(start, tmp_path):
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "sitecustomize.py").write_text(FLAKY_GAME)
+    broken = early(tmp_path / "broken", FLAKY_GAME)
     run = start(tmp_path / "run", FOREVER, "--config.batch.overlap=5", path=broken)
-    failed = "actor/0 failed: OSError: the game crashed (sitecustomize.py:7)"
+    failed = "actor/0 failed: OSError: the game crashed (sitecustomize.py:8)"
     run.wait_for(f"{failed}; starting it again in 2 s (2 of 10 in 10 min)")
     learns_on(run, tmp_path / "run", len(run.lines), restarts=2)
     run.terminate()
@@ -183,25 +172,15 @@ def test_a_first_trajectory_that_never_comes_has_a_line_and_a_limit(start, tmp_p
     assert "Traceback" not in run.text
 
 
-HANGING_GAME = """
-import os, time
-from stac.environments import catch
-
-def step(self, action, _step=catch.Catch.step, _steps=[]):
-    _steps.append(1)
-    if len(_steps) > 100 and os.environ["STAC_RESTARTS"] == "0":
-        time.sleep(600)
-    return _step(self, action)
-
-catch.Catch.step = step
-"""
+HANGING_GAME = game(
+    'if steps > 100 and __import__("os").environ["STAC_RESTARTS"] == "0":'
+    " time.sleep(600)"
+)
 
 
 @pytest.mark.slow
 def test_an_actor_whose_environment_hangs_is_a_new_process(start, tmp_path):
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "sitecustomize.py").write_text(HANGING_GAME)
+    broken = early(tmp_path / "broken", HANGING_GAME)
     run = start(tmp_path / "run", FOREVER, SILENCE, path=broken)
     run.wait_for("actor/0 gives no sign of life for 5 s in step (sitecustomize.py:")
     learns_on(run, tmp_path / "run", len(run.lines))
