@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from stac.configs import catch as numbers
 from stac.environments import catch
 from stac.launch import catch as command
 from stac.launch import threads
-from tests.launch import runs
+from tests.launch.runs import rows, saved
 
 pytestmark = pytest.mark.faults
 
@@ -30,11 +29,6 @@ class Poisoned(catch.Catch):
         timestep = super().step(action)
         bad = self._poison.random(self.num_envs) < self.probability
         return timestep._replace(reward=np.where(bad, np.nan, timestep.reward))
-
-
-def rows(path):
-    lines = (path / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_catch_is_learned_although_some_rewards_are_no_numbers(
@@ -67,4 +61,4 @@ def test_a_run_of_bad_numbers_alone_is_given_up_with_one_line_and_status_1(
     *_, last = output.splitlines()
     assert last.startswith("launch.catch: 11 of the last 11 updates met a loss")
     assert "Traceback" not in output
-    assert runs.saved(tmp_path)[-1] in (11, 12)
+    assert saved(tmp_path)[-1] in (11, 12)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 
 import pytest
@@ -14,6 +13,7 @@ from stac.environments import make
 from stac.environments.realworld import suite
 from stac.environments.vector import batched
 from stac.launch import control, flags
+from tests.launch.runs import rows
 
 
 def parsed(*arguments: str) -> Config:
@@ -136,7 +136,7 @@ def test_it_trains(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) ->
     arguments = ["x", "--runtime=lockstep", "--task=cartpole.balance", "--agent=impala"]
     arguments += ["--total_frames=720", f"--workdir={place}", "--num_actors=1"]
     assert control.main(arguments) == 0
-    last = json.loads((place / "metrics.jsonl").read_text().splitlines()[-1])
+    last = rows(place)[-1]
     assert (last["frames"], last["updates"]) == (720, 3)
     # Its third update began two thirds of the way from 1e-3 to 1e-4.
     assert last["learning_rate"] == pytest.approx(4e-4)

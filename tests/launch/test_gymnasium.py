@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 
 import pytest
 
 from stac.launch import flags, gymnasium, start
+from tests.launch.runs import rows
 
 OWN = "tests.environments.own_environments"
 SHORT = ("--runtime=lockstep", "--num_actors=1", "--envs_per_actor=4")
@@ -22,11 +22,6 @@ def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ran(*arguments: str) -> int:
     return flags.main(start.run, gymnasium.DOMAIN, ["x", *arguments])
-
-
-def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import sys
 
@@ -14,6 +13,7 @@ from stac import snapshots
 from stac.config import Config
 from stac.configs import mujoco
 from stac.launch import start, threads
+from tests.launch.runs import rows
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="dm_control has no wheels, nor mujoco"
@@ -68,8 +68,7 @@ def test_a_replay_that_is_not_saved_fills_again_before_anything_is_learned(
     assert "the replay begins empty: nothing of it was saved" in printed.err
     assert "leave out the replay, 108 MB when it is full: runtime.saved" in printed.out
     assert not (tmp_path / "checkpoints/10/acting").exists()
-    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    losses = {row["updates"]: row["loss/critic"] for row in map(json.loads, rows)}
+    losses = {row["updates"]: row["loss/critic"] for row in rows(tmp_path)}
     assert losses[8] > 0, "it had 80 steps"
     assert losses[10] is None, "it has 20, and learns from 30 on"
 

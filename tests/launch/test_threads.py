@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import signal
@@ -27,6 +26,7 @@ from stac.launch import start, threads
 from stac.runtime import devices
 from stac.runtime.faults import shutdown
 from stac.runtime.storage import checkpoints
+from tests.launch.runs import rows
 from tests.runtime.experiences import digest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -72,11 +72,6 @@ def saved(path: pathlib.Path, config: configuration.Config) -> checkpoints.Check
         return files.latest(like)
     finally:
         files.close()
-
-
-def rows(path: pathlib.Path) -> list[dict[str, float]]:
-    lines = (path / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 class Games:
