@@ -1,6 +1,8 @@
-"""An environment and an agent so plain that every number they make can be foretold."""
+"""An environment, an agent, a feed and a clock whose every number can be foretold."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,8 +10,10 @@ from stac.agents import base as agents
 from stac.config import Config, RuntimeConfig
 from stac.environments import base as environments
 from stac.learning.update import State
+from stac.runtime.queues.base import Closed
 from stac.runtime.storage.checkpoints import Checkpoint
-from stac.types import ActorOutput, Timestep
+from stac.types import ActorOutput, Experience, Timestep
+from tests.runtime.experiences import numbered
 
 FRAMES_PER_STEP = 4
 ACTIONS = 7
@@ -73,6 +77,56 @@ class Counting:
         )
         self.history.append(timestep)
         return timestep
+
+
+class Clock:
+    """Tells the time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Batches:
+    """A feed of batches with these rewards, then Closed or an error.
+
+    Each comes so many seconds after the last; 17 more wait, and are discarded.
+    """
+
+    def __init__(
+        self,
+        rewards: Sequence[float],
+        clock: Clock | None = None,
+        seconds: float = 0.0,
+        error: BaseException | type[BaseException] = Closed,
+    ) -> None:
+        self._rewards = list(rewards)
+        self._clock, self._seconds, self._error = clock or Clock(), seconds, error
+        self.always_ready, self.closed = True, False
+
+    @property
+    def left(self) -> int:
+        return len(self._rewards)
+
+    def next(self) -> Experience:
+        if not self._rewards:
+            raise self._error
+        self._clock.now += self._seconds
+        return numbered(range(4), reward=self._rewards.pop(0))
+
+    def ready(self) -> bool:
+        return self.always_ready
+
+    def size(self) -> int:
+        return 17
+
+    def discarded(self) -> int:
+        return 17 if self.closed else 0
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def following_agent() -> agents.Agent:

@@ -14,47 +14,9 @@ from stac.runtime.queues.base import Closed
 from stac.runtime.storage import checkpoints
 from tests.runtime import fakes
 from tests.runtime.experiences import Doing, numbered
+from tests.runtime.fakes import Batches, Clock
 
 FRAMES = 10  # per update
-
-
-class Clock:
-    """Tells the time that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-class Batches:
-    """A feed of numbered batches that ends with Closed, or with an error."""
-
-    def __init__(self, count, clock, seconds=0.0, error=Closed) -> None:
-        self.left = count
-        self._clock, self._seconds, self._error = clock, seconds, error
-        self.always_ready = True
-        self.closed = False
-
-    def next(self):
-        if self.left == 0:
-            raise self._error
-        self.left -= 1
-        self._clock.now += self._seconds
-        return numbered(range(4), reward=1.0)
-
-    def ready(self):
-        return self.always_ready
-
-    def size(self):
-        return 17
-
-    def discarded(self):
-        return 17 if self.closed else 0
-
-    def close(self):
-        self.closed = True
 
 
 class Records:
@@ -93,7 +55,7 @@ class Run:
         )
 
     def run(self, count, stop=None, **keywords):
-        feed = Batches(count, self.clock, **keywords)
+        feed = Batches([1.0] * count, self.clock, **keywords)
         self.learner.run(feed, stop or shutdown.Stop())
         return feed
 
@@ -117,7 +79,7 @@ def test_an_update_is_published_before_the_learner_waits_for_data():
             published_when_asked.append(len(run.records.published))
             return super().next()
 
-    feed = Slow(3, run.clock)
+    feed = Slow([1.0] * 3, run.clock)
     feed.always_ready = False
     run.learner.run(feed, shutdown.Stop())
     assert published_when_asked == [1, 2, 3, 4]
@@ -133,7 +95,7 @@ def test_with_an_example_the_update_is_compiled_before_the_first_batch_is_asked_
             return super().next()
 
     example = jax.tree.map(np.zeros_like, numbered(range(4)).trajectory)
-    run.learner.run(First(2, run.clock), shutdown.Stop(), example=example)
+    run.learner.run(First([1.0] * 2, run.clock), shutdown.Stop(), example=example)
     assert compiled == [True, True, True]
     assert run.records.lines == [
         "compiling the update",
@@ -252,7 +214,7 @@ def test_another_thread_can_save_the_finished_state_while_the_next_is_awaited():
             waiting.wait()
             raise Closed
 
-    running = Doing(run.learner.run, Stuck(1, run.clock), shutdown.Stop())
+    running = Doing(run.learner.run, Stuck([1.0], run.clock), shutdown.Stop())
     Doing(run.learner.save).result()
     assert [saved[0] for saved in run.records.saved] == [1]
     waiting.set()
@@ -297,7 +259,7 @@ def test_a_save_that_fails_is_told_counted_and_tried_again_when_the_next_is_due(
             disk.full = len(disk.tried) < 2
             return super().next()
 
-    run.learner.run(Room(13, run.clock, seconds=3), shutdown.Stop())
+    run.learner.run(Room([1.0] * 13, run.clock, seconds=3), shutdown.Stop())
     assert disk.tried == [3, 7, 11, 13], "not at each update"
     assert [saved[0] for saved in run.records.saved] == [11, 13]
     assert [line for line in run.records.lines if "sav" in line.lower()] == [

@@ -7,20 +7,14 @@ import pytest
 from stac.runtime.faults import heartbeat
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
 from stac.runtime.queues.base import Closed
+from tests.runtime import fakes
 
 pytestmark = pytest.mark.faults
 
 
-class Clock:
-    now = 50.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture(name="clock")
 def _clock():
-    return Clock()
+    return fakes.Clock()
 
 
 @pytest.fixture(name="beating")

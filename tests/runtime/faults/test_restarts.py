@@ -13,6 +13,7 @@ from stac.runtime.faults import heartbeat, lines, restarts
 from stac.runtime.faults.restarts import Restarts, Supervised
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
+from tests.runtime import fakes
 from tests.runtime.experiences import Doing
 
 pytestmark = pytest.mark.faults
@@ -44,13 +45,6 @@ def test_failures_before_the_window_do_not_count():
     assert counted.total == 5
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 def hangs(beating, clock):
     beating.beat()
     clock.now += 601
@@ -68,7 +62,7 @@ def waits_and_then_fails(beating, clock):
 
 @pytest.mark.parametrize("fails", [hangs, waits_in_vain, waits_and_then_fails])
 def test_a_failure_that_takes_longer_than_the_window_is_too_often_in_the_end(fails):
-    counted, clock = Restarts(10, 600), Clock()
+    counted, clock = Restarts(10, 600), fakes.Clock()
     pauses = []
     for _ in range(11):
         beating = heartbeat.Heartbeat(clock)

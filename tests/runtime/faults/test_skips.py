@@ -13,7 +13,6 @@ import pytest
 
 from stac.runtime import devices, learner
 from stac.runtime.faults import shutdown, skips
-from stac.runtime.queues.base import Closed
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
@@ -99,30 +98,6 @@ def skipping_agent():
     return counting._replace(update=update)
 
 
-class Rewards:
-    """A feed of batches with these rewards."""
-
-    def __init__(self, rewards):
-        self._rewards = list(rewards)
-
-    def next(self):
-        if not self._rewards:
-            raise Closed
-        return numbered(range(4), reward=self._rewards.pop(0))
-
-    def ready(self):
-        return True
-
-    def size(self):
-        return 0
-
-    def discarded(self):
-        return 0
-
-    def close(self):
-        pass
-
-
 def learned_from(rewards, share=0.1):
     """(learner, rows, lines, what was saved) after batches with these rewards."""
     rows, lines, saved = [], [], []
@@ -144,7 +119,7 @@ def learned_from(rewards, share=0.1):
         ),
     )
     try:
-        made.run(Rewards(rewards), shutdown.Stop())
+        made.run(fakes.Batches(rewards), shutdown.Stop())
     except skips.NotFinite as error:
         lines.append(str(error))
     return rows, lines, saved

@@ -10,18 +10,13 @@ import numpy as np
 import pytest
 
 from stac.runtime.logs import statistics
+from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
 
 @pytest.fixture(name="clock")
 def _clock():
-    class Clock:
-        now = 50.0
-
-        def __call__(self):
-            return self.now
-
-    return Clock()
+    return fakes.Clock()
 
 
 def report(returns=(), version=0):
