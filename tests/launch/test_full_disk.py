@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.launch import moments, runs
+
 pytestmark = pytest.mark.faults
 
-ROOT = pathlib.Path(__file__).parents[2]
-SECONDS = 120.0  # then it is killed
 # A name space of its own ends with the run, and the disk with it.
 MOUNT = 'mount -t tmpfs -o size=50m none "$0" && exec "$@"'
 NAMESPACES = (["unshare", "-rm"], ["unshare", "-m"])  # a user's, root's
-
-
-class RunOnSmallDisk:
-    """`launch.catch` that works in a file system of its own."""
-
-    def __init__(self, namespace: list[str], place: pathlib.Path) -> None:
-        self._process = subprocess.Popen(
-            [*namespace, "sh", "-c", MOUNT, str(place)]
-            + [sys.executable, "-m", "launch.catch", "--runtime=lockstep"]
-            + ["--agent=impala"]
-            + [f"--workdir={place}/run", "--total_frames=100000000"]
-            + ["--config.runtime.checkpoint_every_seconds=0.5"]
-            + ["--config.runtime.log_every_seconds=0.2"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-        )
-        self._limit = threading.Timer(SECONDS, self._process.kill)
-        self._limit.start()
-        self.lines: list[str] = []
-        self._from = 0
-        self.read_until("^writing to ")
-        disk = f"/proc/{self._process.pid}/root{place}"
-        self._disk = os.open(disk, os.O_RDONLY)  # it stays while this is open
-        self.disk = pathlib.Path(f"/proc/self/fd/{self._disk}")
-
-    def read_until(self, pattern: str) -> str:
-        """The first line like that, of those read or those to come."""
-        for line in self.lines[self._from :]:
-            if re.search(pattern, line):
-                return line
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line)
-            if re.search(pattern, line):
-                return line
-        raise AssertionError(f"no {pattern!r} in {''.join(self.lines)}")
-
-    def fill(self) -> None:
-        """Takes every byte that is left; lines from before are read no more."""
-        self._from = len(self.lines)
-        with (self.disk / "filler").open("wb", buffering=0) as filler:
-            size = 1 << 20
-            while size:
-                try:
-                    filler.write(bytes(size))
-                except OSError:
-                    size //= 2
-
-    def empty(self) -> None:
-        """Undoes `fill`; lines from before are read no more."""
-        (self.disk / "filler").unlink()
-        self._from = len(self.lines)
-
-    def stop(self) -> int:
-        """Asks it to; the exit status."""
-        self._process.send_signal(signal.SIGTERM)
-        rest, _ = self._process.communicate()
-        self.lines += rest.splitlines(keepends=True)
-        return self._process.returncode
-
-    def close(self) -> None:
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
-        self._limit.cancel()
-        os.close(self._disk)
+OFTEN = (
+    "--config.runtime.checkpoint_every_seconds=0.5",
+    "--config.runtime.log_every_seconds=0.2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,53 +38,90 @@ def namespace(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture
-def run(namespace: list[str], tmp_path: pathlib.Path) -> Iterator[RunOnSmallDisk]:
-    running = RunOnSmallDisk(namespace, tmp_path)
-    yield running
-    running.close()
+def run(
+    namespace: list[str], start: Callable[..., runs.Run], tmp_path: pathlib.Path
+) -> runs.Run:
+    """One that works in a file system of its own."""
+    within = [*namespace, "sh", "-c", MOUNT, str(tmp_path)]
+    flags = ("--runtime=lockstep", "--num_actors=2", moments.FOREVER, *OFTEN)
+    return start(tmp_path / "run", *flags, within=within)
+
+
+@pytest.fixture
+def disk(run: runs.Run, tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The run's, which stays while this is open."""
+    found(run, "^writing to ")
+    number = os.open(f"/proc/{run.processes()[0]}/root{tmp_path}", os.O_RDONLY)
+    yield pathlib.Path(f"/proc/self/fd/{number}")
+    os.close(number)
+
+
+def found(run: runs.Run, pattern: str, since: int = 0) -> str:
+    """Waits for a line like that, of those after the first `since`; the first such."""
+
+    def lines() -> list[str]:
+        return [line for line in run.lines[since:] if re.search(pattern, line)]
+
+    moments.until(lines, run)
+    return lines()[0]
+
+
+def fill(disk: pathlib.Path) -> None:
+    """Takes every byte that is left."""
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        size = 1 << 20
+        while size:
+            try:
+                filler.write(bytes(size))
+            except OSError:
+                size //= 2
 
 
 def test_a_full_disk_stops_the_saving_and_not_the_training(
-    run: RunOnSmallDisk,
+    run: runs.Run, disk: pathlib.Path
 ) -> None:
-    run.read_until("after .* episodes")
-    place = run.disk / "run"
-    run.fill()
+    found(run, "after .* episodes")
+    place = disk / "run"
+    since = len(run.lines)
+    fill(disk)
     refused = "No space left on device.*; training goes on"
     for name in ("metrics.jsonl", "events.out.tfevents"):
-        run.read_until(f"{name}.* NOT WRITTEN: {refused}")
-    first = run.read_until(f"CHECKPOINT NOT SAVED: .*{refused}")
+        found(run, f"{name}.* NOT WRITTEN: {refused}", since)
+    first = found(run, f"CHECKPOINT NOT SAVED: .*{refused}", since)
     again = rf"(?!.*update {update_of(first):,} )CHECKPOINT NOT SAVED: .*{refused}"
-    run.read_until(f"^{again}")  # it learned in between
-    assert (run.disk / "filler").stat().st_size > 30 << 20
+    found(run, f"^{again}", since)  # it learned in between
+    assert (disk / "filler").stat().st_size > 30 << 20
     assert not list(place.glob("checkpoints/*tmp*")), "half a save is worth nothing"
     assert len([line for line in run.lines if "NOT WRITTEN" in line]) == 2
 
-    run.empty()
-    run.read_until("saving works again: update")
-    run.read_until("is written again; rows lost")
-    run.read_until(" episodes ")
-    assert run.stop() == 0, run.lines
+    since = len(run.lines)
+    (disk / "filler").unlink()
+    found(run, "saving works again: update", since)
+    found(run, "is written again; rows lost", since)
+    found(run, " episodes ", since)
+    run.terminate()
+    assert run.status(runs.FAIL_SECONDS) == 0, run.text
     assert re.match(r"update [\d,]+ is saved in ", run.lines[-1])
-    text = (place / "metrics.jsonl").read_text()
-    rows = [json.loads(line) for line in text.splitlines()]
-    assert rows[-1]["failed_saves"] >= 2
+    last = runs.rows(place)[-1]
+    assert last["failed_saves"] >= 2
     saved = max(int(path.name) for path in (place / "checkpoints").iterdir())
-    assert rows[-1]["updates"] == saved
+    assert last["updates"] == saved
 
 
 def test_a_run_that_ends_on_a_full_disk_says_what_is_not_saved(
-    run: RunOnSmallDisk,
+    run: runs.Run, disk: pathlib.Path
 ) -> None:
-    run.read_until("after .* episodes")
-    run.fill()
-    assert run.stop() == 1, run.lines
+    found(run, "after .* episodes")
+    fill(disk)
+    run.terminate()
+    assert run.status(runs.FAIL_SECONDS) == 1, run.text
     assert re.search(
         r"launch.catch: update [\d,]+ is not saved: No space left on device.*;"
-        r" the(re is no checkpoint| newest checkpoint is of update [\d,]+)\n",
-        "".join(run.lines),
+        r" the(re is no checkpoint| newest checkpoint is of update [\d,]+)$",
+        run.text,
+        re.MULTILINE,
     )
-    assert not [l for l in run.lines if "Traceback" in l], "".join(run.lines)
+    assert "Traceback" not in run.text
 
 
 def update_of(line: str) -> int:
