@@ -67,6 +67,10 @@ def _hanging(run: Run) -> None:
     run.wait_for("waiting for trajectories")
 
 
+def _building(run: Run) -> None:
+    run.wait_for("building the learner")
+
+
 def _compiling(run: Run) -> None:
     run.wait_for("compiling the update")
     time.sleep(0.5)
@@ -124,6 +128,7 @@ LEARNING = Moment("while it learns", _learning)
 FULL = Moment("with a full queue", _full, (OFTEN,), SLOW_LEARNER)
 EMPTY = Moment("with an empty queue", _empty, (OFTEN,), SLOW_GAME)
 HANGING = Moment("with an environment that hangs", _hanging, (), HANGING_GAME)
+BUILDING = Moment("while it builds the learner", _building)
 COMPILING = Moment("while it compiles", _compiling, ("--agent=stacx",))
 SAVING = Moment(
     "during a save",

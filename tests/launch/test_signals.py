@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C at the moments that are hard to leave; the ports of a run.
 
-Lockstep is met by more signals in test_pre_emption.py, one process while it compiles
-in test_local.py, and a program that starts or just learns in test_program.py.
+Lockstep is met by more signals in test_pre_emption.py, and a program that starts or
+just learns in test_program.py.
 """
 
 from __future__ import annotations
@@ -10,15 +10,10 @@ import signal
 import time
 from typing import NamedTuple
 
-import jax
 import pytest
 
-from stac.agents import actor_critic
-from stac.environments import make
-from stac.launch import catch, flags
-from stac.runtime import devices
-from stac.runtime.storage import checkpoints
-from tests.launch import moments, runs
+from stac.runtime.faults import shutdown
+from tests.launch import endings, moments, runs
 
 pytestmark = [pytest.mark.faults]
 
@@ -37,6 +32,7 @@ class Case(NamedTuple):
     moment: moments.Moment
     number: signal.Signals
     words: tuple[str, ...] = (SAVED,)
+    seconds: float = LEAVES_SECONDS
 
     @classmethod
     def param(cls, *fields, marks=()):
@@ -48,7 +44,13 @@ class Case(NamedTuple):
 
 INT, TERM, USR1 = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 EITHER = (SAVED, LEFT)  # as fast as the machine is
+UNBEGUN = (SAVED, shutdown.NOTHING)  # where the learner takes longer than the grace
+EARLY = (moments.BUILDING, moments.COMPILING)
 CASES = [
+    Case.param("threads", moments.BUILDING, INT, UNBEGUN, runs.END_SECONDS),
+    Case.param("lockstep", moments.BUILDING, INT, UNBEGUN, runs.END_SECONDS),
+    Case.param("threads", moments.COMPILING, INT, EITHER, runs.END_SECONDS),
+    Case.param("lockstep", moments.COMPILING, INT, EITHER, runs.END_SECONDS),
     Case.param("threads", moments.FULL, TERM),
     Case.param("threads", moments.SAVING, INT),
     Case.param("threads", moments.LEARNING, USR1),
@@ -67,20 +69,11 @@ CASES = [
 ]
 
 
-def updates_saved(run: runs.Run, moment: moments.Moment) -> int:
+def updates_saved(run: runs.Run) -> int:
     """Of the newest checkpoint, when all of it has been read."""
-    arguments = ["", "--agent=impala", "--runtime=lockstep", *moment.flags]
-    config = flags.parse(arguments, catch.DOMAIN).config
-    agent = actor_critic.build(config, make.spec(config))
-    like = devices.LearnerDevices(agent, jax.local_devices()[:1]).init(0)
-    files = checkpoints.Checkpoints(run.workdir / "checkpoints", keep=3)
-    try:
-        assert not list(files.directory.glob("*.orbax*")), "something is half-written"
-        newest = files.latest(like)
-    finally:
-        files.close()
-    assert newest is not None, "nothing is saved"
-    return newest.step
+    directory = run.workdir / "checkpoints"
+    assert not list(directory.glob("*.orbax*")), "something is half-written"
+    return endings.of(run.workdir).step
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -92,16 +85,21 @@ def test_a_run_that_is_told_to_end_saves_all_it_learned_and_is_gone(
     ports = tuple(len(run.ports(role)) for role in ("queue", "learner", ""))
     began = time.monotonic()
     run.interrupt() if case.number == INT else run.terminate(case.number)
-    assert run.status(LEAVES_SECONDS) == 0, run.text
+    assert run.status(case.seconds) == 0, run.text
     print(f"left after {time.monotonic() - began:.1f} s: {run.lines[-1]}")
     assert run.processes() == []
     assert "Traceback" not in run.text
     assert ports == PORTS[case.runtime]
-    updates = updates_saved(run, case.moment)
+    assert run.text.count(f"{case.number.name}: saving and leaving") == 1
+    assert any(word in run.lines[-1] for word in case.words), run.text
+    if shutdown.NOTHING in run.lines[-1]:
+        assert not runs.saved(run.workdir)
+        return
+    updates = updates_saved(run)
     learned = [row["updates"] for row in moments.rows(run)]
     assert updates >= max(learned, default=0)
-    assert updates > 0 or case.moment is moments.COMPILING
-    assert any(word in run.lines[-1] for word in case.words), run.text
+    assert updates > 0 or case.moment in EARLY
+    assert len(runs.saved(run.workdir)) == 1 or case.moment not in EARLY
     if SAVED in run.lines[-1]:
         assert f"update {updates:,} is saved in {run.workdir}" in run.lines[-1]
         assert "continue  " in run.text, run.text

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from typing import NamedTuple
@@ -24,12 +21,10 @@ from stac.configs import catch as numbers
 from stac.environments import catch, make
 from stac.launch import start, threads
 from stac.runtime import devices
-from stac.runtime.faults import shutdown
 from stac.runtime.storage import checkpoints
 from tests.launch.runs import rows
 from tests.runtime.experiences import digest
 
-ROOT = pathlib.Path(__file__).parents[2]
 BOTH = pytest.mark.parametrize("runtime", ["lockstep", "threads"])
 FIRST, ALL = 5, 9  # updates of a run, and of its continuation
 
@@ -275,38 +270,6 @@ def test_runs_on_split_devices_learn_what_one_device_would(
     leaves = (jax.tree.leaves(end.state.params) for end in ends)
     for one, several in zip(*leaves, strict=True):
         np.testing.assert_allclose(several, one, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.faults
-@BOTH
-@pytest.mark.parametrize(
-    "moment",
-    ["building the learner", "compiling the update"],
-)
-def test_ctrl_c_saves_and_leaves_within_ten_seconds(runtime, moment, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "launch.catch", f"--runtime={runtime}"]
-        + [f"--workdir={tmp_path}", "--total_frames=100000000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-    )
-    try:
-        next(line for line in process.stdout if moment in line)
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    assert time.monotonic() - began < 10
-    assert process.returncode == 0, rest
-    assert rest.count("SIGINT: saving and leaving") == 1
-    assert "Traceback" not in rest
-    saved = os.listdir(tmp_path / "checkpoints")
-    # A machine that takes longer than the grace to build a learner has nothing to save.
-    nothing = moment == "building the learner" and shutdown.NOTHING in rest
-    assert len(saved) == 1 or (nothing and not saved), rest
 
 
 @BOTH
