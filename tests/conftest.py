@@ -61,9 +61,8 @@ def hang_ups_heard() -> Iterator[None]:
 
 
 def load_golden(name: str) -> dict[str, Any]:
-    """Reads `../shared/golden` where it exists, else the copy in this repository."""
-    folder = GOLDEN_SHARED if GOLDEN_SHARED.is_dir() else GOLDEN_COPIES
-    return json.loads((folder / f"{name}.json").read_text())
+    """Reads the copy in this repository; test_golden_files.py compares the two."""
+    return json.loads((GOLDEN_COPIES / f"{name}.json").read_text())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests import conftest
-
-
-def test_a_golden_file_holds_a_case_and_what_is_expected(
-    golden: dict[str, Any],
-) -> None:
-    assert {"case", "expected"} <= set(golden)
 
 
 @pytest.mark.parametrize("name", conftest.GOLDEN_NAMES)

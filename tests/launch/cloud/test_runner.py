@@ -7,7 +7,6 @@ import signal
 
 import pytest
 
-from stac.launch.cloud import runner
 from tests.launch.cloud import launches
 
 SLOW = pytest.mark.slow
@@ -171,16 +170,6 @@ def test_after_a_connection_that_ends_a_run_that_saves_is_not_asked_again(
     assert run.called("follow.sh") == 2
     assert run.called("kill -TERM") == asked
     assert (run.workdir / "checkpoint").exists()
-
-
-def test_a_hang_up_that_was_ignored_before_stays_ignored():
-    """As nohup has it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with runner._on_signals([]):
-            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 @SLOW

@@ -120,20 +120,6 @@ def test_the_death_of_the_command_itself_costs_nothing_that_was_learned(
         workdir.prepare(tmp_path, Config())
 
 
-@pytest.mark.slow
-def test_an_actor_that_is_killed_too_often_ends_the_run(start, tmp_path):
-    run = start(tmp_path, FOREVER, "--config.runtime.actor_restarts=0")
-    run.wait_for(" updates")
-    before_lines = kill(run, "actor")
-    run.wait_for(
-        "actor/0 was killed by SIGKILL; that is too often (1 of 0 in", before_lines
-    )
-    assert run.status(FAIL_SECONDS) == 1
-    assert run.processes() == []
-    assert run.lines[-1] == "actor/0 was killed by SIGKILL: the run is stopped"
-    assert saved(tmp_path), "what was learned is to be saved"
-
-
 # Not once for all: an actor begins again in the same process.
 FLAKY_GAME = game('if steps % 100 == 0: raise OSError("the game crashed")')
 
