@@ -159,9 +159,12 @@ def _cores() -> Iterator[Check]:
 def _memory() -> Iterator[Check]:
     rows = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines())
     free = int(rows.get("MemAvailable", "0 kB").split()[0]) * 1024
-    limit, used = _read("/sys/fs/cgroup/memory.max"), "memory.current"
-    if limit.isdigit():
-        free = min(free, int(limit) - int(_read(f"/sys/fs/cgroup/{used}") or 0))
+    group = "/sys/fs/cgroup/memory"
+    if (limit := _read(f"{group}.max")).isdigit():
+        stat = dict(line.split() for line in _read(f"{group}.stat").splitlines())
+        cached = int(stat.get("inactive_file", 0))  # given back when it is wanted
+        used = int(_read(f"{group}.current") or 0) - cached
+        free = min(free, int(limit) - used)
     text = f"{free / 1e9:.1f} GB are free"
     if free < _MEMORY:
         text += f"; the deep network takes {_MEMORY / 1e9:.0f}: use --network=shallow"

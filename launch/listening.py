@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-
-_ITSELF = "127.0.1.1"
 
 
 def host(name: str) -> str:
     """The host to listen at: that name, or "", all networks.
 
-    Debian's /etc/hosts gives 127.0.1.1 for a machine's own name, where no other machine
-    could reach it.
+    /etc/hosts may give a loopback address for a machine's own name (127.0.1.1 on
+    Debian), where no other machine could reach it.
 
     Raises:
       OSError: the name is unknown.
     """
+    if name.startswith("localhost") or name in ("127.0.0.1", "::1"):
+        return name
     addresses = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return "" if addresses[0][4][0] == _ITSELF else name
+    loopback = ipaddress.ip_address(addresses[0][4][0]).is_loopback
+    return "" if loopback else name

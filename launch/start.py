@@ -14,7 +14,7 @@ from stac.config import Config, check
 from stac.launch import nursery
 from stac.launch.hosts import supervisor
 from stac.launch.hosts.party import Party
-from stac.runtime.faults import lines
+from stac.runtime.faults import lines, shutdown
 from stac.runtime.storage import workdir as workdir_
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def run(
 def train(
     config: Config,
     path: str | pathlib.Path,
-    runtime: str = "threads",
+    runtime: str | None = None,
     loggers: Mapping[str, Logger] | None = None,
 ) -> int | None:
     """Trains in a directory, or continues the run in it, from Python.
@@ -92,7 +92,8 @@ def train(
     Args:
       config: the run, such as `stac.configs.catch.config(agent="stacx")`.
       path: the run's directory.
-      runtime: in the place of the configuration's.
+      runtime: in the place of the configuration's; by default that one, but for
+        `launchpad`, in whose place it trains in `threads`.
       loggers: by their names, each with `write(row)` and `close()`; they get every row
         that metrics.jsonl gets. Not in `launchpad`, where the learner is a process.
 
@@ -101,16 +102,22 @@ def train(
 
     Raises:
       ConfigError: the configuration cannot work, or `path` holds another run.
+      KeyboardInterrupt: Ctrl-C; the run is saved.
     """
+    own = config.runtime.name
+    runtime = runtime or ("threads" if own == "launchpad" else own)
     check(not loggers or runtime != "launchpad", "loggers: use threads or lockstep")
     config = dataclasses.replace(
         config, runtime=dataclasses.replace(config.runtime, name=runtime)
     )
+    from stac.environments import make
     from stac.runtime.logs import trackers
 
     trackers.names(config.runtime.logger)
+    make.spec.cache_clear()  # a notebook may have registered the environment anew
+    make.spec(config)
     others: dict[str, Any] = {} if loggers is None else {"others": loggers}
-    with workdir_.prepare(path, config) as place:
+    with workdir_.prepare(path, config) as place, shutdown.borrowed():
         return run(config, str(place.path), **others)
 
 

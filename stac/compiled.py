@@ -24,8 +24,8 @@ def keep() -> None:
     """
     if VARIABLE in os.environ:
         return
-    folder = _cache() / "stac" / "compiled" / _cpu()
     with contextlib.suppress(OSError, RuntimeError):  # read-only, or there is no home
+        folder = _cache() / "stac" / "compiled" / _cpu()
         folder.mkdir(parents=True, exist_ok=True)
         _forget_oldest(folder)
         if os.access(folder, os.W_OK):
@@ -45,7 +45,8 @@ def _cpu() -> str:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return "any"
-    parts = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    named = ("model name", "flags", "Features", "CPU ")  # of x86; of Arm
+    parts = sorted({line for line in lines if line.startswith(named)})
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 
@@ -42,6 +43,13 @@ def test_where_nothing_can_be_written_nothing_is_kept(cache, monkeypatch):
     occupied = cache / "file"
     occupied.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))
+    compiled.keep()
+    assert compiled.VARIABLE not in os.environ
+
+
+def test_where_there_is_no_home_nothing_is_kept(cache, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(pathlib.Path, "home", mock.Mock(side_effect=RuntimeError))
     compiled.keep()
     assert compiled.VARIABLE not in os.environ
 

@@ -104,6 +104,15 @@ class Gymnasium(batched.Shares):
         super().__init__(build, [base.seeds(seed, num_envs).tolist()], workers, cores)
 
 
+class _Vector(vector.SyncVectorEnv):
+    """Merges no `info`, which nobody reads: gymnasium's merge fails on mixed kinds."""
+
+    def _add_info(
+        self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int
+    ) -> dict[str, Any]:
+        return vector_infos
+
+
 class Share:
     """Some of the environments, vectorised by gymnasium."""
 
@@ -113,7 +122,7 @@ class Share:
             gymnasium.make, name, disable_env_checker=True, **named
         )
         try:
-            self._vector: Any = vector.SyncVectorEnv([make] * len(seeds))
+            self._vector: Any = _Vector([make] * len(seeds))
         except Exception as error:  # a user's environment may raise anything
             raise _refusal(f"{name} cannot be built", error) from error
         self._seeds: list[int | None] = [*seeds]
@@ -133,7 +142,9 @@ class Share:
         if isinstance(space, spaces.Discrete):
             own = action + space.start
         else:
-            own = action.reshape(len(action), *space.shape).astype(space.dtype)
+            own = action.reshape(len(action), *space.shape)
+            whole = np.issubdtype(space.dtype, np.integer)
+            own = (np.rint(own) if whole else own).astype(space.dtype)
         observation, reward, terminated, truncated, _ = self._vector.step(own)
         self._last = terminated | truncated
         return Timestep(
@@ -180,7 +191,8 @@ class Share:
             {
                 name: value
                 for name, value in vars(layer).items()
-                if name != "env" and not isinstance(value, spaces.Space)
+                if not isinstance(value, spaces.Space)
+                and not (name == "env" and isinstance(layer, gymnasium.Wrapper))
             }
             for layer in _layers(self._vector.envs[index])
         ]

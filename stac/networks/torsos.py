@@ -125,7 +125,9 @@ class MlpTorso(hk.Module):
     name: str = "torso"
 
     def __call__(self, observation: Array) -> Array:
-        x = hk.Flatten()(observation.astype(jnp.float32))
+        image = observation.dtype == jnp.uint8
+        x = pixels(observation) if image else observation.astype(jnp.float32)
+        x = hk.Flatten()(x)
         return hk.nets.MLP(self.hiddens, activate_final=True)(x)
 
 

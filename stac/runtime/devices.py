@@ -16,7 +16,6 @@ import jax
 import numpy as np
 from jax import flatten_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxlib import _jax
 
 from stac import config
 from stac.agents import base
@@ -37,6 +36,8 @@ def join_hosts(service: str, count: int, index: int, here: str) -> None:
       index: of this host, from 0.
       here: its address for the others, for sums on CPUs.
     """
+    from jaxlib import _jax  # only here: it is JAX's own business
+
     # gloo would take what this host's own name stands for here, which may be 127.0.1.1.
     _jax.make_gloo_tcp_collectives = functools.partial(
         _jax.make_gloo_tcp_collectives, hostname=here

@@ -69,7 +69,7 @@ class Best:
           NotSaved: the disk refuses it; the one before may be gone, if it was of a
             later update.
         """
-        if row[self._column] <= self._score:
+        if not row[self._column] > self._score:  # nor where it is no number
             return False
         # After a kill the run goes on from before, and the best may be of later.
         self._saved.remove_from(updates)

@@ -37,7 +37,9 @@ class Counting(gymnasium.Env):
         terminated = even and self._step == 3
         truncated = not even and self._step == 5
         observation = self._observation(np.ravel(action)[0])
-        return observation, float(self._step), terminated, truncated, {}
+        noise = np.ravel(observation)[3]
+        info = {"luck": "none" if noise < 0 else float(noise)}  # of either kind
+        return observation, float(self._step), terminated, truncated, info
 
     def _observation(self, action: float) -> np.ndarray:
         noise = self.np_random.normal()
@@ -47,6 +49,24 @@ class Counting(gymnasium.Env):
 
 class Steering(Counting):
     action_space = spaces.Box(LOW, HIGH)
+
+
+class Whole(Counting):
+    action_space = spaces.Box(-2, 3, (1,), np.int64)
+
+
+class Adapting(Counting):
+    """Its own game is called `env`, as a wrapper's environment is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.env = Counting()
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return self.env.reset(seed=seed)
+
+    def step(self, action: Any) -> Any:
+        return self.env.step(action)
 
 
 class Picture(Counting):
@@ -88,5 +108,5 @@ class Unpicklable(Steering):
 
 
 KINDS = (Counting, Steering, Picture, Tiny, Stacked, Gray, Worded, Boundless, Paired)
-for kind in (*KINDS, Unpicklable):
+for kind in (*KINDS, Whole, Adapting, Unpicklable):
     gymnasium.register(f"{kind.__name__}-v3", kind)

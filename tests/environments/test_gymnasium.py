@@ -73,6 +73,15 @@ def test_samples_are_squashed_and_scaled_to_the_bounds_of_a_box():
     environment.close()
 
 
+def test_whole_actions_are_the_nearest_ones():
+    environment = built("Whole", 5)
+    environment.reset()
+    squashed = np.array([-1.0, -0.9, 0.04, 0.9, 1.0])  # -2, -1.75, 0.6, 2.75 and 3
+    row = environment.step(np.arctanh(squashed * (1 - 1e-6))[:, None])
+    np.testing.assert_array_equal(row.observation[:, 2], [-2, -2, 1, 3, 3])
+    environment.close()
+
+
 def test_an_image_is_shipped_channels_first():
     environment = built("Picture")
     assert environment.spec.observation_shape == (3, 32, 40)

@@ -95,9 +95,10 @@ def test_the_control_suite_goes_on_into_the_next_episodes():
     assert sum(row.last for row in alone[700:]).min() >= 1
 
 
-def test_gymnasiums_go_on_from_every_row():
+@pytest.mark.parametrize("name", ["Counting", "Adapting"])
+def test_gymnasiums_go_on_from_every_row(name):
     own = functools.partial(
-        gymnasium.Gymnasium, "tests.environments.own_environments:Counting-v3", 1, 3
+        gymnasium.Gymnasium, f"tests.environments.own_environments:{name}-v3", 1, 3
     )
     alone = snapshotting.assert_exact(own, 16, range(17))
     assert sum(row.last.sum() for row in alone) >= 6

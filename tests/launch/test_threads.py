@@ -19,6 +19,7 @@ from stac import config as configuration
 from stac.agents import actor_critic
 from stac.configs import catch as numbers
 from stac.environments import catch, make
+from stac.evaluation import policies
 from stac.launch import start, threads
 from stac.runtime import devices
 from stac.runtime.storage import checkpoints
@@ -299,6 +300,16 @@ def test_a_logger_of_ones_own_gets_every_row_and_the_event_files_name_the_host(
     second, *rest = path.name.removeprefix("events.out.tfevents.").split(".")
     assert started <= int(second) <= time.time()
     assert ".".join(rest).startswith(f"{socket.gethostname()}.{os.getpid()}.")
+
+
+def test_training_from_python_keeps_the_runtime_and_leaves_nothing_if_refused(tmp_path):
+    start.train(tiny("lockstep", FIRST), tmp_path / "run")
+    assert policies.configuration(tmp_path / "run").runtime.name == "lockstep"
+    unknown = {"environment.task": "featurs"}
+    wrong = configuration.changed(tiny("threads", FIRST), unknown)
+    with pytest.raises(configuration.ConfigError, match="did you mean features"):
+        start.train(wrong, tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_logger_of_ones_own_is_refused_in_launchpad(tmp_path):

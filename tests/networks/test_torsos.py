@@ -79,6 +79,10 @@ def test_the_mlp_torso():
         rows = relu(rows @ layer["w"] + layer["b"])
     np.testing.assert_allclose(found, rows, rtol=1e-5)
     assert (found == 0).any()
+    image = np.full((1, 2, 3, 3), 255, np.uint8)  # is in [0, 1], as for the others
+    (layer,), found = applied(lambda x: torsos.MlpTorso((4,))(x), image)
+    ones = relu(np.ones((1, 18)) @ layer["w"] + layer["b"])
+    np.testing.assert_allclose(found, ones, rtol=1e-5)
 
 
 def test_the_torso_of_minatar_is_its_convolution_and_its_dense_layer():

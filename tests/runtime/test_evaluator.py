@@ -153,7 +153,7 @@ def test_a_failure_is_a_line_and_training_goes_on(
 def test_the_best_is_kept_and_a_continuation_remembers_its_score(
     tmp_path: pathlib.Path,
 ) -> None:
-    play = Play(u0=1, u2=5, u4=3, u6=4, u8=7)
+    play = Play(u0=1, u2=5, u4=float("nan"), u6=4, u8=7)
     with Run(tmp_path, play) as run:
         run.learn(4)
         assert run.learner.save()

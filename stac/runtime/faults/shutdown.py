@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -151,7 +152,8 @@ def on_signals(
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    watcher = _Watcher(stop, grace_seconds, signals)
+    borrowed = _borrowed
+    watcher = _Watcher(stop, math.inf if borrowed else grace_seconds, signals)
     # The watcher does the work; this keeps Python from its own KeyboardInterrupt.
     old_handlers = handle(lambda number, frame: None, [*signals, signal.SIGCONT])
     try:
@@ -161,6 +163,26 @@ def on_signals(
         for number, handler in old_handlers.items():
             early = handler is _leave_early
             signal.signal(number, signal.SIG_IGN if early else handler)
+    if borrowed and watcher.first == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+_borrowed = False
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[None]:
+    """For runs in a process that goes on after them: a script's, a notebook's.
+
+    The first Ctrl-C there raises KeyboardInterrupt when the run has saved and returned,
+    however long that takes.
+    """
+    global _borrowed
+    before, _borrowed = _borrowed, True
+    try:
+        yield
+    finally:
+        _borrowed = before
 
 
 _Handler = Callable[[int, FrameType | None], object] | int | None
@@ -199,6 +221,7 @@ class _Watcher:
         self._stop, self._grace, self._signals = stop, grace_seconds, signals
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
+        self.first: int | None = None  # the first signal
         self._over = threading.Event()  # the run returned
         self._ending: threading.Thread | None = None
         self._reading = threading.Thread(target=self._read, name="signals", daemon=True)
@@ -229,7 +252,7 @@ class _Watcher:
             if number not in self._signals:
                 continue
             if first is None:
-                first = now
+                first, self.first = now, number
                 ending = threading.Thread(
                     target=self._end, args=(number,), name="ending", daemon=True
                 )
@@ -247,7 +270,8 @@ class _Watcher:
             self._stop.set()
         except Exception:  # noqa: BLE001 - what cannot be woken is left behind
             lines.say(traceback.format_exc())
-        if not self._over.wait(max(0.0, deadline - time.monotonic())):
+        left = max(0.0, deadline - time.monotonic())
+        if not self._over.wait(min(left, threading.TIMEOUT_MAX)):
             self._leave_saving()
 
     def _leave_saving(self) -> NoReturn:

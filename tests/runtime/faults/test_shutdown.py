@@ -87,6 +87,21 @@ def test_a_run_that_cannot_be_saved_or_woken_is_left_all_the_same(broken):
     assert any(line.startswith("Traceback") for line in err)
 
 
+BORROWED = """
+from stac.runtime.faults import shutdown
+owner = shutdown.borrowed()
+owner.__enter__()
+"""
+
+
+def test_in_a_borrowed_process_ctrl_c_is_one_for_its_owner_too_after_the_run():
+    program = Program("stop.wait(20); time.sleep(1)", grace=0.2, before=BORROWED)
+    program.send(signal.SIGINT)
+    _, out, err = program.end()
+    assert out == []  # neither saved late nor gone on with
+    assert err[-1] == "KeyboardInterrupt"
+
+
 def test_a_second_signal_leaves_at_once():
     program = Program(STUCK)
     program.send(signal.SIGINT)
