@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from stac import cores
 from stac.children import python_path
 from stac.config import FAILED
 from stac.launch import asking, flags, start
@@ -147,13 +148,8 @@ def _version(name: str) -> str | None:
 
 
 def _cores() -> Iterator[Check]:
-    usable = len(os.sched_getaffinity(0))
-    text = f"{usable} of {os.cpu_count()} may be used"
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    limited = quota.isdigit() and int(quota) / int(period) < usable
-    if limited:
-        text += f", but a quota allows {int(quota) / int(period):.1f} at a time"
-    yield Check(WARNING if limited else OK, "cores", text)
+    usable = f"{cores.usable()} of {os.cpu_count()} may be used at a time"
+    yield Check(OK, "cores", usable)
 
 
 def _memory() -> Iterator[Check]:

@@ -109,7 +109,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     words("--suite", required=True, help=", ".join(SUITES))
     words("--tasks", default="all", help="as in breakout,asterix; all: of the suite")
     words("--seeds", default="1..3", help="as in 1,2,5 or 1..5 (default 1..3)")
-    cores = len(os.sched_getaffinity(0))
+    cores = make.share_of_cores(1)
     words("--parallel", type=int, default=max(1, cores // 2), help="runs at a time")
     words("--out", help="all workdirs (default runs/STUDY)")
     words("--report", help="of launch.report (default OUT/report)")
@@ -216,7 +216,7 @@ def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
 
 def cores_each(parallel: int) -> int:
     """The cores of each run, where so many run at a time."""
-    return max(1, len(os.sched_getaffinity(0)) // parallel)
+    return make.share_of_cores(parallel)
 
 
 def refuse_another(run: Run) -> None:

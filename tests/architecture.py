@@ -29,9 +29,10 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "stac.snapshots": (),
     "stac.children": (),
     "stac.compiled": (),
+    "stac.cores": (),
     "stac.huge_pages": (),
     "stac.distributions": ("stac.types",),
-    "stac.environments": (*FIRST_ROW, "stac.children"),
+    "stac.environments": (*FIRST_ROW, "stac.children", "stac.cores"),
     "stac.networks": (*FIRST_ROW, "stac.environments.base"),  # for the spec alone
     "stac.learning": FIRST_ROW,
     "stac.agents": (

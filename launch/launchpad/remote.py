@@ -8,13 +8,13 @@ they are stopped, and the parent tries to join again until it is told to leave.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
 
 import launchpad as lp
 
+from stac import cores
 from stac.config import ConfigError
 from stac.launch import processes
 from stac.launch.launchpad import join, nodes, program
@@ -41,7 +41,7 @@ def run(address: join.Address, actors: int = 0) -> int:
       ConfigError: nobody answers at the first attempt; the learner refuses this
         machine; or its task cannot be played here.
     """
-    actors = actors or len(os.sched_getaffinity(0))
+    actors = actors or cores.usable()
     stop = shutdown.Stop()
     with (
         contextlib.closing(Nursery(nodes.__name__)) as nursery,

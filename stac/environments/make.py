@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from stac import config as configuration
+from stac import cores
 from stac.config import Config
 from stac.environments import base
 
@@ -208,8 +208,4 @@ def _cores(config: Config) -> int:
 
 def share_of_cores(actors: int) -> int:
     """Threads for each of `actors` on this machine: its cores shared out, or 1."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: the cores this process may use
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // max(1, actors))
+    return max(1, cores.usable() // max(1, actors))
