@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 import re
-from collections.abc import Iterable
-from typing import Annotated, get_type_hints
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 Count = Annotated[int, "[0, inf)"]
 AtLeastOne = Annotated[int, "[1, inf)"]
@@ -74,7 +75,8 @@ class Checked:
     """A dataclass that is refused unless its fields are as their annotations say.
 
     `Annotated[int, "[1, inf)"]` is in an interval ("(0, inf) or -1" has one more
-    value), and `Annotated[str, ("sum", "mean")]` is one of these words.
+    value), and `Annotated[str, ("sum", "mean")]` is one of these words. Numbers of
+    NumPy, 1e6 for a whole number and a list for a tuple become what they stand for.
     """
 
     _section = ""  # its fields are named with this before them: "batch."
@@ -85,13 +87,38 @@ class Checked:
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             # `lambda` is a word of Python, so the field is `lambda_`.
-            spoken, value = self._section + name.removesuffix("_"), getattr(self, name)
+            spoken = self._section + name.removesuffix("_")
+            given = getattr(self, name)
+            value = _of_kind(spoken, hint, given)
+            object.__setattr__(self, name, value)
             for allowed in getattr(hint, "__metadata__", ()):
                 if isinstance(allowed, tuple):
                     choose(spoken, value, allowed)
                 else:
                     inside = _inside(value, allowed)
-                    check(inside, f"{spoken}={value}: must be in {allowed}")
+                    check(inside, f"{spoken}={given}: must be in {allowed}")
+
+
+_KINDS: dict[type, tuple[type, str]] = {
+    int: (numbers.Real, "a whole number"),
+    float: (numbers.Real, "a number"),
+    tuple: (Sequence, "whole numbers, as in (256, 256)"),
+    str: (str, "a word, or words with commas between them"),
+    bool: (bool, "True or False"),
+}
+
+
+def _of_kind(name: str, kind: Any, value: Any) -> Any:
+    """The value as its field has it; raises ConfigError where it is no such thing."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    kind = get_origin(kind) or kind
+    accepted, expected = _KINDS.get(kind, (kind, f"of type {kind.__name__}"))
+    right = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
+    right &= not (kind is tuple and isinstance(value, str))
+    right &= kind is not int or float(value).is_integer()
+    check(right, f"{name}={value!r}: must be {expected}")
+    return kind(value) if kind in _KINDS else value
 
 
 def _inside(value: float, interval: str) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Annotated
 
+import numpy as np
 import pytest
 
 from stac.config import Config, ConfigError, changed, flat
@@ -105,3 +107,43 @@ def test_a_burn_in_leaves_a_transition_and_needs_a_core(
     with pytest.raises(ConfigError, match=rf"^batch\.burn_in={rows}: {refusal}"):
         changed(Config(), {"batch.burn_in": rows, "network.lstm_size": core})
     changed(Config(), {"batch.burn_in": 18, "network.lstm_size": 256})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("network.mlp_hiddens", [64, 64], (64, 64)),
+        ("seed", np.int64(3), 3),
+        ("total_frames", 1e6, 1_000_000),
+        ("optimizer.learning_rate", np.float32(0.5), 0.5),
+        ("optimizer.learning_rate", 1, 1.0),
+    ],
+)
+def test_numbers_of_numpy_and_lists_become_what_they_stand_for(name, given, kept):
+    """Else configurations are no keys of caches, or no JSON."""
+    found = flat(dataclasses.asdict(changed(Config(), {name: given})))
+    assert found[name] == kept
+    assert type(found[name]) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("network.mlp_hiddens", 64, "hiddens=64: must be whole numbers, as in (256,"),
+        ("network.mlp_hiddens", "64", "hiddens='64': must be whole numbers, as in"),
+        ("optimizer.learning_rate", "1e-3", "learning_rate='1e-3': must be a number"),
+        ("optimizer.learning_rate", None, "learning_rate=None: must be a number"),
+        ("batch.unroll_length", 10.5, "unroll_length=10.5: must be a whole number"),
+        ("seed", True, "seed=True: must be a whole number"),
+        ("agent.self_tuned", ("gamma", "lambda"), "must be a word, or words with"),
+        ("runtime.keep_best", 1, "keep_best=1: must be True or False"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(name, given, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        changed(Config(), {name: given})
+
+
+def test_a_name_in_the_place_of_a_section_is_refused():
+    with pytest.raises(ConfigError, match="must be of type AgentConfig"):
+        dataclasses.replace(Config(), agent="impala")
