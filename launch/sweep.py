@@ -81,7 +81,7 @@ def _main(name: str, arguments: list[str]) -> int:
     own, rest = _parser(name).parse_known_args(arguments)
     out = workdir.place(own.out or f"runs/{own.study}")
     check(own.parallel > 0, f"--parallel={own.parallel}: must be at least 1")
-    cores = cores_each(own.parallel)
+    cores = make.share_of_cores(own.parallel)
     runs = expand(own.study, own.suite, own.tasks, own.seeds, rest, out, cores)
     if own.dry_run:
         lines.show("\n".join(shlex.join(("python", *run.command)) for run in runs))
@@ -214,11 +214,6 @@ def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
     )
 
 
-def cores_each(parallel: int) -> int:
-    """The cores of each run, where so many run at a time."""
-    return make.share_of_cores(parallel)
-
-
 def refuse_another(run: Run) -> None:
     """Raises a ConfigError where a run of another configuration is in the workdir."""
     if not (run.workdir / workdir.CONFIG).exists():
@@ -263,7 +258,7 @@ class Sweep:
         self._waiting = [run for run in runs if not is_finished(run)]
         self._skipped = len(runs) - len(self._waiting)
         cores = sorted(os.sched_getaffinity(0))
-        share = cores_each(parallel)
+        share = make.share_of_cores(parallel)
         self._shares = [
             {cores[(slot * share + i) % len(cores)] for i in range(share)}
             for slot in range(parallel)

@@ -10,12 +10,11 @@ import jax.numpy as jnp
 from stac import config as configuration
 from stac import distributions
 from stac.agents import base
-from stac.config import Config
+from stac.config import SHALLOW_PIXELS, Config
 from stac.distributions import Distribution
 from stac.environments.base import EnvironmentSpec
 from stac.learning import metaparameters, metrics, update
 from stac.networks import network as networks
-from stac.networks import torsos
 from stac.types import ActorOutput, Array, CoreState, HeadOutput, Params, Trajectory
 
 
@@ -45,11 +44,11 @@ def build(
         f"network.torso={config.network.torso} reads images, but observations have"
         f" shape {spec.observation_shape}: use network.torso=mlp",
     )
-    smallest = min(spec.observation_shape[1:], default=0)
+    least, smallest = SHALLOW_PIXELS, min(spec.observation_shape[1:], default=0)
     configuration.check(
-        smallest >= torsos.SHALLOW_PIXELS or config.network.torso != "shallow",
-        f"network.torso=shallow reads images of {torsos.SHALLOW_PIXELS} pixels a side"
-        f" or more, and these have {smallest}: use network.torso=minatar or deep",
+        smallest >= least or config.network.torso != "shallow",
+        f"network.torso=shallow reads images of {least} pixels a side or more, and"
+        f" these have {smallest}: use network.torso=minatar or deep",
     )
     own = own_distribution(config, spec)
     distribution = distributions.with_noise(own, noise, spec.continuous)

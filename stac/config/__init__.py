@@ -9,6 +9,7 @@ from stac.config.checks import check as check
 from stac.config.checks import choose as choose
 from stac.config.config import BEHAVIOURS as BEHAVIOURS
 from stac.config.config import RUNTIMES as RUNTIMES
+from stac.config.config import SHALLOW_PIXELS as SHALLOW_PIXELS
 from stac.config.config import WORKERS as WORKERS
 from stac.config.config import AgentConfig as AgentConfig
 from stac.config.config import BatchConfig as BatchConfig

@@ -115,8 +115,8 @@ def _of_kind(name: str, kind: Any, value: Any) -> Any:
     kind = get_origin(kind) or kind
     accepted, expected = _KINDS.get(kind, (kind, f"of type {kind.__name__}"))
     right = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
-    right &= not (kind is tuple and isinstance(value, str))
-    right &= kind is not int or float(value).is_integer()
+    right = right and not (kind is tuple and isinstance(value, str))
+    right = right and (kind is not int or value % 1 == 0)
     check(right, f"{name}={value!r}: must be {expected}")
     return kind(value) if kind in _KINDS else value
 

@@ -31,6 +31,7 @@ from stac.config.soft import Soft
 REDUCTIONS = ("sum", "mean", "batch_mean", "device_mean")
 BEHAVIOURS = ("head_1", "random_head", "average")
 WORKERS = ("auto", "serial", "processes")
+SHALLOW_PIXELS = 20  # a side: the least that the shallow torso has a window for
 RUNTIMES = ("launchpad", "threads", "lockstep")
 _MOST_UPDATES = 2**31 - 1  # they are counted in an int32, frames in Python's integers
 

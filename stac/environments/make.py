@@ -74,7 +74,8 @@ def _gymnasium(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironm
     torso = config.network.torso
     if image == (torso == "mlp"):
         environment.close()
-        fitting = "shallow" if min(shape[1:], default=0) >= 20 else "minatar"
+        large = min(shape[1:], default=0) >= configuration.SHALLOW_PIXELS
+        fitting = "shallow" if large else "minatar"
         kind, cure = ("images", fitting) if image else ("features", "mlp")
         raise configuration.ConfigError(
             f"network.torso={torso}: {chosen.task} has {kind}: set"

@@ -96,9 +96,6 @@ class BlockConv2D(hk.Conv2D):
         return out + b
 
 
-SHALLOW_PIXELS = 20  # along a side: the second convolution then has one window
-
-
 class ShallowTorso(hk.Module):
     """The small network of Espeholt et al. (2018): two convolutions, one dense."""
 

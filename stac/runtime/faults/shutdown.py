@@ -152,8 +152,7 @@ def on_signals(
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    borrowed = _borrowed
-    watcher = _Watcher(stop, math.inf if borrowed else grace_seconds, signals)
+    watcher = _Watcher(stop, math.inf if _borrowed else grace_seconds, signals)
     # The watcher does the work; this keeps Python from its own KeyboardInterrupt.
     old_handlers = handle(lambda number, frame: None, [*signals, signal.SIGCONT])
     try:
@@ -163,7 +162,7 @@ def on_signals(
         for number, handler in old_handlers.items():
             early = handler is _leave_early
             signal.signal(number, signal.SIG_IGN if early else handler)
-    if borrowed and watcher.first == signal.SIGINT:
+    if _borrowed and watcher.first == signal.SIGINT:
         raise KeyboardInterrupt
 
 
