@@ -13,10 +13,7 @@ if any(importlib.util.find_spec(library) is None for library in ("absl", "jax"))
 
 from stac import compiled, huge_pages
 
-# `python -m launch.atari` is about to run, and by no debugger that has its own -m.
-_words = (
-    sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if sys.argv[:1] == ["-m"] else []
-)
-if _words and _words[0].split(".")[0] in ("launch", "stac"):
+# `python -m launch.atari` is about to run: Python is looking for the module.
+if sys.argv[:1] == ["-m"]:
     huge_pages.begin_again()
     compiled.keep()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from stac.config import ConfigError
 from stac.launch import flags
+from stac.runtime.faults import shutdown
 
 INTERRUPTED = 130  # as a shell has it
 
@@ -24,6 +25,28 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}: see --help")
 
 
+def script(
+    name: str, main: Callable[[str, list[str]], int | None]
+) -> Callable[..., int]:
+    """The `main` of a command that does not train.
+
+    Args:
+      name: of the command, such as "launch.report".
+      main: takes the command as the user started it, and the arguments.
+
+    Returns:
+      A function of the whole command line, `sys.argv` by default; it returns the exit
+      status.
+    """
+
+    def called(argv: Sequence[str] | None = None) -> int:
+        given = list(sys.argv if argv is None else argv)
+        started = flags.program(given, name)
+        return run(lambda: main(started, given[1:]), started)
+
+    return called
+
+
 def run(main: Callable[[], int | None], name: str = "") -> int:
     """Calls a script's `main`; returns the exit status.
 
@@ -35,7 +58,7 @@ def run(main: Callable[[], int | None], name: str = "") -> int:
       name: the script's, before the line; its file's by default.
     """
 
-    def script() -> int:
+    def checked() -> int:
         try:
             return main() or 0
         except KeyboardInterrupt:
@@ -46,7 +69,8 @@ def run(main: Callable[[], int | None], name: str = "") -> int:
             named = f"{error.filename}: {error.strerror}"
             raise ConfigError(named if error.filename else str(error)) from error
 
-    return flags.exit_status(name or _script(), script)
+    shutdown.trains_nothing()
+    return flags.exit_status(name or _script(), checked)
 
 
 def path(text: str) -> pathlib.Path:

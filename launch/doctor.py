@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from stac import cores
@@ -87,14 +87,8 @@ class Answer(NamedTuple):
     text: str  # its last line: of its output, or else of its error
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the report; returns 0, or 1 if the front door would not open."""
-    given = list(sys.argv if arguments is None else arguments)
-    name = flags.program(given, "launch.doctor")
-    return flags.exit_status(name, lambda: _main(name, given[1:]))
-
-
 def _main(name: str, arguments: list[str]) -> int:
+    """Prints the report; returns 0, or 1 if the front door would not open."""
     asking.Parser(prog=name, description=SUMMARY).parse_args(arguments)
     faults = 0
     for check in checks():
@@ -255,6 +249,8 @@ def _read(path: str) -> str:
     except OSError:
         return ""
 
+
+main = asking.script("launch.doctor", _main)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

@@ -17,14 +17,13 @@ import argparse
 import contextlib
 import json
 import pathlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stac.config import USER_ERROR, ConfigError, check
-from stac.launch import asking, flags
+from stac.launch import asking
 from stac.runtime.faults import lines
 from stac.runtime.storage import disk, workdir
 
@@ -33,15 +32,6 @@ if TYPE_CHECKING:  # a wrong command line is refused without the seconds of an i
 
 SUMMARY = "(none: it scores what a run has learned, and films it)"
 _SECONDS = 5.0  # between two lines of progress
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Reads the command line, plays and prints; returns the exit status."""
-    argv = sys.argv if argv is None else argv
-    parser = _parser(flags.program(argv, "launch.evaluate"))
-    # `stac` has set a handler that speaks of training.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    return asking.run(lambda: _run(parser, argv[1:]), parser.prog)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -66,8 +56,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
-    given = parser.parse_intermixed_args(arguments)
+def _main(name: str, arguments: Sequence[str]) -> int:
+    """Plays and prints."""
+    given = _parser(name).parse_intermixed_args(arguments)
     paths = [*given.workdir, *given.runs]
     check(paths, "name a run: launch.evaluate WORKDIR")
     few = "--episodes: must be at least 2, for a standard error"
@@ -84,7 +75,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
         try:
             _evaluate(path, noise, given)
         except ConfigError as error:  # the others are scored all the same
-            lines.say(f"{parser.prog}: {error}")
+            lines.say(f"{name}: {error}")
             refused = True
     return USER_ERROR if refused else 0
 
@@ -164,6 +155,8 @@ def _factors(written: str) -> list[float]:
             return factors
     raise ConfigError(f"--noise={written}: write factors, as in --noise=1,0.5,0")
 
+
+main = asking.script("launch.evaluate", _main)
 
 if __name__ == "__main__":
     sys.exit(main())

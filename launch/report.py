@@ -25,19 +25,13 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from stac.config import check, choose
-from stac.launch import asking, flags
+from stac.launch import asking
 from stac.report import charts, figures, page, runs, scores, sections, tables
 from stac.report.runs import Run
+from stac.runtime.faults import lines
 
 SUMMARY = "(none: it compares runs, on one page)"
 TABLE = ".csv"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Reads the command line and writes the report; returns the exit status."""
-    argv = sys.argv if argv is None else argv
-    name = flags.program(argv, "launch.report")
-    return asking.run(lambda: _write(_parser(name).parse_args(argv[1:])), name)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -57,10 +51,12 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _write(options: argparse.Namespace) -> None:
+def _main(name: str, arguments: list[str]) -> None:
+    """Writes the report."""
+    options = _parser(name).parse_args(arguments)
     found = _read(options.runs)
     for reason in found.left_out:
-        print(f"left out: {reason}", file=sys.stderr)
+        lines.say(f"left out: {reason}")
     curves = _select(found.runs, options.task, options.agent)
     if options.beside:
         curves += _beside(options.beside, dict.fromkeys(run.task for run in curves))
@@ -78,9 +74,11 @@ def _write(options: argparse.Namespace) -> None:
     inside = sections.everything(curves, parts, drawn, found.left_out)
     (out / "index.html").write_text(page.whole(options.title, inside), encoding="utf-8")
     tables.write(curves, out / "curves.csv")
-    _write_figures(drawn, out)
-    print(sections.markdown(curves))
-    print(f"written: {out / 'index.html'}", file=sys.stderr)
+    for name, group in _named(drawn).items():
+        picture = figures.png(figures.draw(group, columns=3))
+        (out / f"{name}.png").write_bytes(picture)
+    lines.show(sections.markdown(curves))
+    lines.say(f"written: {out / 'index.html'}")
 
 
 def _read(places: Iterable[pathlib.Path]) -> runs.Found:
@@ -112,7 +110,7 @@ def _merged(
         if name in earlier:
             old, new = (f"{known.frames[-1]:.2f}" for known in (earlier[name], run))
             place = f"{new} million frames take the place of {old}"
-            print(f"{run.task}, {run.label}, seed {run.seed}: {place}", file=sys.stderr)
+            lines.say(f"{run.task}, {run.label}, seed {run.seed}: {place}")
         curves[name] = run
     return curves
 
@@ -143,22 +141,21 @@ def _select(curves: Sequence[Run], tasks: list[str], agents: list[str]) -> list[
     return sorted(chosen, key=_key)
 
 
-def _write_figures(drawn: charts.Drawn, out: pathlib.Path) -> None:
-    """The figures of the page as files: one for a section, as papers have them."""
-    named = {
+def _named(drawn: charts.Drawn) -> dict[str, Sequence[charts.Chart]]:
+    """The figures by the names of their files: one for a section, as in papers."""
+    figure: dict[str, Sequence[charts.Chart]] = {
         "learning_curves": drawn.learning,
         "medians": drawn.medians,
         "evaluations": drawn.evaluations,
         "profiles": drawn.profiles,
     }
     for key, group in drawn.metaparameters.items():
-        words = re.sub(r"[^\w.=-]+", "_", "_".join(key))[:150]
-        named[f"metaparameters_{words}"] = group
-    for name, group in named.items():
-        if group:
-            picture = figures.png(figures.draw(group, columns=3))
-            (out / f"{name}.png").write_bytes(picture)
+        name = re.sub(r"[^\w.=-]+", "_", f"metaparameters_{'_'.join(key)}")[:150]
+        figure[f"{name}_{len(figure)}" if name in figure else name] = group
+    return {name: group for name, group in figure.items() if group}
 
+
+main = asking.script("launch.report", _main)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stac.config import Config, check
 from stac.launch import nursery
@@ -20,12 +20,6 @@ from stac.runtime.storage import workdir as workdir_
 if TYPE_CHECKING:
     from stac.runtime.logs.loggers import Logger  # imports NumPy
 
-_RUNTIMES = {
-    "launchpad": "stac.launch.launchpad.program",
-    "threads": "stac.launch.threads",
-    "lockstep": "stac.launch.threads",
-}
-_NODES = {"launchpad": "stac.launch.launchpad.nodes"}  # work in processes
 _DAY = 24 * 60 * 60
 
 
@@ -45,7 +39,10 @@ SLOW = {
 
 
 def run(
-    config: Config, workdir: str, hosts: Party | None = None, **others: Any
+    config: Config,
+    workdir: str,
+    hosts: Party | None = None,
+    loggers: Mapping[str, Logger] | None = None,
 ) -> int | None:
     """Runs to the end, or until told to stop; returns an exit status or None.
 
@@ -53,32 +50,32 @@ def run(
       config: the run.
       workdir: a prepared directory.
       hosts: all that take part, where there are several.
-      others: the runtime's own arguments.
+      loggers: see `train`.
 
     A runtime is imported here and not before, so that no command waits for the
     libraries of another.
     """
     if hosts is not None:
         return supervisor.run(config, workdir, hosts)
-    if finished := _finished(config, workdir):
-        for line in finished:
-            lines.show(line)
-        if "others" in others:
-            from stac.runtime.logs import loggers
+    from stac.runtime.logs import loggers as loggers_
+    from stac.runtime.logs import summary
 
-            loggers.Loggers(others["others"], lines.show).close()
+    place = pathlib.Path(workdir)
+    if row := summary.finished(place, config.total_frames):
+        lines.show("\n".join(summary.nothing_left(place, row)))
+        loggers_.Loggers(loggers or {}, lines.show).close()
         return None
     played = config.environment
     seen = "atari" if played.domain == "atari" else played.observations
     slow = SLOW.get((seen, config.network.torso))
     if slow and not has_accelerator():
         lines.show(_warning(slow, config.total_frames))
-    with contextlib.ExitStack() as stack:
-        if nodes := _NODES.get(config.runtime.name):
-            begun = contextlib.closing(nursery.Nursery(nodes))
-            others["nursery"] = stack.enter_context(begun)
-        runtime = importlib.import_module(_RUNTIMES[config.runtime.name])
-        return runtime.run(config, workdir, **others)
+    if config.runtime.name != "launchpad":
+        threads = importlib.import_module("stac.launch.threads")
+        return threads.run(config, workdir, loggers or {})
+    with contextlib.closing(nursery.Nursery("stac.launch.launchpad.nodes")) as begun:
+        program = importlib.import_module("stac.launch.launchpad.program")
+        return program.run(config, workdir, begun)
 
 
 def train(
@@ -116,21 +113,8 @@ def train(
     trackers.names(config.runtime.logger)
     make.spec.cache_clear()  # a notebook may have registered the environment anew
     make.spec(config)
-    others: dict[str, Any] = {} if loggers is None else {"others": loggers}
     with workdir_.prepare(path, config) as place, shutdown.borrowed():
-        return run(config, str(place.path), **others)
-
-
-def _finished(config: Config, path: str) -> list[str]:
-    """See assembly.finished; asked before anything is built or started."""
-    if not any(pathlib.Path(path, workdir_.CHECKPOINTS).glob("*")):
-        return []
-    from stac.agents import make as agents  # only now: these load JAX and Orbax
-    from stac.environments import make
-    from stac.runtime import assembly
-
-    frames = agents.build(config, make.spec(config)).frames_per_update
-    return assembly.finished(config, frames, path)
+        return run(config, str(place.path), loggers=loggers)
 
 
 def has_accelerator() -> bool:

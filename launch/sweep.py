@@ -32,7 +32,7 @@ from stac.launch.flags import Domain
 from stac.launch.processes import END_SECONDS
 from stac.launch.studies import STUDIES, Arm
 from stac.runtime.faults import lines, shutdown
-from stac.runtime.logs import command, loggers, trackers
+from stac.runtime.logs import command, loggers, summary, trackers
 from stac.runtime.storage import workdir
 
 SUMMARY = "(none: runs a study of the paper, many runs, and compares them)"
@@ -70,14 +70,8 @@ class Run(NamedTuple):
         return out / "logs" / f"{task}_{self.workdir.name}.log"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a sweep; returns 0, 1 where a run failed, or 2 for a mistake."""
-    given = list(sys.argv if arguments is None else arguments)
-    name = flags.program(given, "launch.sweep")
-    return asking.run(lambda: _main(name, given[1:]), name)
-
-
 def _main(name: str, arguments: list[str]) -> int:
+    """Runs a sweep; returns 0, or 1 where a run failed."""
     own, rest = _parser(name).parse_known_args(arguments)
     out = workdir.place(own.out or f"runs/{own.study}")
     check(own.parallel > 0, f"--parallel={own.parallel}: must be at least 1")
@@ -216,28 +210,15 @@ def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
 
 def refuse_another(run: Run) -> None:
     """Raises a ConfigError where a run of another configuration is in the workdir."""
-    if not (run.workdir / workdir.CONFIG).exists():
-        return
-    domain: Domain = importlib.import_module(run.module).DOMAIN
-    there = workdir.written(run.workdir)
-    differing = workdir.differences(
-        there, workdir.content(flags.parse([domain.program, *run.words], domain).config)
-    )
-    check(
-        not differing,
-        f"{run.workdir} holds a run of another configuration:"
-        f" {', '.join(differing[:3])}; name another --out",
-    )
+    if (run.workdir / workdir.CONFIG).exists():
+        domain: Domain = importlib.import_module(run.module).DOMAIN
+        config = flags.parse([domain.program, *run.words], domain).config
+        workdir.refuse_another(run.workdir, config, "out")
 
 
 def is_finished(run: Run) -> bool:
-    """Whether its last row is that of its last frame, and the state behind it saved."""
-    row = loggers.last_row(run.workdir / workdir.METRICS)
-    frames = row.get("frames")
-    if not isinstance(frames, int | float) or frames < run.total_frames:
-        return False
-    step = run.workdir / workdir.CHECKPOINTS / str(row.get("updates"))
-    return step.is_dir()
+    """Whether nothing is left to do."""
+    return bool(summary.finished(run.workdir, run.total_frames))
 
 
 class Child(NamedTuple):
@@ -380,6 +361,8 @@ def _last_line(log: pathlib.Path) -> str:
     full = [line for line in written if line.strip()]
     return f"{full[-1] if full else 'it printed nothing'} (see {log})"
 
+
+main = asking.script("launch.sweep", _main)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

@@ -27,10 +27,10 @@ def keep() -> None:
     with contextlib.suppress(OSError, RuntimeError):  # read-only, or there is no home
         folder = _cache() / "stac" / "compiled" / _cpu()
         folder.mkdir(parents=True, exist_ok=True)
-        _forget_oldest(folder)
         if os.access(folder, os.W_OK):
             os.environ[VARIABLE] = str(folder)
             os.environ.setdefault(_SHORTEST, _SHORTEST_SECONDS)
+            _forget_oldest(folder)  # last, as another command may be at it
 
 
 def _cache() -> pathlib.Path:

@@ -20,5 +20,5 @@ def of(
     monkeypatch.setattr(sys, "argv", ["x", *arguments])
     assert asking.run(main) == 2
     printed = capsys.readouterr().err
-    assert printed.count("\n") == 1
+    assert printed.count("\n") == 1, printed
     return printed

@@ -65,6 +65,14 @@ def test_the_oldest_programs_make_room(cache, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == ["new", "old"]
 
 
+def test_a_program_that_another_command_has_removed_is_none_of_ours(cache, monkeypatch):
+    gone = mock.Mock(side_effect=FileNotFoundError)
+    monkeypatch.setattr(compiled, "_forget_oldest", gone)
+    compiled.keep()
+    gone.assert_called_once()
+    assert compiled.VARIABLE in os.environ
+
+
 def test_a_command_keeps_what_it_compiles(cache, monkeypatch):
     """A training run of one update, in the words of a user."""
     monkeypatch.setenv(compiled._SHORTEST, "0")  # the update may take less than 0.3 s

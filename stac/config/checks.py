@@ -113,11 +113,15 @@ def _of_kind(name: str, kind: Any, value: Any) -> Any:
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     kind = get_origin(kind) or kind
+    if type(value).__module__ == "numpy":
+        value = value.tolist()
     accepted, expected = _KINDS.get(kind, (kind, f"of type {kind.__name__}"))
     right = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
     right = right and not (kind is tuple and isinstance(value, str))
     right = right and (kind is not int or value % 1 == 0)
     check(right, f"{name}={value!r}: must be {expected}")
+    if kind is tuple:  # of whole numbers
+        return tuple(_of_kind(f"{name}: an item", int, item) for item in value)
     return kind(value) if kind in _KINDS else value
 
 

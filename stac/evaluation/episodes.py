@@ -75,11 +75,7 @@ def returns(
     timestep, step = environment.reset(), 0
     while True:
         lengths = np.where(timestep.first, 0, lengths + 1)
-        check(
-            lengths.max() <= MOST_STEPS,
-            f"an episode has not ended after {MOST_STEPS:,} steps: give the environment"
-            " a time limit (gymnasium's max_episode_steps)",
-        )
+        check_length(lengths.max())
         sums = np.where(timestep.first, 0.0, sums + timestep.reward)
         for index in np.flatnonzero(timestep.last):
             if len(ended[index]) < quota[index]:
@@ -117,3 +113,12 @@ def acting(agent: Agent, params: Params, num_envs: int, key: jax.Array) -> Act:
         return np.asarray(output.action)
 
     return policy
+
+
+def check_length(steps: int) -> None:
+    """Raises a ConfigError where an episode has more steps than MOST_STEPS."""
+    check(
+        steps <= MOST_STEPS,
+        f"an episode has not ended after {MOST_STEPS:,} steps: give the environment a"
+        " time limit (gymnasium's max_episode_steps)",
+    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from stac.config import ConfigError, check
 from stac.environments import pictures
-from stac.evaluation import protocols
+from stac.evaluation import episodes, protocols
 from stac.evaluation.episodes import Tell
 from stac.evaluation.policies import Policy
 from stac.runtime import actor
@@ -62,6 +62,7 @@ def record(
                 file.send(film.picture(timestep))
                 if timestep.last[0]:
                     return total
+                episodes.check_length(step)
                 timestep, step = environment.step(act(timestep, step)), step + 1
                 total += float(timestep.reward[0])
                 tell(0, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
@@ -10,15 +9,11 @@ from collections.abc import Iterable, Sequence, Sized
 from importlib import resources
 from typing import NamedTuple
 
-from stac.report import charts, figures
+from stac.report import charts
 from stac.report.charts import Chart
 
-_SMALL = 60  # dots an inch of the pictures for browsers without scripts
 # The browser itself refuses whatever would leave the page.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';"
-    " img-src data:"
-)
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
 
 class Cell(NamedTuple):
@@ -90,7 +85,7 @@ def _bar(cell: Cell) -> str:
 
 
 def drawn(group: Sequence[Chart], wide: bool = False) -> str:
-    """Charts side by side; a picture of each for a browser without scripts."""
+    """Charts side by side."""
     kind = "charts wide" if wide else "charts"
     return f'<div class="{kind}">{"".join(map(_chart, group))}</div>'
 
@@ -98,12 +93,10 @@ def drawn(group: Sequence[Chart], wide: bool = False) -> str:
 def _chart(chart: Chart) -> str:
     data = json.dumps(charts.as_json(chart), separators=(",", ":"))
     data = data.replace("<", "\\u003c")  # no text of a run ends the script
-    picture = figures.png(figures.draw([chart]), _SMALL)
     return (
         f"<figure><figcaption>{html.escape(chart.title)}</figcaption>"
         f'<div class="chart" role="img" aria-label="{_words(chart)}"></div>'
-        f'<script type="application/json">{data}</script>'
-        f"<noscript>{image(picture, _words(chart))}</noscript></figure>"
+        f'<script type="application/json">{data}</script></figure>'
     )
 
 
@@ -116,12 +109,6 @@ def _words(chart: Chart) -> str:
             ends.append(f"{series.label} ends at {short(float(known[-1]))}")
     words = f"{chart.title}: {chart.y_label} over {chart.x_label}; {', '.join(ends)}"
     return html.escape(words, quote=True)
-
-
-def image(png: bytes, words: str) -> str:
-    """A picture inside the page; `words` are HTML already."""
-    data = base64.b64encode(png).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{words}">'
 
 
 def section(name: str, *parts: str) -> str:

@@ -209,24 +209,6 @@ def _save_nothing(updates: int, state: LearnerState, counters: Counters) -> None
     """On all hosts but the first."""
 
 
-def finished(
-    config: Config, frames_per_update: int, path: str | pathlib.Path
-) -> list[str]:
-    """Lines about a run that is complete by its newest checkpoint; [] for any other."""
-    folder = pathlib.Path(path) / workdir.CHECKPOINTS
-    steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
-    updates = max(steps, default=0)
-    frames = updates * frames_per_update
-    if frames < config.total_frames or not checkpoints.is_intact(folder, updates):
-        return []  # a damaged one is set aside, and the run goes on from one before
-    done = f"{words.amount(frames)} frames"
-    return [
-        f"nothing left to do: {done} are done",
-        *summary.text(pathlib.Path(path), done=True),
-        f"done: {done}; update {updates:,} is saved in {path}",
-    ]
-
-
 def _summary(built: learner.Learner, path: pathlib.Path) -> list[str]:
     return [] if jax.process_index() else summary.text(path, built.done)
 

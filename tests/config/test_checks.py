@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from typing import Annotated
@@ -113,6 +114,9 @@ def test_a_burn_in_leaves_a_transition_and_needs_a_core(
     ("name", "given", "kept"),
     [
         ("network.mlp_hiddens", [64, 64], (64, 64)),
+        ("network.mlp_hiddens", np.array([64, 64]), (64, 64)),
+        ("network.mlp_hiddens", tuple(np.array([64, 64])), (64, 64)),
+        ("agent.soft.resample", np.bool_(False), False),
         ("seed", np.int64(3), 3),
         ("total_frames", 1e6, 1_000_000),
         ("optimizer.learning_rate", np.float32(0.5), 0.5),
@@ -124,6 +128,7 @@ def test_numbers_of_numpy_and_lists_become_what_they_stand_for(name, given, kept
     found = flat(dataclasses.asdict(changed(Config(), {name: given})))
     assert found[name] == kept
     assert type(found[name]) is type(kept)
+    json.dumps(found)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +136,9 @@ def test_numbers_of_numpy_and_lists_become_what_they_stand_for(name, given, kept
     [
         ("network.mlp_hiddens", 64, "hiddens=64: must be whole numbers, as in (256,"),
         ("network.mlp_hiddens", "64", "hiddens='64': must be whole numbers, as in"),
+        ("network.mlp_hiddens", [64, 2.5], "hiddens: an item=2.5: must be a whole num"),
+        ("network.mlp_hiddens", (True,), "hiddens: an item=True: must be a whole num"),
+        ("network.mlp_hiddens", ["a"], "hiddens: an item='a': must be a whole number"),
         ("optimizer.learning_rate", "1e-3", "learning_rate='1e-3': must be a number"),
         ("optimizer.learning_rate", None, "learning_rate=None: must be a number"),
         ("batch.unroll_length", 10.5, "unroll_length=10.5: must be a whole number"),

@@ -90,7 +90,9 @@ def test_a_saved_policy_earns_what_it_earned_before_it_was_saved(
 
 
 def test_runs_are_scored_and_filmed_and_the_numbers_are_written(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     place, other, film = (tmp_path / name for name in ("run", "other", "x.mp4"))
     saved(place, catch.config(agent="impala"), seed=0)
@@ -115,6 +117,12 @@ def test_runs_are_scored_and_filmed_and_the_numbers_are_written(
     content = json.loads((place / workdir.EVALUATION).read_text())
     assert content["checkpoint"] == "best/7"
     assert frames(film) == (320, 640, 10)
+    capsys.readouterr()  # of the library that reads films
+    monkeypatch.setattr(episodes, "MOST_STEPS", 8)
+    line = refusals.of(
+        evaluate.main, [str(place), f"--video={film}"], monkeypatch, capsys
+    )
+    assert "an episode has not ended after 8 steps" in line
 
 
 def frames(film: pathlib.Path) -> tuple[int, int, int]:

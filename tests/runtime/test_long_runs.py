@@ -15,7 +15,7 @@ from stac.configs import catch
 from stac.environments import make as environments
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults import shutdown
-from stac.runtime.logs import loggers
+from stac.runtime.logs import loggers, summary
 from stac.runtime.storage import checkpoints, workdir
 from stac.types import Experience
 
@@ -67,7 +67,7 @@ def test_frames_and_learning_rate_are_right_beyond_an_int32_and_at_the_end(
         for row in rows
     ]
     np.testing.assert_allclose([row["learning_rate"] for row in rows], rates, 0, 1e-9)
-    assert bool(assembly.finished(config, PER_UPDATE, tmp_path)) == (frames == TOTAL)
+    assert bool(summary.finished(tmp_path, TOTAL)) == (frames == TOTAL)
 
 
 def test_more_updates_than_their_counter_holds_are_refused() -> None:

@@ -137,6 +137,13 @@ def as_program(main: Callable[[], int]) -> NoReturn:
     lines.leave(status)
 
 
+def trains_nothing() -> None:
+    """Gives signals back their usual meaning, which `as_program` has taken."""
+    if signal.getsignal(signal.SIGTERM) is _leave_early:
+        handle(signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def on_signals(
     stop: Stop,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -41,19 +41,13 @@ def line(program: str, arguments: Sequence[str]) -> str:
     whole = list(sys.orig_argv)
     if whole[len(whole) - len(arguments) :] != list(arguments):  # called from Python
         return shlex.join(["python", "-m", program, *arguments])
-    script = pathlib.Path(whole[1]).name if len(whole) > 1 else ""
-    return shlex.join(["stac", *whole[2:]] if script == "stac" else whole)
+    if len(whole) > 1 and whole[1] == shutil.which("stac"):
+        whole[:2] = ["stac"]
+    return shlex.join(whole)
 
 
 def sibling(line: str, name: str) -> str:
-    """Another command, started in the same way: `python -m launch.report`."""
-    parts = shlex.split(line)
-    if parts[:1] == ["stac"]:
-        return f"stac {name}"
-    if "-m" not in parts[:-1]:
-        return f"python -m stac.launch.{name}"
-    module = parts.index("-m") + 1
-    start, package = parts[:module], parts[module].rpartition(".")[0]
-    if not package:  # python -m stac atari
-        return shlex.join([*start, parts[module], name])
-    return shlex.join([*start, f"{package}.{name}"])
+    """Another command, started like a line: `.venv/bin/python -m stac report`."""
+    first = (shlex.split(line) or ["python"])[0]
+    start = ["stac"] if first == "stac" else [first, "-m", "stac"]
+    return shlex.join([*start, name])

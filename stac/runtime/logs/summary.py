@@ -4,8 +4,8 @@ frames    2M in 3 h 4 min, 12,345 updates
 return    12.3 over the last 100 of 456 episodes
 scores    greedy 14.1 ± 0.3, sampled 13.2 ± 0.4 at 2M frames
 continue  python -m launch.atari --game=pong
-report    python -m launch.report runs/pong --out=runs/pong/report
-evaluate  python -m launch.evaluate --workdir=runs/pong
+report    python -m stac report runs/pong --out=runs/pong/report
+evaluate  python -m stac evaluate --workdir=runs/pong
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import pathlib
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
 from stac.runtime.logs import command, loggers, words
 from stac.runtime.logs.statistics import RECENT_EPISODES
@@ -40,6 +41,30 @@ def text(path: pathlib.Path, done: bool) -> list[str]:
         else "",
     }
     return [f"{name:<9} {line}" for name, line in lines.items() if line]
+
+
+def finished(path: pathlib.Path, total_frames: int) -> dict[str, Any]:
+    """The last row of a run that has nothing left to do; {} for any other.
+
+    It is that of the last frame, and the state behind it is saved.
+    """
+    row = loggers.last_row(path / workdir.METRICS)
+    frames, saved = (
+        row.get("frames"),
+        path / workdir.CHECKPOINTS / f"{row.get('updates')}",
+    )
+    done = isinstance(frames, int | float) and frames >= total_frames
+    return row if done and saved.is_dir() else {}
+
+
+def nothing_left(path: pathlib.Path, row: Mapping[str, float]) -> list[str]:
+    """Lines about a run that is finished, by its last row."""
+    done = f"{words.amount(row['frames'])} frames"
+    return [
+        f"nothing left to do: {done} are done",
+        *text(path, done=True),
+        f"done: {done}; update {row['updates']:,} is saved in {path}",
+    ]
 
 
 def _standing(row: Mapping[str, float]) -> dict[str, str]:

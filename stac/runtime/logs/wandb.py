@@ -10,9 +10,7 @@ import math
 import os
 import pathlib
 import shutil
-import sys
 import threading
-import time
 import uuid
 from typing import Any
 
@@ -22,50 +20,42 @@ from stac.runtime.logs.loggers import Scalars
 FOLDER = "wandb"  # in the workdir: wandb's own
 _ID = f"{FOLDER}/id"  # of the run, for its continuations
 _INIT_SECONDS = 20.0  # for the service to answer
-_AGAIN_SECONDS = 300.0  # between two attempts to reach it
 _FINISH_SECONDS = 10.0  # for the last rows to be sent
 
 
 class WandB:
     """A run of wandb, which a continuation of ours continues.
 
-    wandb sends rows from a process of its own, which ends with this one, or with
-    `close` where nobody else here uses wandb.
+    wandb sends rows from a process of its own, which ends with this one.
     """
 
     def __init__(self, path: pathlib.Path, config: Config) -> None:
-        """Begins the run of the workdir `path`.
-
-        Where the service cannot be reached, rows are lost until it can be.
+        """Begins the run of the workdir `path`; where nobody answers, rows are lost.
 
         Raises:
           ConfigError: wandb refuses: nobody is logged in.
         """
         self._path, self._config = path, config
-        self._ours = "wandb" not in sys.modules
         self._run: Any = None
-        self._try_at = 0.0  # not before
-        self._why = ""  # the last attempt failed
+        self._why = ""  # there is no run
         # Not even its warnings belong in a terminal, nor may it ask questions there.
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_CACHE_DIR", str(path / FOLDER / "cache"))
         was_there = (path / FOLDER).exists()
         try:
-            self._begin()
+            self._run = self._begin()
         except ConfigError:
             if not was_there:
                 shutil.rmtree(path / FOLDER, ignore_errors=True)
             raise
-        except Exception as error:  # noqa: BLE001 - told when rows are lost
+        except Exception as error:  # noqa: BLE001 - training does not wait for it
             self._why = str(error).split(". ")[0]
 
     def write(self, values: Scalars) -> None:
-        """Raises where there is no run to write to, and what wandb raises."""
+        """Raises where there is no run, and what wandb raises."""
         if self._run is None:
-            if time.monotonic() < self._try_at:
-                raise RuntimeError(self._why)
-            self._begin()
+            raise RuntimeError(self._why)
         finite = {name: float(x) for name, x in values.items() if math.isfinite(x)}
         self._run.log(finite)
 
@@ -73,21 +63,13 @@ class WandB:
         """Gives the last rows 10 s to be sent; wandb keeps them in the workdir."""
         run, self._run = self._run, None
         if run is not None:
-            ending = threading.Thread(target=self._finish, args=(run,), daemon=True)
+            ending = threading.Thread(target=run.finish, daemon=True)
             ending.start()
             ending.join(_FINISH_SECONDS)
 
-    def _finish(self, run: Any) -> None:
-        import wandb
-
-        run.finish()
-        if self._ours:
-            wandb.teardown()
-
-    def _begin(self) -> None:
+    def _begin(self) -> Any:
         import wandb  # seconds, and only where it is asked for
 
-        self._try_at = time.monotonic() + _AGAIN_SECONDS
         played = self._config.environment
         try:
             run = wandb.init(
@@ -109,7 +91,7 @@ class WandB:
         # Not wandb's own step, which cannot go back to a checkpoint.
         run.define_metric("*", step_metric="frames")
         (self._path / _ID).write_text(run.id)
-        self._run = run
+        return run
 
     def _identity(self) -> str:
         file = self._path / _ID

@@ -357,14 +357,6 @@ def _compare_with_sums(folder: pathlib.Path, acting: bool = True) -> bool:
     return True
 
 
-def is_intact(directory: pathlib.Path, step: int) -> bool:
-    """Whether the files of a checkpoint are those that were saved."""
-    try:
-        return _compare_with_sums(directory / str(step))
-    except Exception:  # noqa: BLE001 - a damaged file fails in many ways
-        return False
-
-
 def _is_no_fault_of_the_file(error: Exception) -> bool:
     """Whether this process cannot read now; EIO may be a bad sector, and is damage."""
     if isinstance(error, OSError):

@@ -23,7 +23,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from stac.config import Config, ConfigError, flat
+from stac.config import Config, ConfigError, check, flat
 from stac.runtime.storage import disk
 
 CONFIG = "config.json"
@@ -140,8 +140,7 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
         lock = _take_lock(path)
         try:
             resumed = _begun(path)
-            if resumed:
-                _refuse_another_configuration(path, config)
+            refuse_another(path, config)
             disk.write_whole(path / CONFIG, _as_json(config) + "\n")
         except BaseException:
             os.close(lock)
@@ -216,13 +215,19 @@ def _take_lock(path: pathlib.Path) -> int:
     return lock
 
 
-def _refuse_another_configuration(path: pathlib.Path, config: Config) -> None:
-    differing = differences(written(path), json.loads(_as_json(config)))
-    if differing:
-        raise ConfigError(
-            f"the workdir {path} holds a run of another configuration:"
-            f" {', '.join(differing[:_DIFFERENCES_NAMED])}; name another --workdir"
-        )
+def refuse_another(path: pathlib.Path, config: Config, flag: str = "workdir") -> None:
+    """Raises a ConfigError where a run of another configuration has begun there.
+
+    `flag` names the place.
+    """
+    if not _begun(path):
+        return
+    differing = differences(written(path), content(config))
+    check(
+        not differing,
+        f"the workdir {path} holds a run of another configuration:"
+        f" {', '.join(differing[:_DIFFERENCES_NAMED])}; name another --{flag}",
+    )
 
 
 def written(path: pathlib.Path) -> dict[str, Any]:

@@ -94,6 +94,17 @@ def test_ctrl_c_while_a_run_imports_its_libraries_ends_it_in_one_line(tmp_path):
     assert done.stderr == f"SIGINT: {shutdown.NOTHING}\n"
 
 
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)],
+)
+def test_a_signal_is_no_success_of_a_command_that_trains_nothing(number, status):
+    body = f"from stac.launch import asking; return asking.run(lambda: ({WAITS}), 'x')"
+    process = command(body)
+    process.send_signal(number)
+    assert ending(process) == (status, "")
+
+
 @pytest.mark.parametrize("number", shutdown.SIGNALS)
 @pytest.mark.parametrize("status", [0, 1])
 def test_between_a_run_and_the_end_of_its_process_signals_change_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -39,8 +40,8 @@ def test_a_run_that_can_go_on_says_how_far_how_well_and_what_to_type(tmp_path):
         "return    12.35 over the last 100 of 456 episodes",
         "scores    greedy 14.1, sampled 13.2 ± 0.41 at 1.9M frames",
         "continue  .venv/bin/python -m launch.atari --game=pong",
-        f"report    .venv/bin/python -m launch.report '{place}' --out='{place}'/report",
-        f"evaluate  .venv/bin/python -m launch.evaluate --workdir='{place}'",
+        f"report    .venv/bin/python -m stac report '{place}' --out='{place}'/report",
+        f"evaluate  .venv/bin/python -m stac evaluate --workdir='{place}'",
     ]
     assert done == [line for line in text if not line.startswith("continue")]
 
@@ -69,12 +70,17 @@ def test_the_last_row_is_read_from_the_end_of_a_long_file(tmp_path):
         (
             [".venv/bin/python", "-m", "launch.atari", "--game=a b"],
             ".venv/bin/python -m launch.atari '--game=a b'",
-            ".venv/bin/python -m launch.report",
+            ".venv/bin/python -m stac report",
         ),
         (
             ["/usr/bin/python", "/usr/bin/stac", "atari", "--game=a b"],
             "stac atari '--game=a b'",
             "stac report",
+        ),
+        (  # it is not on the user's PATH
+            ["env/bin/python", "env/bin/stac", "atari", "--game=a b"],
+            "env/bin/python env/bin/stac atari '--game=a b'",
+            "env/bin/python -m stac report",
         ),
         (
             ["python3", "-m", "stac", "atari", "--game=a b"],
@@ -84,7 +90,7 @@ def test_the_last_row_is_read_from_the_end_of_a_long_file(tmp_path):
         (
             ["python", "-m", "pytest"],
             "python -m launch.atari '--game=a b'",
-            "python -m launch.report",
+            "python -m stac report",
         ),
     ],
 )
@@ -92,6 +98,7 @@ def test_the_command_is_as_the_user_typed_it(
     typed: list[str], again: str, report: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "orig_argv", typed)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/stac")
     line = command.line("launch.atari", ["--game=a b"])
     assert line == again
     assert command.sibling(line, "report") == report
@@ -103,4 +110,4 @@ def test_outside_a_command_there_is_none_to_type_again():
             assert command.typed() == "b"
         assert command.typed() == "a"
     assert command.typed() == ""
-    assert command.sibling("", "report") == "python -m stac.launch.report"
+    assert command.sibling("", "report") == "python -m stac report"

@@ -307,7 +307,7 @@ def test_a_run_in_a_terminal_shows_one_table_and_ctrl_c_leaves_lines(screen, tmp
     assert "╭" not in emulator.text
     *_, evaluate, last = emulator.text.rstrip("\n").split("\n")
     assert re.fullmatch(rf"update [\d,]+ is saved in {tmp_path}", last)
-    assert evaluate.endswith(f"-m launch.evaluate --workdir={tmp_path}")
+    assert evaluate.endswith(f"-m stac evaluate --workdir={tmp_path}")
     assert (
         f"continue  {sys.executable} -m launch.catch {' '.join(flags)}" in emulator.text
     )

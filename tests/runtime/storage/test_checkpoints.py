@@ -87,21 +87,6 @@ def test_what_belongs_to_the_actors_comes_back_with_the_state(
     assert digest(read[0].state) == digest(a_state())
 
 
-def test_a_checkpoint_is_intact_until_a_bit_of_it_changes(
-    tmp_path: pathlib.Path,
-) -> None:
-    saved(tmp_path, 7)
-    assert checkpoints.is_intact(tmp_path, 7)
-    counters = tmp_path / "7" / "counters" / "metadata"
-    text = counters.read_text()
-    changed = text.replace("7", "6")
-    assert changed != text
-    counters.write_text(changed)
-    assert not checkpoints.is_intact(tmp_path, 7)
-    counters.unlink()
-    assert not checkpoints.is_intact(tmp_path, 7)
-
-
 def test_without_a_checkpoint_there_is_none(tmp_path: pathlib.Path) -> None:
     reader = checkpoints.Checkpoints(tmp_path / "new", keep=1)
     assert reader.steps() == []
