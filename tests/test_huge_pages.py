@@ -11,12 +11,10 @@ import pytest
 
 from stac import huge_pages
 
-KERNEL, LIBRARY = "always [madvise] never", "glibc 2.36"
-
 
 def test_what_the_user_tuned_beside_malloc_stays():
     given = {"A": "b", huge_pages.VARIABLE: "glibc.cpu.x=1"}
-    environment = huge_pages.wanted(given, KERNEL, LIBRARY)
+    environment = huge_pages.wanted(given)
     assert environment is not None
     assert environment["A"] == "b"
     first, *ours = environment[huge_pages.VARIABLE].split(":")
@@ -24,25 +22,15 @@ def test_what_the_user_tuned_beside_malloc_stays():
     assert [each.partition("=")[0] for each in ours] == [*huge_pages.TUNABLES]
 
 
-@pytest.mark.parametrize(
-    ("tunables", "kernel", "library"),
-    [
-        ("glibc.malloc.hugetlb=0", KERNEL, LIBRARY),
-        ("", "always madvise [never]", LIBRARY),
-        ("", KERNEL, "glibc 2.34"),
-        ("", KERNEL, "musl 1.2"),
-        ("", KERNEL, ""),
-    ],
-)
-def test_nothing_begins_again_where_nothing_is_gained(tunables, kernel, library):
-    assert not huge_pages.wanted({huge_pages.VARIABLE: tunables}, kernel, library)
+def test_where_malloc_is_tuned_nothing_begins_again():
+    assert not huge_pages.wanted({huge_pages.VARIABLE: "glibc.malloc.hugetlb=0"})
 
 
 def test_a_process_begins_again_once_whatever_became_of_the_variable():
-    environment = huge_pages.wanted({}, KERNEL, LIBRARY)
+    environment = huge_pages.wanted({})
     assert environment is not None
     del environment[huge_pages.VARIABLE]
-    assert huge_pages.wanted(environment, KERNEL, LIBRARY) is None
+    assert huge_pages.wanted(environment) is None
 
 
 @pytest.mark.parametrize("module", [["-m", "launch"], ["-mlaunch"]])
@@ -50,9 +38,6 @@ def test_a_command_begins_once_more_as_it_was_typed(module, tmp_path):
     """The package is imported twice, its program runs once, in the same process."""
     ours = (huge_pages.VARIABLE, huge_pages._BEGUN)
     environment = {k: v for k, v in os.environ.items() if k not in ours}
-    kernel, library = huge_pages.machine()
-    if huge_pages.wanted(environment, kernel, library) is None:
-        pytest.skip("no large pages here")
     package = tmp_path / "launch"
     package.mkdir()
     (package / "__init__.py").write_text("print('imported')\nimport stac.launch\n")
