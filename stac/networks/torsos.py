@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 
 from stac.config import NetworkConfig
-from stac.networks import pooling
+from stac.networks import convolutions, pooling
 
 
 def pixels(observation: Array) -> Array:
@@ -89,11 +89,7 @@ class BlockConv2D(hk.Conv2D):
         x = jnp.swapaxes(x, 2, 3).reshape(len(x), down, right, -1)
         w = w.reshape(window // s, s, window // s, s, *shape[2:])
         w = jnp.swapaxes(w, 1, 2).reshape(window // s, window // s, x.shape[-1], -1)
-        dimensions = ("NHWC", "HWIO", "NHWC")
-        out = jax.lax.conv_general_dilated(
-            x, w, (1, 1), "VALID", dimension_numbers=dimensions
-        )
-        return out + b
+        return convolutions.convolution(x, w) + b
 
 
 class ShallowTorso(hk.Module):
