@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from typing import Any
 
 import jax
 import launchpad as lp
 
 from stac.agents import make as agents
-from stac.config import Config, RunError
+from stac.config import Config
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.evaluation import scores
@@ -24,9 +23,8 @@ from stac.launch import child, replays
 from stac.launch.launchpad import join
 from stac.runtime import actor, assembly, devices
 from stac.runtime.faults.heartbeat import Heartbeat
-from stac.runtime.faults.lines import say
 from stac.runtime.faults.shutdown import GRACE_SECONDS, Saved, Stop
-from stac.runtime.learner import Feeder, Learner
+from stac.runtime.learner import Feeder
 from stac.runtime.logs.statistics import EnvironmentShare
 from stac.runtime.queues import reverb
 from stac.runtime.queues.base import Closed
@@ -35,10 +33,7 @@ from stac.types import Params
 
 _SHORT_GRACE_SECONDS = 3.0  # nothing of an actor or the queue is worth waiting for
 _RETRY_SECONDS = 0.2  # until the learner has parameters
-_LOOK_SECONDS = 0.25  # between two looks for a first trajectory
 _ENDING_SECONDS = 2.0  # between the end of the learner and that of an actor
-LATE_SECONDS = 120.0  # without a first trajectory, which is then told of
-NEVER_SECONDS = 1800.0  # without a first trajectory end the run
 
 
 def serve(capacity: int, address: lp.Address) -> None:
@@ -69,8 +64,6 @@ class LearnerNode:
         self._newest: tuple[int, Params] | None = None
         self._restarts: dict[int, int] = {}  # of each actor, by its index
         self._times: dict[int, tuple[float, float]] = {}  # see Heartbeat.times
-        self._reached = False  # by an actor
-        self._gave_up = False
 
     def get_parameters(
         self,
@@ -91,7 +84,6 @@ class LearnerNode:
         newest = self._newest
         if newest is None or newest[0] <= known:
             return None
-        self._reached = True
         self._restarts[actor] = restarts
         return newest
 
@@ -130,45 +122,13 @@ class LearnerNode:
             replays.resume(replay, learner)
             feeder = Feeder(queue, config.batch.batch_size, replay)
             example = assembly.example(agent, spec, config)
-            first = threading.Thread(
-                target=self._await_the_first, args=(feeder, learner, stop), daemon=True
-            )
-            first.start()
             with stop.closing(feeder.close):
                 learner.run(feeder, stop, self._count_restarts, about_actors, example)
             if joined is not None:
                 joined.close("the run is over" if learner.done else "")
-        if self._gave_up:
-            raise RunError(self._absence(NEVER_SECONDS))
 
     def _count_restarts(self) -> int:
         return sum(list(self._restarts.values()))  # a copy: actors may add theirs
-
-    def _await_the_first(self, feeder: Feeder, learner: Learner, stop: Stop) -> None:
-        """Tells of a first trajectory that does not come, and then stops the run."""
-        began, before, warned = time.monotonic(), learner.updates, False
-        while not (stop.wait(_LOOK_SECONDS) or learner.done):
-            if learner.updates > before or feeder.size():
-                return
-            waited = time.monotonic() - began
-            if waited > LATE_SECONDS and not warned:
-                say(self._absence(waited))
-                warned = True
-            if waited > NEVER_SECONDS and self._config.runtime.num_actors:
-                self._gave_up = True
-                stop.set()
-
-    def _absence(self, seconds: float) -> str:
-        """Says that no trajectory came, and the likely cause."""
-        cause = "no actor has reached the learner: a firewall or proxy on localhost?"
-        if not self._config.runtime.num_actors:
-            cause = "no actor of another machine has reached the learner"
-        if self._reached:
-            cause = (
-                "the actors have parameters, so building their environments or a first"
-                " unroll takes long, or they cannot reach the queue"
-            )
-        return f"no trajectory has come for {seconds:.0f} s; {cause}"
 
     def _publish(self, version: int, params: Params) -> None:
         self._newest = version, jax.device_get(params)

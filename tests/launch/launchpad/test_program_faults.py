@@ -137,27 +137,6 @@ def test_an_actor_that_fails_begins_again_with_a_writer_of_its_own(start, tmp_pa
     assert rows(tmp_path / "run")[-1]["actor_restarts"] >= 2
 
 
-WITHOUT_A_FIRST_STEP = f"""{game("time.sleep(600)")}
-from stac.launch.launchpad import nodes
-nodes.LATE_SECONDS, nodes.NEVER_SECONDS = 1.0, 5.0
-"""
-
-
-@pytest.mark.slow
-def test_a_first_trajectory_that_never_comes_has_a_line_and_a_limit(start, tmp_path):
-    path = early(tmp_path / "early", WITHOUT_A_FIRST_STEP)
-    run = start(tmp_path / "run", FOREVER, path=path)
-    assert run.status(START_SECONDS) == 1
-    assert run.processes() == []
-    cause = "the actors have parameters, so building their environments or a first"
-    assert any(
-        line.startswith("no trajectory has come for 1 s; ") for line in run.lines
-    )
-    failed = "learner/0 failed: no trajectory has come for 5 s"
-    assert run.lines[-1].startswith(f"{failed}; {cause}")
-    assert "Traceback" not in run.text
-
-
 HANGING_GAME = game(
     'if steps > 100 and __import__("os").environ["STAC_RESTARTS"] == "0":'
     " time.sleep(600)"
