@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 from stac.config import ConfigError, check
-from stac.launch import flags
+from stac.launch import flags, listening
 from stac.runtime.faults import shutdown
 
 SUMMARY = "(none: its actors join a learner on another machine)"
@@ -49,9 +49,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         "Launchpad is not installed (it needs Linux and Python 3.10), and its actors"
         " alone can join",
     )
-    from stac.launch.launchpad import join, remote
+    from stac.launch.launchpad import remote
 
-    address = join.parse("connect", str(values["connect"].value))
+    address = listening.parse("connect", str(values["connect"].value))
     return remote.run(address, int(values["num_actors"].value or 0))
 
 

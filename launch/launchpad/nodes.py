@@ -64,6 +64,10 @@ class LearnerNode:
         self._newest: tuple[int, Params] | None = None
         self._restarts: dict[int, int] = {}  # of each actor, by its index
         self._times: dict[int, tuple[float, float]] = {}  # see Heartbeat.times
+        self._joined: join.Joined | None = None
+        if config.runtime.listen:  # what has a public name can be called from elsewhere
+            joined = self._joined = join.Joined(config)
+            self.join, self.tell, self.leave = joined.join, joined.tell, joined.leave
 
     def get_parameters(
         self,
@@ -92,10 +96,7 @@ class LearnerNode:
 
     def _learn(self, stop: Stop, heartbeat: Heartbeat) -> None:
         config, spec = self._config, self._spec
-        joined: join.Joined | None = None
-        share = EnvironmentShare(self._times.copy)
-        if listen := config.runtime.listen:
-            joined = join.Joined(join.parse("listen", listen), config)
+        joined, share = self._joined, EnvironmentShare(self._times.copy)
 
         def about_actors() -> dict[str, float]:
             return {**share(), **(joined.metrics() if joined else {})}
@@ -124,8 +125,8 @@ class LearnerNode:
             example = assembly.example(agent, spec, config)
             with stop.closing(feeder.close):
                 learner.run(feeder, stop, self._count_restarts, about_actors, example)
-            if joined is not None:
-                joined.close("the run is over" if learner.done else "")
+            if joined is not None and learner.done:
+                joined.end("the run is over")
 
     def _count_restarts(self) -> int:
         return sum(list(self._restarts.values()))  # a copy: actors may add theirs

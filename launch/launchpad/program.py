@@ -9,7 +9,8 @@
 Each node is a process of this machine. The queue and the learner each listen on a free
 port, on every network interface. Neither Reverb nor Courier asks for a password, so run
 this on a machine or a network of your own. Actors of other machines may join where
-`--listen` names an address (`join.py`, `remote.py`); the ports are then the next two.
+`--listen=HOST:PORT` is given (`join.py`, `remote.py`); PORT is then the learner's, and
+the next one the queue's.
 
 The run is over when the learner ends. An actor that dies or hangs starts again. If it
 does so too often, or if the queue ends, the run is taken down.
@@ -37,8 +38,8 @@ from stac.agents import make as agents
 from stac.config import Config
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
-from stac.launch import child, processes
-from stac.launch.launchpad import join, nodes
+from stac.launch import child, listening, processes
+from stac.launch.launchpad import nodes
 from stac.launch.nursery import Nursery
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.logs import terminal
@@ -70,7 +71,7 @@ def run(config: Config, workdir: str | pathlib.Path, nursery: Nursery) -> int:
       ConfigError: environment and network do not fit.
     """
     if config.runtime.listen:
-        join.check_free(join.parse("listen", config.runtime.listen))
+        check_free(listening.parse("listen", config.runtime.listen))
     prepare()
     stop = shutdown.Stop()
     with (
@@ -97,6 +98,18 @@ def prepare(*hosts: str) -> None:
     flags.FLAGS.mark_as_parsed()  # Launchpad reads its own flags: their defaults
 
 
+def check_free(address: listening.Address) -> None:
+    """Raises ConfigError where the host is another one or a port cannot be opened."""
+    here = address._replace(host="")
+    for each in (address, here, here.next):
+        try:
+            listening.server(each).close()
+        except OSError as error:
+            raise configuration.ConfigError(
+                f"--listen={address}: cannot open {each}: {listening.reason(error)}"
+            ) from None
+
+
 def build(config: Config, workdir: str) -> lp.Program:
     """The program, not launched: `lp.launch` takes it with any launch type.
 
@@ -110,17 +123,17 @@ def build(config: Config, workdir: str) -> lp.Program:
     )
     spec, item = parts(config)
     listen = config.runtime.listen
-    at = join.parse("listen", listen) if listen else None
+    at = listening.parse("listen", listen) if listen else None
     program = lp.Program("stac")
     address = lp.Address("reverb")
     # Not lp.ReverbNode: it loads TensorFlow into the parent and never stops its server.
     capacity = configuration.queue_capacity(config)
     queue = _Queue(nodes.serve, capacity, address)
-    queue.port = at and at.queue
+    queue.port = at and at.next.port
     address.assign(queue)
     program.add_node(queue, label=child.QUEUE)
     learner = _Learner(nodes.LearnerNode, config, spec, item, address, workdir)
-    learner.port = at and at.learner
+    learner.port = at and at.port
     handle = program.add_node(learner, label=child.LEARNER)
     add_actors(program, 0, config, spec, item, address, handle)
     return program
@@ -199,11 +212,11 @@ def _launch(
     actors = config.runtime.num_actors
     lines.show(f"starting the processes: queue, learner, {actors} acting")
     if listen := config.runtime.listen:
-        at = join.parse("listen", listen)
+        at = listening.parse("listen", listen)
         lines.show(
             f"starting to listen at {at}, where python -m launch.actors --connect={at}"
-            f" joins; the ports {at.queue} (queue) and {at.learner} (parameters) are"
-            " open on all network interfaces"
+            f" joins; the ports {at.port} (learner) and {at.next.port} (queue) are open"
+            " on all network interfaces"
         )
     return start(program, config, nursery, view)
 

@@ -1,33 +1,36 @@
 """Actors of this machine for a learner on another: they join, work, and join again.
 
-The parent process holds a connection to the learner (`join.py`). While it stands, the
-actors run as they do beside a learner, and one that fails starts again. When it is cut,
-they are stopped, and the parent tries to join again until it is told to leave.
+The parent process calls the learner every second (`join.py`). While it answers, the
+actors run as they do beside a learner, and one that fails starts again. When it does
+not, they are stopped, and the parent tries to join again until it is told to leave.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import socket
 import threading
-import time
+import uuid
+from collections.abc import Callable
 
 import launchpad as lp
 
 from stac import cores
-from stac.config import ConfigError
-from stac.launch import processes
+from stac.config import ConfigError, changed, check
+from stac.launch import listening, processes, version
 from stac.launch.launchpad import join, nodes, program
 from stac.launch.nursery import Nursery
 from stac.runtime.faults import lines, shutdown
 
 _RETRY_SECONDS = 3.0  # between two attempts to join
-_REACH_SECONDS = 2.0  # to connect to the queue or the learner
-_STARTING_SECONDS = 60.0  # until those that do not answer are told of
+_REACH_SECONDS = 5.0  # to connect to a port
+_LEAVE_SECONDS = 2.0  # for the learner to hear of it
 _END_SECONDS = 5.0  # for the actors, which have nothing to save
 
 
-def run(address: join.Address, actors: int = 0) -> int:
+def run(address: listening.Address, actors: int = 0) -> int:
     """Acts for the learner at `address` until its run is over, or until a signal.
 
     Args:
@@ -41,42 +44,121 @@ def run(address: join.Address, actors: int = 0) -> int:
       ConfigError: nobody answers at the first attempt; the learner refuses this
         machine; or its task cannot be played here.
     """
-    actors = actors or cores.usable()
+    actors, key = actors or cores.usable(), uuid.uuid4().hex
     stop = shutdown.Stop()
+    attempt = functools.partial(Learner, address, actors, key, stop)
     with (
         contextlib.closing(Nursery(nodes.__name__)) as nursery,
         shutdown.on_signals(stop, 2 * _END_SECONDS),
     ):
-        line: join.Line | None = _first(address, actors)
-        while line is not None:
-            status = _act(address, line, stop, nursery)
+        learner = _first(attempt, stop)
+        while learner is not None:
+            with contextlib.closing(learner):
+                status = _act(learner, stop, nursery)
             if status is not None or stop.is_set():
                 return status or 0
-            line = _again(address, actors, stop)
+            learner = _again(attempt, stop)
     return 0
 
 
-def _first(address: join.Address, actors: int) -> join.Line:
+def _first(attempt: Callable[[], Learner], stop: shutdown.Stop) -> Learner | None:
+    """Joins; None where this machine is to stop."""
     try:
-        return join.Line(address, actors)
+        return attempt()
     except OSError as error:
-        why = join.reason(error)
-        raise ConfigError(f"cannot join a learner at {address}: {why}") from None
+        if stop.is_set():
+            return None
+        raise ConfigError(f"cannot join a learner at {error}") from None
 
 
-def _again(address: join.Address, actors: int, stop: shutdown.Stop) -> join.Line | None:
-    """Joins again as soon as that is possible; None where this machine is to stop."""
+def _again(attempt: Callable[[], Learner], stop: shutdown.Stop) -> Learner | None:
+    """Joins as soon as that is possible; None where this machine is to stop."""
     while not stop.wait(_RETRY_SECONDS):
         with contextlib.suppress(OSError):
-            return join.Line(address, actors)
+            return attempt()
     return None
+
+
+class Learner:
+    """A learner on another machine whose run this one has joined."""
+
+    def __init__(
+        self, address: listening.Address, actors: int, key: str, stop: shutdown.Stop
+    ) -> None:
+        """Joins with so many actors, unless `stop` is set first; see join.Joined.
+
+        Raises:
+          OSError: nobody answers there, or nobody who speaks this.
+          ConfigError: the learner refuses this machine.
+        """
+        self.address, self._key = address, key
+        at = listening.Address(_reached(address), address.port)
+        _reached(at.next)
+        self.place, self.queue = program.fixed(str(at)), program.fixed(str(at.next))
+        program.prepare(at.host)
+        # Clients are in cycles, and a new one would use a connection of theirs that is
+        # cut: TCP may take minutes to try that again.
+        gc.collect()
+        self._client = lp.CourierHandle(
+            self.place, call_timeout=join.SILENCE_SECONDS, wait_for_ready=False
+        ).dereference()
+        future = self._client.futures.join(
+            version.code(), key, socket.gethostname(), actors
+        )
+        try:
+            with stop.closing(future.cancel):
+                answer = future.result()
+        except Exception as error:  # noqa: BLE001 - Courier's own class has no name
+            why = f"{address}: {_words(error)}: is it a learner with --listen?"
+            raise OSError(why) from None
+        check(not isinstance(answer, str), f"{address} refuses: {answer}")
+        config, self.first = answer
+        own = {"num_actors": actors, "listen": "", "learner_devices": ()}
+        # For the actors of this machine alone.
+        self.config = changed(config, {f"runtime.{k}": v for k, v in own.items()})
+
+    def tell(self, acting: int) -> str:
+        """Says how many actors act; returns why the run is over, or "".
+
+        Raises:
+          OSError: the learner does not answer, or no longer knows this machine.
+        """
+        try:
+            answer = self._client.tell(self._key, acting)
+        except Exception as error:  # noqa: BLE001 - Courier's own class has no name
+            raise OSError(_words(error)) from None
+        if answer is None:
+            raise OSError("it has counted this machine out")
+        return str(answer)
+
+    def close(self) -> None:
+        """Leaves, where the learner still hears it."""
+        future = self._client.futures.leave(self._key)
+        with contextlib.suppress(Exception):
+            future.result(_LEAVE_SECONDS)
+        future.cancel()
+        del self._client
+
+
+def _reached(address: listening.Address) -> str:
+    """Connects to a port; returns its host in numbers; raises OSError that names it."""
+    try:
+        with socket.create_connection(address, _REACH_SECONDS) as connection:
+            return str(connection.getpeername()[0])
+    except OSError as error:
+        raise OSError(f"{address}: {listening.reason(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    """Of Courier, whose messages may end in a traceback."""
+    return str(error).partition("\n")[0].replace("Deadline Exceeded", "no answer")
 
 
 class _Talk:
     """Tells the learner every second how many actors act, in a thread of its own."""
 
-    def __init__(self, line: join.Line) -> None:
-        self._line = line
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
         self.ended = shutdown.Stop()  # by a cut, or the end of the run
         self.over = self.why = ""  # of the run; of the cut
         self.running: processes.Processes | None = None
@@ -85,10 +167,10 @@ class _Talk:
     def _run(self) -> None:
         try:
             while not (self.over or self.ended.is_set()):
-                self.over = self._line.tell(self._acting())
+                self.over = self._learner.tell(self._acting())
                 self.ended.wait(join.TICK_SECONDS)
-        except (OSError, ValueError) as error:  # ValueError: closed by this machine
-            self.why = join.reason(error)
+        except OSError as error:
+            self.why = str(error)
         self.ended.set()
 
     def _acting(self) -> int:
@@ -96,18 +178,14 @@ class _Talk:
         return sum(each.acts for each in everyone)
 
 
-def _act(
-    address: join.Address, line: join.Line, stop: shutdown.Stop, nursery: Nursery
-) -> int | None:
-    """Acts until the connection ends; returns an exit status, or None to join again."""
-    talk = _Talk(line)
-    with contextlib.closing(line), stop.closing(talk.ended.set):
-        if _reached(line, talk.ended):
-            failed = _play(address, line, talk, nursery)
-            if failed is not None:
-                status = failed.report()
-                lines.say("this machine leaves; the learner goes on without it")
-                return status
+def _act(learner: Learner, stop: shutdown.Stop, nursery: Nursery) -> int | None:
+    """Acts until the run is over or cut; an exit status, or None to join again."""
+    talk, address = _Talk(learner), learner.address
+    with stop.closing(talk.ended.set):
+        if failed := _play(learner, talk, nursery):
+            status = failed.report()
+            lines.say("this machine leaves; the learner goes on without it")
+            return status
     if talk.over:
         lines.show(f"{address}: {talk.over}")
         return 0
@@ -116,22 +194,18 @@ def _act(
     return None
 
 
-def _play(
-    address: join.Address, line: join.Line, talk: _Talk, nursery: Nursery
-) -> processes.Process | None:
+def _play(learner: Learner, talk: _Talk, nursery: Nursery) -> processes.Process | None:
     """Runs the actors; returns one that fails too often, or None at the end."""
-    config = line.config
-    program.prepare(line.host)
+    config, first = learner.config, learner.first
     spec, item = program.parts(config)
     actors = lp.Program("actors")
-    queue, learner = program.fixed(line.queue), program.fixed(line.learner)
-    handle = lp.CourierHandle(learner)
-    program.add_actors(actors, line.first, config, spec, item, queue, handle)
+    handle = lp.CourierHandle(learner.place)
+    program.add_actors(actors, first, config, spec, item, learner.queue, handle)
     if talk.ended.is_set():
         return None
     played, number = config.environment, config.runtime.num_actors
     lines.show(
-        f"joined {address}: {number} acting, {line.first} to {line.first + number - 1},"
+        f"joined {learner.address}: {number} acting, {first} to {first + number - 1},"
         f" for {config.agent.name} on {played.domain}, {played.task}"
     )
     running = talk.running = program.start(actors, config, nursery)
@@ -139,25 +213,3 @@ def _play(
     failed = running.watch()
     running.finish(_END_SECONDS)
     return failed
-
-
-def _reached(line: join.Line, ended: shutdown.Stop) -> bool:
-    """Waits until the queue and the learner answer; False where `ended` comes first."""
-    began, warned = time.monotonic(), False
-    for name, at in (("queue", line.queue), ("learner", line.learner)):
-        while not _answers(at):
-            if time.monotonic() - began > _STARTING_SECONDS and not warned:
-                lines.say(f"the {name} does not answer at {at}: a firewall?")
-                warned = True
-            if ended.wait(_RETRY_SECONDS):
-                return False
-    return not ended.is_set()
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
-    except OSError:
-        return False
-    return True

@@ -10,6 +10,7 @@ import pytest
 
 from stac.launch import actors
 from tests import conftest
+from tests.launch.hosts.ports import free_pair
 from tests.launch.runs import END_SECONDS, LONG, START_SECONDS, rows, wait_for_actors
 
 pytestmark = pytest.mark.faults
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.faults
 BAD = {
     "": "--connect=HOST:PORT is missing: see --help",
     "--connect=nowhere": "--connect=nowhere: must be HOST:PORT, as in 10.0.0.5:7000,"
-    " PORT up to 65533",
+    " PORT up to 65534",
     "--connect=127.0.0.1:1": "cannot join a learner at 127.0.0.1:1: Connection refused",
     "--num_actors=two": "--num_actors=two: ",
     "--num_actors=-1": "--num_actors=-1: ",
@@ -54,17 +55,12 @@ def test_it_says_how_it_is_used_also_as_a_part_of_stac():
     assert ended.stdout.startswith("stac actors: acts for a learner on another machine")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return min(server.getsockname()[1], 65533)
-
-
 @pytest.mark.slow
 @pytest.mark.launchpad
 def test_a_machine_follows_its_learner_from_run_to_run_until_one_is_over(
     start, tmp_path
 ):
-    port = free_port()
+    port = free_pair()
     alone = (f"--listen={port}", "--num_actors=0")
     first = start(tmp_path / "first", *alone, f"--total_frames={LONG}")
     first.wait_for("building the learner")

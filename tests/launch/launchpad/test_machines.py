@@ -100,6 +100,7 @@ def test_training_goes_on_while_machines_are_cut_off_and_killed(
 
     hosts[1].behead()
     lost = wait_for_actors(learner, host1=1, host2=0, host3=1)
+    assert lost < join.SILENCE_SECONDS + 5
     figures["one is killed"] = speed(learner)
     assert hosts[1].status(END_SECONDS) == -signal.SIGKILL
 
