@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from stac.config import check
+from stac.launch import listening
 
 _PORT = 8476  # and the next one, on the first host
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
@@ -29,16 +30,14 @@ class Hosts:
     here: str = ""  # the address at which others reach this host, once they have met
 
     @property
-    def address(self) -> tuple[str, int]:
+    def address(self) -> listening.Address:
         """The first host's name, and its port for the hosts' parents."""
-        name, _, port = self.coordinator.rpartition(":")
-        return name, int(port)
+        return listening.parse("coordinator", self.coordinator)
 
     @property
     def service(self) -> str:
         """The address for JAX's own service."""
-        name, port = self.address
-        return f"{name}:{port + 1}"
+        return str(self.address.next)
 
 
 ALONE = Hosts("", 1, 0)
@@ -94,19 +93,14 @@ def find(
         "several hosts need --coordinator=HOST:PORT of the first, --hosts=N and"
         " --host=K (0 for the first) together; --hosts=1 runs alone",
     )
-    check(
-        re.fullmatch(r"[^:\s]+:[1-9]\d{,4}", coordinator or "")
-        and int((coordinator or "").partition(":")[2]) < 2**16 - 1,
-        f"--coordinator={coordinator}: must be HOST:PORT, such as 10.0.0.2:{_PORT},"
-        " PORT up to 65534",
-    )
+    first = listening.parse("coordinator", coordinator or "")
     count, index = _whole("hosts", hosts), _whole("host", host)
     check(count >= 1, f"--hosts={hosts}: must be at least 1")
     check(
         0 <= index < count,
         f"--host={host}: must be from 0 to {count - 1} of --hosts={count}",
     )
-    return Hosts(coordinator or "", count, index)
+    return Hosts(str(first), count, index)
 
 
 def _whole(flag: str, text: str | None) -> int:

@@ -124,7 +124,7 @@ class Party:
             first = here = self._receive_all(difference)
         else:
             first, here = self._report(about)
-        coordinator = f"{first}:{self.hosts.address[1]}"
+        coordinator = str(self.hosts.address._replace(host=first))
         self.hosts = dataclasses.replace(self.hosts, coordinator=coordinator, here=here)
 
     def tell(self, kind: str, words: str = "") -> None:
@@ -176,7 +176,7 @@ class Party:
                 )
                 break
             except OSError as error:
-                reason = f": {error.strerror or error}"
+                reason = f": {listening.reason(error)}"
             if now > deadline:
                 raise RunError(
                     f"the first host is not found at {where} for {MEET_SECONDS:g} s"
@@ -206,12 +206,10 @@ class Party:
         Returns:
           The address at which they reach this host.
         """
-        name, port = self.hosts.address
         try:
-            listener = socket.create_server((listening.host(name), port))
+            listener = listening.server(self.hosts.address)
         except OSError as error:
-            # Without the words in brackets that `create_server` adds.
-            why = str(error.strerror).partition(" (")[0]
+            why = listening.reason(error)
             raise ConfigError(
                 f"--coordinator={self.hosts.coordinator}: the first host cannot listen"
                 f" there ({why}): give an address of its own and a free port"

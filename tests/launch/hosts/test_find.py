@@ -30,6 +30,8 @@ def test_flags_win_over_all_that_is_detected():
     given = find.find("a:7000", "2", "1", SLURM, TPU_VM.get)
     assert given == Hosts("a:7000", 2, 1)
     assert (given.address, given.service) == (("a", 7000), "a:7001")
+    given = find.find("[fd00::2]:7000", "2", "1", {}, nothing)
+    assert (given.address, given.service) == (("fd00::2", 7000), "[fd00::2]:7001")
     assert find.find(None, "1", None, SLURM, TPU_VM.get) == ALONE
     assert find.find(None, "1", "0", SLURM, TPU_VM.get) == ALONE
 
