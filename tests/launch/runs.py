@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tests import conftest
 
@@ -144,12 +144,7 @@ class Run:
 
     def ports(self, role: str = "") -> set[int]:
         """On which it listens, or its process of a role."""
-        sockets = set()
-        for pid in self.processes(role):
-            for file in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    sockets.add(os.readlink(file))
-        return {port for port, inode in _listening() if f"socket:[{inode}]" in sockets}
+        return ports(self.processes(role))
 
     def kill(self) -> None:
         for pid in self.processes():
@@ -180,6 +175,16 @@ def _listening() -> list[tuple[int, str]]:
         lines = pathlib.Path(f"/proc/net/{name}").read_text().splitlines()[1:]
         rows += [line.split() for line in lines]
     return [(int(row[1].split(":")[1], 16), row[9]) for row in rows if row[3] == "0A"]
+
+
+def ports(processes: Iterable[int]) -> set[int]:
+    """On which any of these processes listens."""
+    sockets = set()
+    for pid in processes:
+        for file in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                sockets.add(os.readlink(file))
+    return {port for port, inode in _listening() if f"socket:[{inode}]" in sockets}
 
 
 def ports_in_use() -> set[int]:

@@ -8,9 +8,16 @@ import pytest
 from stac.report import statistics
 
 REFERENCE = list((np.random.RandomState(0).rand(5, 57) * 2).T)
-RANDOM = np.random.default_rng(1)
-UNEQUAL = [RANDOM.normal(size=size) for size in (1, 3, 4, 7)]
-OTHERS = [RANDOM.normal(size=size).round(1) for size in (2, 3, 5, 1)]
+
+
+def normal(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """One array of random numbers a shape, the same in every order of the tests."""
+    random = np.random.default_rng(seed)
+    return [random.normal(size=shape) for shape in shapes]
+
+
+UNEQUAL = normal(1, (1,), (3,), (4,), (7,))
+OTHERS = [scores.round(1) for scores in normal(2, (2,), (3,), (5,), (1,))]
 
 
 @pytest.mark.parametrize(
@@ -64,14 +71,14 @@ def test_profiles_and_improvement_are_their_double_loops() -> None:
 @pytest.mark.parametrize("name", ["iqm", "median", "mean", "optimality_gap"])
 def test_resamples_at_once_are_the_resamples_alone(name: str) -> None:
     aggregate = getattr(statistics, name)
-    drawn = [RANDOM.normal(size=(6, size)) for size in (1, 3, 4)]
+    drawn = normal(3, (6, 1), (6, 3), (6, 4))
     alone = [aggregate([task[number] for task in drawn]) for number in range(6)]
     np.testing.assert_allclose(aggregate(drawn), alone)
 
 
 def test_profiles_and_improvement_of_resamples_are_those_of_each_alone() -> None:
-    first = [RANDOM.normal(size=(6, size)) for size in (1, 3)]
-    second = [RANDOM.normal(size=(6, size)) for size in (2, 5)]
+    first = normal(4, (6, 1), (6, 3))
+    second = normal(5, (6, 2), (6, 5))
     limits = np.array([-1.0, 0.0])
     for number in range(6):
         pair = [[task[number] for task in group] for group in (first, second)]

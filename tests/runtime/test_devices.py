@@ -292,6 +292,10 @@ def test_an_update_moves_the_batch_to_the_devices_and_nothing_else(capfd):
     assert len(placed) <= 8
     for leaf in jax.tree.leaves(state):
         assert len(leaf.addressable_shards) == 4
+    with jax.transfer_guard("log_explicit"):  # such a copy would be seen
+        moved = jax.device_put(jax.numpy.zeros(3, device=jax.devices()[2]))
+        jax.block_until_ready(jax.device_put(moved, jax.devices()[3]))
+    assert "device-to-device" in capfd.readouterr().err
 
 
 def test_a_user_sees_no_warning():

@@ -8,6 +8,7 @@ import gc
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from stac import snapshots
 from stac.config import ConfigError
 from stac.environments.vector import batched, worker_processes
 from tests.environments.vector import scripted
+from tests.launch import runs
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -77,11 +79,14 @@ def stepped(environment: batched.Batched, steps: int) -> None:
         environment.step(np.zeros((environment.num_envs, 3)))
 
 
-def test_each_has_its_share_and_none_has_jax():
+def test_each_has_its_share_and_none_has_jax_or_a_port():
     environment = built(scripted.tell_where)
     told = environment.reset().observation[:, 0].astype(int)
     assert told[0] == told[1] != told[2] == told[3]
     assert set(told) == children()  # positive, so without JAX
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        assert runs.ports([os.getpid()]) >= {own.getsockname()[1]}, "this is how"
+    assert runs.ports(children()) == set()
     environment.close()
     environment.close()
 

@@ -16,6 +16,7 @@ from stac.launch.hosts import party, supervisor
 from stac.launch.hosts.find import Hosts
 from stac.launch.hosts.party import DONE, FAULT, STOP, Event, Party
 from tests.launch.hosts.ports import free_pair
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -190,9 +191,13 @@ def test_a_host_may_leave_and_come_again_before_all_have_met(port, monkeypatch, 
             stranger.sendall(b'{"host": [1], "count": 3, "name": "x"}\n')
             report = {"host": 1, "count": 3, "name": "early", **ABOUT}
             early.sendall(json.dumps(report).encode() + b"\n")
-            screen = ""
-            while not screen.endswith("for host 2\n"):
-                screen += capsys.readouterr().out
+            screen = [""]
+
+            def waits_for_host_2_alone() -> bool:
+                screen[0] += capsys.readouterr().out
+                return screen[0].endswith("for host 2\n")
+
+            until(waits_for_host_2_alone, SOON, lambda: screen[0])
         meetings += [
             pool.submit(each.meet, ABOUT, lambda theirs: "") for each in hosts[1:]
         ]

@@ -105,8 +105,9 @@ def test_a_signal_is_no_success_of_a_command_that_trains_nothing(number, status)
     assert ending(process) == (status, "")
 
 
-@pytest.mark.parametrize("number", shutdown.SIGNALS)
-@pytest.mark.parametrize("status", [0, 1])
+@pytest.mark.parametrize(
+    ("number", "status"), [*zip(shutdown.SIGNALS, (0, 1, 0, 1), strict=True)]
+)
 def test_between_a_run_and_the_end_of_its_process_signals_change_nothing(
     number, status
 ):

@@ -181,13 +181,14 @@ def test_a_slow_update_does_not_keep_the_line_from_coming() -> None:
 
 
 def test_closing_is_quick_and_leaves_no_thread() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     printer = terminal.Terminal(10, terminal.Lines(Screen(), 60))
-    assert threading.active_count() == before + 1
+    [started] = set(threading.enumerate()) - before
     start = time.monotonic()
     printer.close()
     assert time.monotonic() - start < 5
-    assert threading.active_count() == before
+    assert not started.is_alive()
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_terminal_that_went_away_does_not_end_the_run() -> None:

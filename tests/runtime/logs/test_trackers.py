@@ -20,13 +20,13 @@ import pathlib, sys, time
 from stac.config import Config
 from stac.runtime.logs import trackers
 for part in range(2):
+    time.sleep(part)  # wandb names folders by the second
     loggers = trackers.build("wandb", pathlib.Path(sys.argv[1]), Config(), 0)
     [logger] = loggers.values()
     for frames in (100, 50):
         logger.write({"frames": frames, "episode_return": float("nan"), "value": 2.0})
     logger.close()
     logger.close()
-    time.sleep(1)  # wandb names folders by the second
 """
 
 
