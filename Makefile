@@ -50,7 +50,6 @@ format: setup  ## put the sources into shape
 
 clean:  ## remove the environments and caches; runs/ stays
 	@rm -rf .venv .venv-latest .venv-tools .mypy_cache .pytest_cache .ruff_cache
-	@rm -rf .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready: pyproject.toml constraints/python310.txt scripts/venv
