@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pathlib
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from stac.launch import flags
 from tests.report import test_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -20,6 +22,7 @@ README = (ROOT / "README.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 CONTINUOUS = "continuous actions only"  # how docs/metrics.md marks such metrics
 CONTROL = ("launch.control", "launch.realworld")
+LONGER = {"--task=walker.walk", "--challenge=hard"}  # these commands are slow here too
 QUICK = ("launch.catch", "launch.gymnasium")
 # The README's runs are minutes or days long: the same for seconds. What it says of
 # their returns is not tested here.
@@ -104,8 +107,45 @@ def test_the_command_for_reports_compares_runs_with_ours(
     assert re.search(r"\| 994, .*; 846, 431 \(seed 9, 2.00M\) \|", done.stdout)
 
 
+def domain(command: list[str]) -> flags.Domain | None:
+    """What such a command trains on; None of one that trains nothing."""
+    return getattr(importlib.import_module(command[2]), "DOMAIN", None)
+
+
+TRAINING = [words for words in commands() if domain(words)]
+
+
+def test_programs_of_every_suite_are_among_the_training_commands() -> None:
+    suites = "atari catch control gymnasium minatar mujoco realworld".split()
+    assert {words[2] for words in TRAINING} == {f"launch.{suite}" for suite in suites}
+
+
+@pytest.mark.parametrize("command", TRAINING, ids=" ".join)
+def test_every_training_command_is_understood(command: list[str]) -> None:
+    if sys.version_info >= (3, 13) and {"launch.mujoco", *CONTROL} & {*command}:
+        pytest.skip("dm_control has no wheels for this Python")
+    config = flags.parse(command[2:], domain(command)).config
+    for word in command[3:]:
+        name, _, value = word.removeprefix("--").partition("=")
+        known = {
+            "agent": config.agent.name,
+            "runtime": config.runtime.name,
+            "task": config.environment.task,
+            "env": config.environment.task,
+            "game": config.environment.task,
+            "total_frames": str(config.total_frames),
+        }
+        assert known.get(name, value) == value
+
+
 @pytest.mark.parametrize(
-    "command", [words for words in commands() if words[2] in CONTROL], ids=" ".join
+    "command",
+    [
+        pytest.param(words, marks=[pytest.mark.slow] * bool(LONGER & {*words}))
+        for words in commands()
+        if words[2] in CONTROL
+    ],
+    ids=" ".join,
 )
 def test_the_commands_for_control_run(
     command: list[str], tmp_path: pathlib.Path
@@ -113,7 +153,9 @@ def test_the_commands_for_control_run(
     if sys.version_info >= (3, 13):
         pytest.skip("dm_control has no wheels for this Python")
     rows = run([*command, *SHORT_CONTROL], tmp_path / "run")
-    assert rows[-1]["frames"] == 1200
+    assert (rows[-1]["frames"], rows[-1]["updates"]) == (1200, 30)
+    # The last update began 29 thirtieths of the way from 1e-3 to 1e-4.
+    assert rows[-1]["learning_rate"] == pytest.approx(1.3e-4)
     written = set().union(*rows)
     assert set(documented(CONTINUOUS, True)) <= written
     assert not undocumented(written)

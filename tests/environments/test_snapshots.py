@@ -61,12 +61,7 @@ def test_a_reset_after_a_snapshot_cuts_what_was_not_cut():
 
 
 @pytest.mark.parametrize(
-    ("here", "there"),
-    [
-        ("processes", "processes"),
-        ("serial", "processes"),
-        ("processes", "serial"),
-    ],
+    ("here", "there"), [("serial", "processes"), ("processes", "serial")]
 )
 def test_it_does_not_matter_who_stepped_and_who_will(here, there):
     snapshotting.assert_exact(

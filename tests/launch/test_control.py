@@ -1,4 +1,4 @@
-"""The control command: what it asks, what it refuses, that it trains."""
+"""The control command: what it asks, and what it refuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from stac.environments import make
 from stac.environments.realworld import suite
 from stac.environments.vector import batched
 from stac.launch import control, flags
-from tests.launch.runs import rows
 
 
 def parsed(*arguments: str) -> Config:
@@ -129,18 +128,6 @@ def test_seeds_of_environments_are_unrelated_to_those_of_other_actors() -> None:
     assert len({*seeds, *cuts}) == 50
     named = built[0][1]
     assert (named["stagger_steps"], named["workers"]) == (1000, "auto")
-
-
-def test_it_trains(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
-    place = tmp_path / "run"
-    arguments = ["x", "--runtime=lockstep", "--task=cartpole.balance", "--agent=impala"]
-    arguments += ["--total_frames=720", f"--workdir={place}", "--num_actors=1"]
-    assert control.main(arguments) == 0
-    last = rows(place)[-1]
-    assert (last["frames"], last["updates"]) == (720, 3)
-    # Its third update began two thirds of the way from 1e-3 to 1e-4.
-    assert last["learning_rate"] == pytest.approx(4e-4)
-    assert capfd.readouterr().err == ""
 
 
 def test_an_unknown_kind_of_observation_is_refused_by_the_numbers() -> None:

@@ -13,7 +13,6 @@ import sys
 import numpy as np
 import pytest
 
-from stac import evaluation
 from stac.config import Config
 from stac.configs import atari, catch, control, gymnasium
 from stac.environments import make, pictures
@@ -34,11 +33,10 @@ def run(*arguments: str) -> None:
     assert evaluate.main(["launch.evaluate", *arguments]) == 0
 
 
-@pytest.mark.parametrize("runtime", ["lockstep", "threads"])
 def test_evaluations_beside_training_change_no_bit_of_it(
-    runtime: str, tmp_path: pathlib.Path
+    tmp_path: pathlib.Path,
 ) -> None:
-    plain = tiny(runtime, 12)
+    plain = tiny("lockstep", 12)
     config = with_runtime(plain, evaluate_every=60, evaluate_episodes=5, keep_best=True)
     with workdir.prepare(tmp_path / "beside", config):
         threads.run(config, tmp_path / "beside")
@@ -65,10 +63,9 @@ def test_evaluations_beside_training_change_no_bit_of_it(
         12, policies.load(tmp_path / "beside").params, lambda: None
     )
     assert rows[-1] | played == rows[-1]
-    if runtime == "lockstep":
-        threads.run(plain, tmp_path / "alone")
-        assert endings.of(tmp_path / "beside") == endings.of(tmp_path / "alone")
-        assert not (tmp_path / "alone" / workdir.EVALUATIONS).exists()
+    threads.run(plain, tmp_path / "alone")
+    assert endings.of(tmp_path / "beside") == endings.of(tmp_path / "alone")
+    assert not (tmp_path / "alone" / workdir.EVALUATIONS).exists()
 
 
 def test_a_saved_policy_earns_what_it_earned_before_it_was_saved(
@@ -226,4 +223,3 @@ def test_a_wrong_line_comes_without_the_seconds_of_jax() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
     )
     assert (ended.returncode, ended.stdout) == (2, "False\n")
-    assert evaluation.__doc__

@@ -55,14 +55,6 @@ def metagradient(case, metrics=None):
     }
 
 
-@pytest.mark.parametrize("name", ["categorical_3_heads", "gaussian_3_heads"])
-def test_every_metaparameter_of_every_head_has_a_metagradient(name):
-    actual = metagradient(tiny(name))
-    assert set(actual) == set(METAPARAMETERS)
-    for vector in actual.values():
-        assert (np.abs(vector) > 1e-9).all()
-
-
 @pytest.mark.parametrize("name", METAPARAMETERS + EXTRA_METAPARAMETERS)
 def test_only_the_chosen_metaparameter_moves(name):
     case = tiny(self_tuned=name)
@@ -126,16 +118,12 @@ def step_along(case, direction, raw):
 
 
 @pytest.mark.parametrize("name", ["categorical_3_heads", "gaussian_3_heads"])
-@pytest.mark.parametrize(
-    ("clip", "evaluated"), [(0.0, "own"), (0.5, "own"), (0.5, "head_1")]
-)
-def test_metagradients_equal_central_differences_of_the_step(name, clip, evaluated):
+@pytest.mark.parametrize("evaluated", ["own", "head_1"])
+def test_metagradients_equal_central_differences_of_a_clipped_step(name, evaluated):
     """The outer gradient is held fixed: its targets and ratios are stopped."""
     names = METAPARAMETERS + ("truncation",)
     case = tiny(name, self_tuned=",".join(names), evaluated=evaluated)
-    optimizer = case.rule.optimizer.__class__(
-        **{**vars(case.rule.optimizer), "max_gradient_norm": clip}
-    )
+    optimizer = dataclasses.replace(case.rule.optimizer, max_gradient_norm=0.5)
     case = case._replace(rule=case.rule._replace(optimizer=optimizer))
     raw = case.state.metaparameters
     step = update.inner_step(case.rule, case.state, raw, case.trajectory, no_devices)
