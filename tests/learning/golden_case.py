@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,9 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from stac import distributions
-from stac.config import AgentConfig, OptimizerConfig, Outer
+from stac.agents.base import no_devices
+from stac.config import AgentConfig, OptimizerConfig, Outer, metaparameter_table
 from stac.learning import update
 from stac.types import Array, HeadOutput, Params, Trajectory, Tree
+from tests.conftest import load_golden
+
+EXTRA_METAPARAMETERS = tuple(row.name for row in metaparameter_table.TABLE if row.extra)
+_COMPILED: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
 
 class Case(NamedTuple):
@@ -36,6 +43,33 @@ def unroll(
         HeadOutput(policy=hidden @ wp + bp, value=hidden @ wv + bv)
         for wp, bp, wv, bv in heads
     )
+
+
+@functools.cache
+def tiny(name: str = "categorical_3_heads", **agent: Any) -> Case:
+    """One golden file in double precision; the extra metaparameters begin at 1.5."""
+    golden = load_golden(name)
+    start = np.full(len(golden["case"]["raw"]["gamma"]), 1.5)
+    golden["case"]["raw"] |= dict.fromkeys(EXTRA_METAPARAMETERS, start)
+    return build(golden, np.float64, **agent)
+
+
+def updated(case: Case) -> tuple[update.State, dict[str, Array]]:
+    """What the product's update makes of a case."""
+    return compiled(case.rule)(case.state, case.trajectory)
+
+
+def compiled(
+    rule: update.Rule, all_sum: Callable[[Tree], Tree] = no_devices
+) -> Callable[..., tuple[update.State, dict[str, Array]]]:
+    """The product's update of (state, trajectory), compiled once for all tests."""
+    # A distribution has no hash; what is compiled keeps it, and so its identity.
+    key = (*rule._replace(distribution=None), id(rule.distribution), all_sum)
+    if key not in _COMPILED:
+        _COMPILED[key] = jax.jit(
+            lambda state, trajectory: update.update(rule, state, trajectory, all_sum)
+        )
+    return _COMPILED[key]
 
 
 def build(golden: dict[str, Any], dtype: Any, **agent: Any) -> Case:

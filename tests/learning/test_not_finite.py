@@ -7,28 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stac.agents.base import no_devices
 from stac.config import RAW_LIMIT, OptimizerConfig
-from stac.learning import metaparameters, update
-from tests.conftest import load_golden
+from stac.learning import metaparameters
 from tests.learning import golden_case
+from tests.learning.golden_case import tiny, updated
 
 pytestmark = pytest.mark.faults
 
 LEARNED = ("params", "optimizer", "metaparameters", "meta_optimizer")
-
-
-def tiny(**agent):
-    return golden_case.build(load_golden("categorical_3_heads"), np.float64, **agent)
-
-
-def updated(case):
-    run = jax.jit(
-        lambda state, trajectory: update.update(
-            case.rule, state, trajectory, no_devices
-        )
-    )
-    return run(case.state, case.trajectory)
 
 
 def poisoned(case, field, value):

@@ -8,20 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stac.agents.base import no_devices
 from stac.config import OptimizerConfig
 from stac.learning import optimizers, update
-from tests.conftest import load_golden
 from tests.learning import golden_case
+from tests.learning.golden_case import tiny
 
 FRAMES, TOTAL = 10, 25  # an update's, and the run's: the fourth begins beyond
-
-
-def tiny():
-    """IMPALA on the golden network: no metaparameter moves beside theta."""
-    return golden_case.build(
-        load_golden("categorical_3_heads"), np.float64, self_tuned=""
-    )
 
 
 def after(case, updates, **numbers):
@@ -31,10 +23,10 @@ def after(case, updates, **numbers):
         frames_per_update=FRAMES,
         total_frames=TOTAL,
     )
-    run = jax.jit(lambda state: update.update(rule, state, case.trajectory, no_devices))
+    run = golden_case.compiled(rule)
     state, rows = update.init(rule, case.state.params, jax.random.PRNGKey(0)), []
     for _ in range(updates):
-        state, metrics = run(state)
+        state, metrics = run(state, case.trajectory)
         rows.append(metrics)
     return state, rows
 
@@ -54,7 +46,7 @@ def gradient(case, params):
 @pytest.mark.parametrize("initial", [0.0, 1.0])
 @pytest.mark.parametrize("share", [0.5, 0.0])  # of the first gradient's norm; 0 is off
 def test_steps_are_clipped_scaled_and_as_long_as_the_schedule_says(share, initial):
-    case = tiny()
+    case = tiny(self_tuned="")  # no metaparameter moves beside theta
     theta, restore = jax.flatten_util.ravel_pytree(case.state.params)
     maximum = share * float(jnp.linalg.norm(gradient(case, case.state.params)))
     numbers = {"rms_epsilon": 0.01, "rms_decay": 0.9, "rms_initial": initial}

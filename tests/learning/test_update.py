@@ -21,26 +21,7 @@ from stac.learning import losses, metaparameters, update
 from stac.types import Trajectory
 from tests.conftest import load_golden
 from tests.learning import golden_case, test_vtrace
-
-EXTRA_METAPARAMETERS = tuple(row.name for row in metaparameter_table.TABLE if row.extra)
-
-
-def tiny(name="categorical_3_heads", **agent):
-    golden = load_golden(name)
-    start = np.full(len(golden["case"]["raw"]["gamma"]), 1.5)
-    for extra in EXTRA_METAPARAMETERS:
-        golden["case"]["raw"][extra] = start
-    return golden_case.build(golden, np.float64, **agent)
-
-
-def updated(case):
-    """The product's update, compiled: faster than its many small steps."""
-    run = jax.jit(
-        lambda state, trajectory: update.update(
-            case.rule, state, trajectory, no_devices
-        )
-    )
-    return run(case.state, case.trajectory)
+from tests.learning.golden_case import EXTRA_METAPARAMETERS, tiny, updated
 
 
 def metagradient(case, metrics=None):
@@ -105,7 +86,7 @@ def test_logs_name_the_papers_six_and_the_extra_ones_that_are_tuned():
 
 def test_nothing_tuned_has_no_metagradient_and_an_empty_state():
     case = tiny(self_tuned="")
-    new, metrics = update.update(*case, no_devices)
+    new, metrics = updated(case)
     assert new.metaparameters == {}
     assert not [name for name in metrics if name.startswith(("metagradient", "outer"))]
 
@@ -126,7 +107,10 @@ def test_metagradients_equal_central_differences_of_a_clipped_step(name, evaluat
     optimizer = dataclasses.replace(case.rule.optimizer, max_gradient_norm=0.5)
     case = case._replace(rule=case.rule._replace(optimizer=optimizer))
     raw = case.state.metaparameters
-    step = update.inner_step(case.rule, case.state, raw, case.trajectory, no_devices)
+    run = lambda raw: update.inner_step(  # noqa: E731
+        case.rule, case.state, raw, case.trajectory, no_devices
+    )
+    step = jax.jit(run)(raw)
     outer = lambda params: update.outer_loss(  # noqa: E731
         case.rule, step._replace(params=params), case.trajectory, 1.0
     )[0]
@@ -275,18 +259,15 @@ def test_the_mean_over_two_devices_with_the_same_share_is_what_each_computes():
 
     alone, _ = updated(tiny())
     case = tiny(reduction="device_mean")
-    both, _ = jax.jit(
-        lambda state: update.update(case.rule, state, case.trajectory, two)
-    )(case.state)
+    both, _ = golden_case.compiled(case.rule, two)(case.state, case.trajectory)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), both, alone)
 
 
 def metagradient_with(case, all_sum=no_devices, **numbers):
     """{name: [P]} of one update with another optimizer."""
     optimizer = dataclasses.replace(case.rule.optimizer, **numbers)
-    rule = case.rule._replace(optimizer=optimizer)
-    run = jax.jit(lambda state: update.update(rule, state, case.trajectory, all_sum))
-    return metagradient(case, run(case.state)[1])
+    run = golden_case.compiled(case.rule._replace(optimizer=optimizer), all_sum)
+    return metagradient(case, run(case.state, case.trajectory)[1])
 
 
 def test_a_clip_that_binds_hides_a_common_factor_of_the_weights():
