@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from stac import children, references
 from stac.agents.make import is_soft
-from stac.config import FAILED, check, choose
+from stac.config import FAILED, EnvironmentConfig, check, choose
 from stac.configs import mujoco
 from stac.environments import make
 from stac.launch import asking, flags, watching
@@ -153,6 +153,8 @@ def expand(
         shared = () if is_soft(arm.agent) else (actors,)  # those have one, as published
         return (*first, "--runtime=threads", *shared, *arm.flags, *rest)
 
+    continuous: dict[tuple[EnvironmentConfig, str], bool] = {}
+
     @functools.cache
     def frames(arm: Arm, task: str) -> int:
         """Refuses what the suite's command would refuse, without the run."""
@@ -160,8 +162,12 @@ def expand(
         config = flags.parse([domain.program, *given], domain).config
         trackers.names(config.runtime.logger)
         if tasks != "all" or task == names[0]:  # a suite's own tasks are alike
+            # All that an environment is built from in which arms may differ.
+            built_from = config.environment, config.network.torso
+            if built_from not in continuous:
+                continuous[built_from] = make.spec(config).continuous
             check(
-                make.spec(config).continuous or not is_soft(arm.agent),
+                continuous[built_from] or not is_soft(arm.agent),
                 f"--study={study}: {arm.agent} is for continuous actions, which"
                 f" {task} of --suite={suite} has not: use control, mujoco or realworld",
             )

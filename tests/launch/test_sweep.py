@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,6 +17,7 @@ from stac.config import Config, ConfigError
 from stac.launch import catch, flags, studies, sweep, watching
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
+from tests.waiting import until
 
 ROOT = pathlib.Path(__file__).parents[2]
 TASKS = {"atari": "pong", "control": "walker.walk", "realworld": "walker.walk"}
@@ -228,13 +228,19 @@ def test_a_sweep_that_is_interrupted_continues_without_repeating_a_run(tmp_path)
 
     with log.open("wb") as file:
         running = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline and b"1 of 4 runs" not in log.read_bytes():
-            if b"seed 1: done" in log.read_bytes():
-                break
-            time.sleep(0.2)
-        running.send_signal(signal.SIGINT)
-        assert running.wait(60) == 0
+        try:
+            news = (b"1 of 4 runs", b"seed 1: done")
+            until(
+                lambda: any(words in log.read_bytes() for words in news),
+                240,
+                log.read_text,
+                every=0.2,
+            )
+            running.send_signal(signal.SIGINT)
+            assert running.wait(60) == 0
+        finally:
+            running.kill()  # with it go its runs
+            running.wait()
     assert b"-m launch.sweep --study=kl" in log.read_bytes()
     before = metrics()
     done = [name for name in before if frames(name) >= 40_000]
