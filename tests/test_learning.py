@@ -1,4 +1,8 @@
-"""Each of the four agents learns the tiny game, within a minute."""
+"""Each of the four agents learns the tiny game, within a minute.
+
+The quick tests of learning are the example's, test_learning_control.py, and catch with
+an environment that fails, in launch/test_threads_faults.py.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,9 @@ from stac.configs import catch as numbers
 from stac.launch import threads
 from tests.launch.runs import rows
 
-SLOW = ("impala_aux", "stac")  # what they have more than IMPALA, STACX has as well
 
-
-@pytest.mark.parametrize(
-    "agent",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
-        for name in make.ACTOR_CRITICS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", make.ACTOR_CRITICS)
 def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):
     config = numbers.config(agent=agent)
     runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=(0,))

@@ -50,7 +50,7 @@ def rows(run: Run) -> list[dict[str, float]]:
 
 
 def _learning(run: Run) -> None:
-    run.wait_for(" updates")
+    run.wait_for("1 update")
 
 
 def _full(run: Run) -> None:
@@ -77,7 +77,7 @@ def _compiling(run: Run) -> None:
 
 
 def _saving(run: Run) -> None:
-    run.wait_for(" updates")
+    run.wait_for("1 update")
     place = run.workdir / "checkpoints"
     until(lambda: any(place.glob("*.orbax-checkpoint-tmp*")), run)
 
@@ -109,6 +109,11 @@ devices.LearnerDevices.update = update
 SLOW_GAME = runs.game("time.sleep(0.1)")
 HANGING_GAME = runs.game("if steps > 100: time.sleep(600)")
 RAISES_ONCE = runs.game('if steps == 1000: raise OSError("the game crashed")')
+# What another test compiled would be read in a moment.
+NOTHING_KEPT = """
+import os
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+"""
 ANNOUNCED_UPDATES = """
 from stac.runtime import devices
 
@@ -129,7 +134,7 @@ FULL = Moment("with a full queue", _full, (OFTEN,), SLOW_LEARNER)
 EMPTY = Moment("with an empty queue", _empty, (OFTEN,), SLOW_GAME)
 HANGING = Moment("with an environment that hangs", _hanging, (), HANGING_GAME)
 BUILDING = Moment("while it builds the learner", _building)
-COMPILING = Moment("while it compiles", _compiling, ("--agent=stacx",))
+COMPILING = Moment("while it compiles", _compiling, ("--agent=stacx",), NOTHING_KEPT)
 SAVING = Moment(
     "during a save",
     _saving,

@@ -31,6 +31,7 @@ class Poisoned(catch.Catch):
         return timestep._replace(reward=np.where(bad, np.nan, timestep.reward))
 
 
+@pytest.mark.slow
 def test_catch_is_learned_although_some_rewards_are_no_numbers(
     tmp_path, monkeypatch, capsys
 ):

@@ -26,11 +26,7 @@ def ran(*arguments: str) -> int:
 
 @pytest.mark.parametrize(
     ("agent", "env"),
-    [
-        ("stacx", "Pendulum-v1"),
-        ("impala", f"{OWN}:Counting"),
-        ("impala", f"{OWN}:Steering"),
-    ],
+    [("stacx", "Pendulum-v1"), ("impala", f"{OWN}:Counting")],
 )
 def test_it_trains_on_a_users_module_and_on_continuous_actions(
     agent: str, env: str, tmp_path: pathlib.Path

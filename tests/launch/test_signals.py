@@ -45,15 +45,16 @@ class Case(NamedTuple):
 INT, TERM, USR1 = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 EITHER = (SAVED, LEFT)  # as fast as the machine is
 UNBEGUN = (SAVED, shutdown.NOTHING)  # where the learner takes longer than the grace
+END = runs.END_SECONDS
 EARLY = (moments.BUILDING, moments.COMPILING)
 CASES = [
-    Case.param("threads", moments.BUILDING, INT, UNBEGUN, runs.END_SECONDS),
-    Case.param("lockstep", moments.BUILDING, INT, UNBEGUN, runs.END_SECONDS),
-    Case.param("threads", moments.COMPILING, INT, EITHER, runs.END_SECONDS),
-    Case.param("lockstep", moments.COMPILING, INT, EITHER, runs.END_SECONDS),
+    Case.param("threads", moments.BUILDING, INT, UNBEGUN, END),
+    Case.param("lockstep", moments.BUILDING, INT, UNBEGUN, END, marks=[SLOW]),
+    Case.param("threads", moments.COMPILING, INT, EITHER, END),
+    Case.param("lockstep", moments.COMPILING, INT, EITHER, END, marks=[SLOW]),
     Case.param("threads", moments.FULL, TERM),
     Case.param("threads", moments.SAVING, INT),
-    Case.param("threads", moments.LEARNING, USR1),
+    Case.param("threads", moments.LEARNING, USR1, marks=[SLOW]),
     Case.param("lockstep", moments.LEARNING, USR1, marks=[SLOW]),
     Case.param("threads", moments.EMPTY, TERM, marks=[SLOW]),
     Case.param("threads", moments.HANGING, INT, (LEFT,), marks=[SLOW]),
@@ -125,13 +126,10 @@ def test_a_second_signal_leaves_at_once(runtime, start, tmp_path):
     assert "Traceback" not in run.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "runtime",
-    [
-        "threads",
-        pytest.param("lockstep", marks=SLOW),
-        pytest.param("launchpad", marks=[SLOW, pytest.mark.launchpad]),
-    ],
+    ["lockstep", "threads", pytest.param("launchpad", marks=pytest.mark.launchpad)],
 )
 def test_environments_in_processes_of_their_own_open_no_port(runtime, start, tmp_path):
     small = ("--task=cartpole.balance", "--envs_per_actor=2", moments.FOREVER)

@@ -22,7 +22,9 @@ from tests.launch.runs import rows
 
 pytestmark = pytest.mark.faults
 
-BOTH = pytest.mark.parametrize("runtime", ["lockstep", "threads"])
+BOTH = pytest.mark.parametrize(
+    "runtime", ["threads", pytest.param("lockstep", marks=pytest.mark.slow)]
+)
 
 
 def config(runtime, frames=150_000, **changes):
@@ -56,9 +58,7 @@ class Flaky(catch.Catch):
         return super().step(action)
 
 
-@pytest.mark.parametrize(
-    "runtime", ["threads", pytest.param("lockstep", marks=pytest.mark.slow)]
-)
+@BOTH
 def test_catch_is_learned_though_its_environment_fails_again_and_again(
     runtime, tmp_path, monkeypatch, capsys
 ):
