@@ -1,11 +1,9 @@
-"""Where compiled programs are kept."""
+"""Where compiled programs are kept; that a run keeps its own is in test_commands.py."""
 
 from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
-import sys
 from unittest import mock
 
 import pytest
@@ -71,20 +69,3 @@ def test_a_program_that_another_command_has_removed_is_none_of_ours(cache, monke
     compiled.keep()
     gone.assert_called_once()
     assert compiled.VARIABLE in os.environ
-
-
-def test_a_command_keeps_what_it_compiles(cache, monkeypatch):
-    """A training run of one update, in the words of a user."""
-    monkeypatch.setenv(compiled._SHORTEST, "0")  # the update may take less than 0.3 s
-    source = pathlib.Path(compiled.__file__).parents[1]
-    command = [sys.executable, "-m", "launch.catch", "--agent=impala"]
-    flags = ["--runtime=lockstep", "--total_frames=16", "--num_actors=1"]
-    small = ["--envs_per_actor=2", "--config.batch.batch_size=2", "--logger=none"]
-    subprocess.run(
-        [*command, *flags, *small, f"--workdir={cache / 'run'}"],
-        cwd=source,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    kept = {path.name.split("-")[0] for path in cache.glob("stac/compiled/*/*")}
-    assert kept & {"pmap_step", "jit__fun"}, kept  # the update, to old and new JAX

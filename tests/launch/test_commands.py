@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from stac import __main__ as commands
+from stac import compiled
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -66,9 +67,13 @@ def test_make_run_takes_variables_as_flags() -> None:
     assert set(flags.split()) == {"'--game=pong'", "'--seed=2'"}
 
 
-def test_a_terminal_without_unicode_shows_a_workdir_escaped(
+def test_a_terminal_without_unicode_shows_a_workdir_escaped_and_programs_are_kept(
     tmp_path: pathlib.Path,
 ) -> None:
+    """A training run of two updates, in the words of a user."""
+    environment = {**os.environ, "LANG": "C", "PYTHONIOENCODING": "ascii"}
+    del environment[compiled.VARIABLE]  # the tests' own
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), compiled._SHORTEST: "0"}
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "launch.catch", "--runtime=lockstep"),
@@ -76,7 +81,7 @@ def test_a_terminal_without_unicode_shows_a_workdir_escaped(
             *("--total_frames=320", "--config.network.mlp_hiddens=4"),
         ],
         cwd=ROOT,
-        env={**os.environ, "LANG": "C", "PYTHONIOENCODING": "ascii"},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -85,6 +90,9 @@ def test_a_terminal_without_unicode_shows_a_workdir_escaped(
     # At the start, three times in the last commands, and at the end.
     assert ended.stdout.count("Z\\xfcrich") == 5
     assert (tmp_path / "Zürich" / "metrics.jsonl").exists()
+    files = tmp_path.glob("cache/stac/compiled/*/*")
+    kept = {path.name.split("-")[0] for path in files}
+    assert kept & {"pmap_step", "jit__fun"}, kept  # the update, to old and new JAX
 
 
 def test_without_the_projects_libraries_a_command_names_the_set_up() -> None:

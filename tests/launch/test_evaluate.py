@@ -160,6 +160,17 @@ def test_pictures_are_of_the_rows_that_any_other_environment_gives(domain: str) 
     assert len(np.unique(shown[-1].reshape(-1, 3), axis=0)) > 4  # colours
 
 
+@pytest.fixture(scope="module")
+def workdirs(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder of a run, of one that has saved nothing, and of a damaged one."""
+    folder = tmp_path_factory.mktemp("workdirs")
+    workdir.prepare(folder / "begun", Config()).close()
+    workdir.prepare(folder / "damaged", Config()).close()
+    (folder / "damaged" / workdir.CONFIG).write_text("{bad")
+    saved(folder / "run", catch.config(agent="impala"), seed=0)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -185,15 +196,11 @@ def test_pictures_are_of_the_rows_that_any_other_environment_gives(domain: str) 
 def test_a_wrong_line_is_refused_in_one_line(
     arguments: list[str],
     line: str,
-    tmp_path: pathlib.Path,
+    workdirs: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    workdir.prepare(tmp_path / "begun", Config()).close()
-    workdir.prepare(tmp_path / "damaged", Config()).close()
-    (tmp_path / "damaged" / workdir.CONFIG).write_text("{bad")
-    saved(tmp_path / "run", catch.config(agent="impala"), seed=0)
+    monkeypatch.chdir(workdirs)
     assert line in refusals.of(evaluate.main, arguments, monkeypatch, capsys)
 
 

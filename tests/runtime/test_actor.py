@@ -20,7 +20,7 @@ BATCH = {overlap: BatchConfig(2, 5, overlap) for overlap in (0, 1, 2, 4)}
 UNROLLS = 9
 
 
-@pytest.fixture(name="played", params=[0, 1, 2, 4])
+@pytest.fixture(name="played", scope="module", params=[0, 1, 2, 4])
 def _played(request):
     """An overlap, its environment afterwards, and UNROLLS experiences."""
     environment = fakes.Counting(ENVS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -39,6 +40,18 @@ def play(config: Config, agent: base.Agent, state: LearnerState) -> list[Traject
     return [player.unroll(0, params).trajectory for _ in range(UPDATES)]
 
 
+@functools.cache
+def learns(name: str, count: int) -> devices.LearnerDevices:
+    """So many devices, and what is compiled for them."""
+    agent = agents(name)
+    return devices.LearnerDevices(agent, jax.devices()[:count])
+
+
+@functools.cache
+def agents(name: str) -> base.Agent:
+    return actor_critic.build(small(name), make.spec(small(name)))
+
+
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
@@ -48,14 +61,12 @@ def play(config: Config, agent: base.Agent, state: LearnerState) -> list[Traject
     ],
 )
 def test_updates_on_several_devices_equal_those_on_one(name, counts):
-    config = small(name)
-    agent = actor_critic.build(config, make.spec(config))
-    first = devices.LearnerDevices(agent, jax.local_devices()[:1]).init(seed=1)
-    batches = play(config, agent, first)
+    first = learns(name, 1).init(seed=1)
+    batches = play(small(name), agents(name), first)
     assert any(batch.first[:, 1:].any() for batch in batches)
     ends = []
     for count in (1, *counts):
-        learners = devices.LearnerDevices(agent, jax.devices()[:count])
+        learners = learns(name, count)
         states = learners.replicate(first)
         for batch in batches:
             states, metrics = learners.update(states, batch)
@@ -79,11 +90,9 @@ def test_updates_on_several_devices_equal_those_on_one(name, counts):
 
 
 def test_a_bad_number_on_one_device_is_passed_over_by_all():
-    config = small("stacx")
-    agent = actor_critic.build(config, make.spec(config))
-    learners = devices.LearnerDevices(agent, jax.local_devices()[:4])
+    learners = learns("stacx", 6)
     first = learners.init(seed=1)
-    batch = play(config, agent, first)[0]
+    batch = play(small("stacx"), agents("stacx"), first)[0]
     batch.reward[0, 3] = np.nan
     states, metrics = learners.update(learners.replicate(first), batch)
     assert metrics["skipped"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -25,9 +26,12 @@ def environment(domain: str, **challenges: object) -> suite.Challenged:
     return made
 
 
+kept = functools.cache(environment)
+
+
 def simulator(domain: str) -> Any:
-    """The domain's physics at rest in its model's own pose."""
-    physics = environment(domain)._simulator.physics
+    """The domain's physics at rest in its model's own pose; one for all tests."""
+    physics = kept(domain)._simulator.physics
     physics.reset()
     return physics
 

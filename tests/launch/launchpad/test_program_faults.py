@@ -11,6 +11,8 @@ import pytest
 
 from stac.config import Config, ConfigError
 from stac.runtime.storage import workdir
+from tests.launch import moments
+from tests.launch.moments import OFTEN
 from tests.launch.runs import (
     FAIL_SECONDS,
     LONG,
@@ -36,26 +38,23 @@ def kill(run: Run, role: str, number: signal.Signals = signal.SIGKILL) -> int:
     return before_lines
 
 
-def learns_on(run: Run, workdir: pathlib.Path, since: int, restarts: int = 1) -> None:
+def learns_on(run: Run, workdir: pathlib.Path, restarts: int = 1) -> None:
     """Waits until so many restarts are known, and for ten more updates."""
-    before = None
-    while before is None or rows(workdir)[-1]["updates"] < before + 10:
-        run.wait_for(" updates", since)
-        since = len(run.lines)
-        if before is None and rows(workdir)[-1]["actor_restarts"] >= restarts:
-            before = rows(workdir)[-1]["updates"]
+    moments.until(lambda: rows(workdir)[-1]["actor_restarts"] >= restarts, run)
+    before = rows(workdir)[-1]["updates"]
+    moments.until(lambda: rows(workdir)[-1]["updates"] >= before + 10, run)
 
 
 def test_an_actor_that_is_killed_starts_again_and_the_run_goes_on(start, tmp_path):
-    run = start(tmp_path, FOREVER)
-    run.wait_for(" updates")
+    run = start(tmp_path, FOREVER, OFTEN)
+    run.wait_for("1 update")
     others = run.processes("learner") + run.processes("queue")
     before_lines = kill(run, "actor")
     run.wait_for(
         "actor/0 was killed by SIGKILL; starting it again in 1 s (1 of 10 in 10 min)",
         before_lines,
     )
-    learns_on(run, tmp_path, before_lines)
+    learns_on(run, tmp_path)
     assert run.processes("learner") + run.processes("queue") == others
     run.terminate()
     assert run.status(FAIL_SECONDS) == 0
@@ -65,13 +64,13 @@ def test_an_actor_that_is_killed_starts_again_and_the_run_goes_on(start, tmp_pat
 
 @pytest.mark.slow
 def test_an_actor_that_is_stopped_is_named_killed_and_starts_again(start, tmp_path):
-    run = start(tmp_path, FOREVER, SILENCE)
-    run.wait_for(" updates")
+    run = start(tmp_path, FOREVER, OFTEN, SILENCE)
+    run.wait_for("1 update")
     before_lines = kill(run, "actor", signal.SIGSTOP)
     run.wait_for(
         "actor/0 gave no sign of life for 5 s; starting it again in 1 s", before_lines
     )
-    learns_on(run, tmp_path, before_lines)
+    learns_on(run, tmp_path)
     run.terminate()
     assert run.status(FAIL_SECONDS) == 0
     assert run.processes() == []
@@ -127,10 +126,11 @@ FLAKY_GAME = game('if steps % 100 == 0: raise OSError("the game crashed")')
 @pytest.mark.slow
 def test_an_actor_that_fails_begins_again_with_a_writer_of_its_own(start, tmp_path):
     broken = early(tmp_path / "broken", FLAKY_GAME)
-    run = start(tmp_path / "run", FOREVER, "--config.batch.overlap=5", path=broken)
+    flags = (FOREVER, OFTEN, "--config.batch.overlap=5")
+    run = start(tmp_path / "run", *flags, path=broken)
     failed = "actor/0 failed: OSError: the game crashed (sitecustomize.py:8)"
     run.wait_for(f"{failed}; starting it again in 2 s (2 of 10 in 10 min)")
-    learns_on(run, tmp_path / "run", len(run.lines), restarts=2)
+    learns_on(run, tmp_path / "run", restarts=2)
     run.terminate()
     assert run.status(FAIL_SECONDS) == 0
     assert run.processes() == []
@@ -146,9 +146,9 @@ HANGING_GAME = game(
 @pytest.mark.slow
 def test_an_actor_whose_environment_hangs_is_a_new_process(start, tmp_path):
     broken = early(tmp_path / "broken", HANGING_GAME)
-    run = start(tmp_path / "run", FOREVER, SILENCE, path=broken)
+    run = start(tmp_path / "run", FOREVER, OFTEN, SILENCE, path=broken)
     run.wait_for("actor/0 gives no sign of life for 5 s in step (sitecustomize.py:")
-    learns_on(run, tmp_path / "run", len(run.lines))
+    learns_on(run, tmp_path / "run")
     run.terminate()
     assert run.status(FAIL_SECONDS) == 0
     assert run.processes() == []
@@ -165,7 +165,7 @@ def test_an_environments_process_that_dies_or_stops_costs_its_actor_a_life(
         "--config.environment.threads=2",
     )
     small += ("--config.batch.batch_size=2", "--config.runtime.queue_capacity=4")
-    run = start(tmp_path, FOREVER, *small, program="launch.control")
+    run = start(tmp_path, FOREVER, OFTEN, *small, program="launch.control")
     run.wait_for("frames/s")
     workers = run.processes("actor", worker=True)
     assert len(workers) == 2
@@ -173,7 +173,7 @@ def test_an_environments_process_that_dies_or_stops_costs_its_actor_a_life(
     run.wait_for(
         "actor/0 " + ("failed: WorkerError" if number == 9 else "gives no sign")
     )
-    learns_on(run, tmp_path, len(run.lines))
+    learns_on(run, tmp_path)
     assert len(run.processes("actor", worker=True)) == 2
     assert not set(workers) & set(run.processes())
     run.terminate()
