@@ -198,7 +198,8 @@ def unexpected(run: Run) -> list[str]:
         r"writing to|continuing|starting|building|compiling|making"
         r"|SIG(INT|TERM|USR1): saving|waiting for (trajectories|the actors)"
         r"|.* frames \(|nothing to save"
-        r"|(frames|return|continue|report|evaluate)  "
+        r"|(frames|return|scores|continue|report|evaluate)  |evaluating the last "
+        r"|evaluation(s due meanwhile were skipped: | at .* frames: )"
         r"|(done: .* frames; )?update [\d,]+ is saved in "
     )
     return [line for line in run.lines if not re.match(known, line)]

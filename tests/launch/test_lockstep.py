@@ -81,10 +81,17 @@ class Few:
         self._feed.close()
 
 
+@functools.cache
+def built(config):
+    """What is compiled, which knows nothing of a run: once for each configuration."""
+    parts = threads.Parts.build(config, shutdown.Stop())
+    return {"agent": parts.agent, "devices": parts.devices}
+
+
 def run(config, workdir, updates, part=None):
     """Makes so many updates, or what `part` does; returns what is saved at last."""
     stop = shutdown.Stop()
-    parts = threads.Parts.build(config, stop)
+    parts = threads.Parts.build(config, stop)._replace(**built(config))
     turns = lockstep.Turns(config, parts.actor, parts.parameters, stop, parts.replay)
     with assembly.open_learner(
         config,
