@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests import architecture
+from tests.conftest import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 CHECKS = (
     architecture.layers,
     architecture.doors,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.conftest import ROOT
+
 LINE = re.compile(r"update +(\d+)   return +(-?\d\.\d\d)   discount (0\.\d{4})")
 
 

@@ -14,8 +14,8 @@ import sysconfig
 import pytest
 
 from tests import architecture
+from tests.conftest import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 # Packages that are not named like the module they bring.
 PACKAGES = {

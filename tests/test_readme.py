@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from stac.launch import flags
+from tests.conftest import ROOT
 from tests.report import test_runs
 
-ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 CONTINUOUS = "continuous actions only"  # how docs/metrics.md marks such metrics

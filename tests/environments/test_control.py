@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import pathlib
 import subprocess
 import sys
 
@@ -13,9 +12,9 @@ import pytest
 from stac import config
 from stac.environments import base, control, make
 from stac.environments.vector import batched
+from tests.conftest import ROOT
 from tests.environments.vector import scripted
 
-ROOT = pathlib.Path(__file__).parents[2]
 # Dimensions of actions and of observations, as benchmark papers list them.
 BENCHMARK = {
     "acrobot.swingup": (1, 6),

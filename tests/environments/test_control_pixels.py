@@ -13,12 +13,10 @@ import pytest
 
 from stac import config
 from stac.environments import base, control, make, rendering
+from tests.conftest import ROOT
 from tests.environments import snapshotting
 from tests.environments.vector import scripted
 from tests.waiting import until
-
-ROOT = pathlib.Path(__file__).parents[2]
-
 
 draws = pytest.mark.usefixtures("opengl")
 

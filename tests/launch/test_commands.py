@@ -9,8 +9,7 @@ import sys
 
 from stac import __main__ as commands
 from stac import compiled
-
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.conftest import ROOT
 
 
 def stac(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -21,11 +21,11 @@ from stac.launch import evaluate, threads
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
 from tests import refusals
+from tests.conftest import ROOT
 from tests.evaluation.saving import saved
 from tests.launch import endings
 from tests.launch.test_threads import tiny, with_runtime
 
-ROOT = pathlib.Path(__file__).parents[2]
 TASK = "cartpole.balance"
 
 

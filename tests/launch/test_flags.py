@@ -15,9 +15,9 @@ import pytest
 from stac import config as configuration
 from stac.config import Config, ConfigError
 from stac.launch import atari, catch, control, flags, realworld
+from tests.conftest import ROOT
 
 HAS_LAUNCHPAD = importlib.util.find_spec("launchpad") is not None
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def parsed(*arguments: str) -> Config:

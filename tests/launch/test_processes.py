@@ -6,21 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-import threading
 import time
-from typing import NamedTuple
 
 import pytest
 
 from stac.config import FAILED, USER_ERROR, RunError, RuntimeConfig
 from stac.launch import processes
 from stac.runtime.faults import restarts
-from tests import conftest
+from tests.launch.watched import ROOT, SOON, Command, Watched
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
-
-SOON = 20.0  # seconds: Python starts slowly on a machine that has other work
 
 LIVES = """
     import os, signal, sys, time
@@ -66,57 +62,6 @@ DIES = """
 """
 
 
-class Command(NamedTuple):
-    title: str
-    program: str
-
-    @property
-    def command_as_list(self) -> list[str]:
-        return [sys.executable, "-c", textwrap.dedent(self.program)]
-
-    @property
-    def env_overrides(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(conftest.ROOT)}
-
-
-class Watched:
-    """A program of such children, whose watch is at work in a thread."""
-
-    def __init__(self, limit=10, silence=0.0, begin=subprocess.Popen, **programs):
-        commands = [Command(f"{role}/0", text) for role, text in programs.items()]
-        runtime = RuntimeConfig(actor_restarts=limit, silence_seconds=silence)
-        self.running = processes.Processes(commands, runtime, begin=begin)
-        self._outcome = []
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self):
-        self._outcome.append(self.running.watch())
-
-    def begun(self):
-        """Waits until all children are at work."""
-        deadline = time.monotonic() + SOON
-        while not all(process.begun for process in self.running.everyone):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def ended(self):
-        """The process that ended the run."""
-        self._thread.join(SOON)
-        assert not self._thread.is_alive(), "the watch goes on"
-        return self._outcome[0]
-
-    def pid(self, role):
-        [process] = [each for each in self.running.everyone if each.role == role]
-        return process._process.pid
-
-    def finish(self, seconds=SOON):
-        """Ends all; returns their exit statuses."""
-        self.running.finish(seconds)
-        self._thread.join(SOON)
-        return [process.status for process in self.running.everyone]
-
-
 @pytest.fixture(name="watch")
 def _watch(monkeypatch, stderr):
     """Starts a Watched, heard, whose children are gone when the test is over."""
@@ -157,10 +102,7 @@ def test_an_actor_acts_from_its_first_trajectories_to_its_end(watch):
     watched = watch(actor=ACTS, queue=OBEYS)
     watched.begun()
     actor, other = watched.running.everyone
-    deadline = time.monotonic() + SOON
-    while not actor.acts:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: actor.acts, SOON)
     assert not other.acts
     watched.finish()
     assert not actor.acts
@@ -205,12 +147,13 @@ def test_a_child_that_hangs_leaves_after_its_grace_and_says_what_it_saved(
     assert stderr.take() == f"at work\n{line}"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_a_schedulers_signals_to_every_process_are_the_parents_business(number, watch):
+def test_a_schedulers_signals_to_every_process_are_the_parents_business(watch):
     watched = watch(learner=OBEYS)
     watched.begun()
-    os.kill(watched.pid("learner"), number)
-    time.sleep(1.5)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        os.kill(watched.pid("learner"), number)
+        time.sleep(0.5)
+    time.sleep(1.0)
     assert watched.running.everyone[0].status is None
     assert watched.finish() == [0]
 
@@ -230,14 +173,14 @@ def test_children_do_not_outlive_their_parent(asked):
     program = OBEYS if not asked else HANGS
     parent = f"""
 import time
-from tests.launch.test_processes import *
+from tests.launch.watched import Watched
 watched = Watched(actor={program!r})
 {"watched.begun(); watched.running.ask()" if asked else ""}
 time.sleep(60)
 """
     with subprocess.Popen(
         [sys.executable, "-c", parent],
-        cwd=conftest.ROOT,
+        cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -245,12 +188,12 @@ time.sleep(60)
         assert session.stderr.readline() == "at work\n"
         time.sleep(4 if asked else 0)
         session.kill()
-    deadline = time.monotonic() + SOON
-    while not subprocess.run(
-        ["pgrep", "-s", str(session.pid)], stdout=subprocess.DEVNULL
-    ).returncode:
-        assert time.monotonic() < deadline, "an orphan is left"
-        time.sleep(0.05)
+    orphans = ["pgrep", "-s", str(session.pid)]
+    until(
+        lambda: subprocess.run(orphans, stdout=subprocess.DEVNULL).returncode,
+        SOON,
+        lambda: "an orphan is left",
+    )
 
 
 def test_an_actor_that_is_killed_starts_again_and_is_told_how_often(watch, stderr):

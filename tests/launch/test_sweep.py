@@ -17,9 +17,9 @@ from stac.config import Config, ConfigError
 from stac.launch import catch, flags, studies, sweep, watching
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
+from tests.conftest import ROOT
 from tests.waiting import until
 
-ROOT = pathlib.Path(__file__).parents[2]
 TASKS = {"atari": "pong", "control": "walker.walk", "realworld": "walker.walk"}
 
 

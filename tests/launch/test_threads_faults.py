@@ -6,7 +6,6 @@ import dataclasses
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +18,7 @@ from stac.runtime.faults import restarts
 from tests import conftest
 from tests.launch import runs
 from tests.launch.runs import rows
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -109,33 +109,28 @@ def test_an_actor_that_hangs_is_replaced_and_leaves_when_it_wakes(
     monkeypatch.setattr(catch, "Catch", Hanging)
     stop = threads.shutdown.Stop()
     monkeypatch.setattr(threads.shutdown, "Stop", lambda: stop)
-    watched = config("threads", 10**8, silence_seconds=2, num_actors=1)
+    watched = config(
+        "threads", 10**8, silence_seconds=2, num_actors=1, log_every_seconds=0.2
+    )
     running = threading.Thread(
         target=threads.run, args=(watched, tmp_path), daemon=True
     )
     running.start()
     try:
         assert Hanging.hung.wait(60)
-        wait_for(lambda: rows(tmp_path)[-1]["actor_restarts"] == 1)
+        until(lambda: rows(tmp_path)[-1]["actor_restarts"] == 1, 60)
         [line] = filter(None, capsys.readouterr().err.splitlines())
         start = "actor/0 failed: no sign of life for 2 s in wait (threading"
         assert line.startswith(start)
         Hanging.released.set()
         assert Hanging.closed.wait(10), "it went on acting"
         updates = rows(tmp_path)[-1]["updates"]
-        wait_for(lambda: rows(tmp_path)[-1]["updates"] > updates)
+        until(lambda: rows(tmp_path)[-1]["updates"] > updates, 60)
     finally:
         Hanging.released.set()
         stop.set()
         running.join(30)
     assert not running.is_alive()
-
-
-def wait_for(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 BROKEN = f"""{runs.BROKEN_GAME}

@@ -16,9 +16,9 @@ import pytest
 from stac.launch import report
 from stac.report import tables
 from tests import refusals
+from tests.conftest import ROOT
 from tests.report.test_runs import ROWS, TASK, run
 
-ROOT = pathlib.Path(__file__).parents[2]
 CHROMIUM = pathlib.Path("/usr/bin/chromium")
 DRIVER = pathlib.Path("/usr/bin/chromedriver")
 

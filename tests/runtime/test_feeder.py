@@ -8,7 +8,8 @@ import pytest
 
 from stac.runtime import learner
 from stac.runtime.queues import base, local
-from tests.runtime.experiences import SOON, WAIT, Doing, numbered
+from tests.runtime.experiences import SOON, Doing, numbered
+from tests.waiting import until
 
 
 class Endless:
@@ -32,15 +33,6 @@ class Endless:
         self.closed.set()
 
 
-def until(condition):
-    """Waits for a condition that a thread will make true."""
-    for _ in range(int(WAIT / 0.01)):
-        if condition():
-            return True
-        threading.Event().wait(0.01)
-    return False
-
-
 def pause():
     """Leaves a thread the time to go too far."""
     threading.Event().wait(SOON)
@@ -58,12 +50,12 @@ def test_batches_come_in_the_order_of_the_queue():
 def test_it_holds_one_batch_ready_and_takes_no_more():
     queue = Endless()
     feed = learner.Feeder(queue, batch_size=4)
-    assert until(feed.ready)
+    until(feed.ready)
     pause()
     assert queue.given == 1
     assert feed.size() == 5 + 4
     feed.next()
-    assert until(lambda: queue.given == 2)
+    until(lambda: queue.given == 2)
     feed.close()
 
 
@@ -90,7 +82,7 @@ def test_it_is_not_ready_while_the_queue_is_short():
     pause()
     assert not feed.ready()
     queue.put(numbered(range(1)))
-    assert until(feed.ready)
+    until(feed.ready)
     feed.close()
 
 
@@ -121,7 +113,7 @@ def test_trajectories_that_waited_at_the_close_are_counted_once():
     feed = learner.Feeder(queue, batch_size=2)
     queue.put(numbered(range(7)))
     feed.next()
-    assert until(feed.ready)
+    until(feed.ready)
     assert (feed.size(), feed.discarded()) == (5, 0)
     for _ in range(2):
         feed.close()
@@ -132,7 +124,7 @@ def test_close_ends_a_feeder_that_holds_a_batch_nobody_takes():
     queue = Endless()
     before = set(threading.enumerate())
     feed = learner.Feeder(queue, batch_size=2)
-    assert until(feed.ready)
+    until(feed.ready)
     feed.close()
     assert queue.closed.is_set()
     assert set(threading.enumerate()) <= before

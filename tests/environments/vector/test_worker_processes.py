@@ -21,10 +21,10 @@ import pytest
 from stac import snapshots
 from stac.config import ConfigError
 from stac.environments.vector import batched, worker_processes
+from tests.conftest import ROOT
 from tests.environments.vector import scripted
 from tests.launch import runs
-
-ROOT = pathlib.Path(__file__).parents[3]
+from tests.waiting import until
 
 
 def alive(pid: int) -> bool:
@@ -234,10 +234,7 @@ def signalled(make: str, number: int) -> tuple[list[int], str, str]:
 @pytest.mark.parametrize("make", ["tell_where", "tell_where_and_hang"])
 def test_none_outlives_its_parent(make):
     pids, _, said = signalled(make, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(alive(pid) for pid in pids)
+    until(lambda: not any(alive(pid) for pid in pids))
     assert said == ""
 
 

@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-ROOT = pathlib.Path(__file__).parents[3]
+from tests.conftest import ROOT
+
 TOOLS = (
     *("gcloud", "kubectl", "uv", "curl"),
     *("sbatch", "srun", "squeue", "scancel", "scontrol"),

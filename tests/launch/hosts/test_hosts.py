@@ -13,6 +13,7 @@ import pytest
 from stac.runtime.logs import loggers
 from tests.launch import runs
 from tests.launch.hosts.ports import free_pair
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -118,10 +119,11 @@ def test_hosts_learn_from_replays_of_which_the_first_ones_alone_is_saved(
     ended = 0
     for part in range(2):
         hosts = Hosts(start, tmp_path, 2, *flags, program="launch.mujoco")
-        deadline = time.monotonic() + runs.START_SECONDS
-        while learned(hosts.workdir) <= ended:
-            assert time.monotonic() < deadline, hosts.runs[0].text
-            time.sleep(1)
+        until(
+            lambda: learned(hosts.workdir) > ended,  # noqa: B023 - called at once
+            runs.START_SECONDS,
+            lambda: hosts.runs[0].text,  # noqa: B023
+        )
         hosts.runs[1].terminate()
         assert hosts.ends() == [0, 0], hosts.runs[0].text
         begins_empty = [

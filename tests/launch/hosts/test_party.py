@@ -76,11 +76,7 @@ def met(port: int, count: int = 3) -> Iterator[list[Party]]:
 
 
 def next_event(each: Party) -> Event:
-    deadline = time.monotonic() + SOON
-    while time.monotonic() < deadline:
-        if event := each.event(0.05):
-            return event
-    raise AssertionError("no event")
+    return until(lambda: each.event(0.05), SOON)
 
 
 def test_an_event_of_any_host_reaches_all_others(port):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.launch.runs import (
     saved,
     unexpected,
 )
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.launchpad]
 
@@ -85,10 +85,8 @@ def test_a_warning_before_pre_emption_saves_as_sigterm_does(start, tmp_path):
 def test_processes_are_the_default_and_sigterm_stops_them_at_any_time(start, tmp_path):
     run = start(tmp_path, f"--total_frames={LONG}")
     run.wait_for("writing to")
-    deadline = time.monotonic() + START_SECONDS
-    while len(run.processes()) < 4:  # parent, queue, learner, actor
-        assert time.monotonic() < deadline, run.text
-        time.sleep(0.05)
+    # The parent, the queue, the learner and the actor.
+    until(lambda: len(run.processes()) >= 4, START_SECONDS, lambda: run.text)
     run.terminate()
     assert run.status(END_SECONDS) == 0
     assert run.processes() == []

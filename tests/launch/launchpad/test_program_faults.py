@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
-import time
 
 import pytest
 
@@ -24,6 +23,7 @@ from tests.launch.runs import (
     rows,
     saved,
 )
+from tests.waiting import until
 
 pytestmark = [pytest.mark.launchpad, pytest.mark.faults]
 
@@ -110,10 +110,8 @@ def test_the_death_of_the_command_itself_costs_nothing_that_was_learned(
     run.behead()
     with pytest.raises(ConfigError, match=r"another run \(process \d+\) is writing"):
         workdir.prepare(tmp_path, Config())
-    deadline = time.monotonic() + FAIL_SECONDS
-    while run.processes() or ports & ports_in_use():  # those go a moment later
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    # Those go a moment later.
+    until(lambda: not (run.processes() or ports & ports_in_use()), FAIL_SECONDS)
     assert saved(tmp_path)[-1] >= updates
     with pytest.raises(ConfigError, match="of another configuration"):
         workdir.prepare(tmp_path, Config())

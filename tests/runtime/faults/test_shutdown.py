@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -13,10 +12,10 @@ import time
 import pytest
 
 from stac.runtime.faults import shutdown
+from tests.conftest import ROOT
 from tests.runtime.experiences import WAIT, Doing
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
-ROOT = pathlib.Path(__file__).parents[3]
 
 # A run that waits in one way or another, says when it is ready and how it ended.
 PROGRAM = """

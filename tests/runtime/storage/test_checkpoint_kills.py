@@ -14,11 +14,10 @@ from collections.abc import Iterator
 import pytest
 
 from stac.runtime.storage import checkpoints
+from tests.conftest import ROOT
 from tests.runtime.experiences import digest
 from tests.runtime.storage import saving_for_ever
 from tests.runtime.storage.test_checkpoints import zeros_like
-
-ROOT = pathlib.Path(__file__).parents[3]
 
 
 @pytest.fixture
