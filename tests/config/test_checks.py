@@ -145,6 +145,7 @@ def test_numbers_of_numpy_and_lists_become_what_they_stand_for(name, given, kept
         ("seed", True, "seed=True: must be a whole number"),
         ("seed", "one", "seed='one': must be a whole number"),
         ("seed", 10**400, "must be in [0, 2147483648)"),
+        ("runtime.envs_per_actor", 1e12, "must be in [0, 65536]"),
         ("total_frames", math.inf, "total_frames=inf: must be a whole number"),
         ("agent.self_tuned", ("gamma", "lambda"), "must be a word, or words with"),
         ("runtime.keep_best", 1, "keep_best=1: must be True or False"),
