@@ -116,7 +116,7 @@ def main() -> None:
     check(arguments.out.parent.is_dir(), f"--out={arguments.out}: no such folder")
     print(f"{'number':16} {'value':>6} " + "".join(f"{agent:>14}" for agent in AGENTS))
     drawn = [panel(*row) for row in chosen]
-    arguments.out.write_bytes(figures.png(figures.draw(drawn, columns=3)))
+    arguments.out.write_bytes(figures.png(figures.draw(drawn)))
     print(f"written: {arguments.out}", file=sys.stderr)
 
 

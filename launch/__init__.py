@@ -14,6 +14,7 @@ if any(importlib.util.find_spec(library) is None for library in ("absl", "jax"))
 from stac import compiled, huge_pages
 
 # `python -m launch.atari` is about to run: Python is looking for the module.
-if sys.argv[:1] == ["-m"]:
+_words = " ".join(sys.orig_argv).split("-m", 1)
+if sys.argv[:1] == ["-m"] and _words[-1].lstrip().startswith(("launch", "stac")):
     huge_pages.begin_again()
     compiled.keep()

@@ -22,6 +22,8 @@ _HELP = """{start}: acts for a learner on another machine
 
 The learner says what is played. Ctrl-C leaves its run, which goes on."""
 
+_MOST_ACTORS = 65536  # as of runtime.num_actors
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Reads the command line and acts; returns the exit status."""
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, arguments: Sequence[str]) -> int:
     values = absl_flags.FlagValues()
     absl_flags.DEFINE_string("connect", "", "", flag_values=values)
-    absl_flags.DEFINE_integer("num_actors", 0, "", 0, flag_values=values)
+    absl_flags.DEFINE_integer("num_actors", 0, "", 0, _MOST_ACTORS, flag_values=values)
     absl_flags.DEFINE_boolean("help", False, "", flag_values=values, short_name="h")
     try:
         rest = values(["", *arguments])[1:]

@@ -1,4 +1,4 @@
-"""HOST:PORT, and where a command listens that is given one of its own machine."""
+"""HOST:PORT on the command line, and listening there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Address(NamedTuple):
 
 
 def parse(flag: str, text: str) -> Address:
-    """Reads `HOST:PORT`; `PORT` or `:PORT` is one of this machine alone.
+    """Reads `HOST:PORT`; `PORT` or `:PORT` is of 127.0.0.1.
 
     Raises:
       ConfigError: it is something else; the message names the flag.

@@ -74,9 +74,8 @@ def _main(name: str, arguments: list[str]) -> None:
     inside = sections.everything(curves, parts, drawn, found.left_out)
     (out / "index.html").write_text(page.whole(options.title, inside), encoding="utf-8")
     tables.write(curves, out / "curves.csv")
-    for name, group in _named(drawn).items():
-        picture = figures.png(figures.draw(group, columns=3))
-        (out / f"{name}.png").write_bytes(picture)
+    for file, group in _named(drawn).items():
+        (out / f"{file}.png").write_bytes(figures.png(figures.draw(group)))
     lines.show(sections.markdown(curves))
     lines.say(f"written: {out / 'index.html'}")
 

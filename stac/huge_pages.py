@@ -40,7 +40,8 @@ def begin_again() -> None:
 def wanted(environment: Mapping[str, str]) -> dict[str, str] | None:
     """The environment with the tunables; None where malloc is tuned.
 
-    A C library that does not know them passes them over, and so does a kernel.
+    A C library passes over those that it does not know, and a kernel without large
+    pages gives small ones.
     """
     tunables = environment.get(VARIABLE, "")
     if "glibc.malloc." in tunables or _BEGUN in environment:

@@ -33,12 +33,19 @@ def test_a_process_begins_again_once_whatever_became_of_the_variable():
     assert huge_pages.wanted(environment) is None
 
 
-@pytest.mark.parametrize("module", [["-m", "launch"], ["-mlaunch"]])
-def test_a_command_begins_once_more_as_it_was_typed(module, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "module", "times"),
+    [
+        ("launch", ["-m", "launch"], 2),
+        ("launch", ["-mlaunch"], 2),
+        ("debugger", ["-m", "debugger"], 1),
+    ],
+)
+def test_a_command_begins_once_more_as_it_was_typed(name, module, times, tmp_path):
     """The package is imported twice, its program runs once, in the same process."""
     ours = (huge_pages.VARIABLE, huge_pages._BEGUN)
     environment = {k: v for k, v in os.environ.items() if k not in ours}
-    package = tmp_path / "launch"
+    package = tmp_path / name
     package.mkdir()
     (package / "__init__.py").write_text("print('imported')\nimport stac.launch\n")
     tell = (
@@ -55,8 +62,8 @@ def test_a_command_begins_once_more_as_it_was_typed(module, tmp_path):
         text=True,
     )
     *imported, told = process.communicate()[0].splitlines()
-    assert imported == ["imported"] * 2
+    assert imported == ["imported"] * times
     number, tunables, typed = told.split(" ", 2)
     assert int(number) == process.pid
-    assert tunables.count("glibc.malloc.hugetlb=1") == 1
+    assert tunables.count("glibc.malloc.hugetlb=1") == times - 1
     assert typed == str(arguments)

@@ -129,13 +129,17 @@ def test_every_training_command_is_understood(command: list[str]) -> None:
         name, _, value = word.removeprefix("--").partition("=")
         known = {
             "agent": config.agent.name,
-            "runtime": config.runtime.name,
             "task": config.environment.task,
             "env": config.environment.task,
             "game": config.environment.task,
-            "total_frames": str(config.total_frames),
+            "network": config.network.torso,
+            "challenge": value,  # is many numbers
+            "workdir": value,
         }
-        assert known.get(name, value) == value
+        section = flags._COMMON[name][0] if name in flags._COMMON else name
+        field = section.removeprefix("config.")
+        numbers = {key: str(number) for key, number in flags.numbers(config).items()}
+        assert (known | numbers)[name if name in known else field] == value
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from stac.config import ConfigError, check, choose
-from stac.launch import flags
+from stac.launch import asking, flags
 from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
 from stac.launch.cloud.plan import Launch, Option, Plan, Target
 from stac.launch.sweep import SUITES
@@ -46,7 +46,7 @@ _USAGE = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Launches; returns the run's exit status, or 2 for a mistake."""
     own = list(sys.argv[1:] if arguments is None else arguments)
-    return flags.exit_status("launch.cloud", lambda: _main(own))
+    return asking.run(lambda: _main(own), "launch.cloud")
 
 
 def _main(arguments: list[str]) -> int:

@@ -24,7 +24,8 @@ _METADATA_SECONDS = 2.0
 class Hosts:
     """The hosts of a run, as one of them sees them."""
 
-    coordinator: str  # "name:port" of the first host, which uses the next port, too
+    # "name:port" or "[fd00::2]:port" of the first host, which uses the next port, too
+    coordinator: str
     count: int
     index: int  # of this host, from 0
     here: str = ""  # the address at which others reach this host, once they have met

@@ -13,6 +13,7 @@ where a machine leaves and joins again.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -24,6 +25,7 @@ from stac.runtime.faults.lines import say
 
 TICK_SECONDS = 1.0
 SILENCE_SECONDS = 20.0  # without a word: the other side is gone
+_ANSWER_SECONDS = 0.2  # for the last answer to be sent
 
 
 class _Machine(NamedTuple):
@@ -76,7 +78,12 @@ class Joined:
         return self._config, first
 
     def tell(self, key: str, acting: int) -> str | None:
-        """Hears how many actors act; why the run is over, "", or None: join again."""
+        """Hears how many actors of a machine act.
+
+        Returns:
+          Why the run is over; "" where it is not; None for a machine that is to join
+          again.
+        """
         with self._lock:
             if key not in self._machines:
                 return None
@@ -88,7 +95,7 @@ class Joined:
 
     def leave(self, key: str) -> None:
         """Counts a machine out."""
-        self._drop(key, "it left")
+        self._drop(key, "it left", math.inf)
 
     def metrics(self) -> dict[str, int]:
         """{"actors/a1": 8}: the actors that act on each machine that ever joined."""
@@ -104,19 +111,19 @@ class Joined:
         deadline = time.monotonic() + 3 * TICK_SECONDS
         while self._machines and time.monotonic() < deadline:
             time.sleep(0.05)
+        time.sleep(_ANSWER_SECONDS)
 
     def _watch(self) -> None:
         while True:
             time.sleep(TICK_SECONDS)
-            latest = time.monotonic() - SILENCE_SECONDS
-            with self._lock:
-                everyone = list(self._machines.items())
-            for key, machine in everyone:
-                if machine.heard < latest:
-                    self._drop(key, "no answer")
+            for key in list(self._machines):
+                self._drop(key, "no answer", time.monotonic() - SILENCE_SECONDS)
 
-    def _drop(self, key: str, why: str) -> None:
+    def _drop(self, key: str, why: str, before: float) -> None:
+        """Counts a machine out that was last heard before then."""
         with self._lock:
-            machine = self._machines.pop(key, None)
-        if machine is not None:
-            say(f"{machine.name} is gone: {why}")
+            machine = self._machines.get(key)
+            if machine is None or machine.heard >= before:
+                return
+            del self._machines[key]
+        say(f"{machine.name} is gone: {why}")

@@ -49,7 +49,7 @@ def serve(capacity: int, address: lp.Address) -> None:
 
 
 class LearnerNode:
-    """Updates, and answers actors that ask for parameters."""
+    """Updates, and answers actors that ask for parameters and machines that join."""
 
     def __init__(
         self,

@@ -99,7 +99,7 @@ def prepare(*hosts: str) -> None:
 
 
 def check_free(address: listening.Address) -> None:
-    """Raises ConfigError where the host is another one or a port cannot be opened."""
+    """Raises ConfigError for another machine's host, or a port that is not free."""
     here = address._replace(host="")
     for each in (address, here, here.next):
         try:

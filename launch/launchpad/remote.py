@@ -18,7 +18,7 @@ from collections.abc import Callable
 import launchpad as lp
 
 from stac import cores
-from stac.config import ConfigError, changed, check
+from stac.config import ConfigError, changed
 from stac.launch import listening, processes, version
 from stac.launch.launchpad import join, nodes, program
 from stac.launch.nursery import Nursery
@@ -105,14 +105,20 @@ class Learner:
         future = self._client.futures.join(
             version.code(), key, socket.gethostname(), actors
         )
+        self._hears = True  # by all that this machine knows
         try:
             with stop.closing(future.cancel):
                 answer = future.result()
+            if isinstance(answer, str):
+                raise ConfigError(f"{address} refuses: {answer}")
+            config, self.first = answer
+        except ConfigError:
+            raise
         except Exception as error:  # noqa: BLE001 - Courier's own class has no name
+            if stop.is_set():
+                self.close()  # it may have joined all the same
             why = f"{address}: {_words(error)}: is it a learner with --listen?"
             raise OSError(why) from None
-        check(not isinstance(answer, str), f"{address} refuses: {answer}")
-        config, self.first = answer
         own = {"num_actors": actors, "listen": "", "learner_devices": ()}
         # For the actors of this machine alone.
         self.config = changed(config, {f"runtime.{k}": v for k, v in own.items()})
@@ -126,17 +132,22 @@ class Learner:
         try:
             answer = self._client.tell(self._key, acting)
         except Exception as error:  # noqa: BLE001 - Courier's own class has no name
+            self._hears = False
             raise OSError(_words(error)) from None
         if answer is None:
             raise OSError("it has counted this machine out")
         return str(answer)
 
     def close(self) -> None:
-        """Leaves, where the learner still hears it."""
-        future = self._client.futures.leave(self._key)
-        with contextlib.suppress(Exception):
-            future.result(_LEAVE_SECONDS)
-        future.cancel()
+        """Leaves, where the learner still hears it.
+
+        On a connection that is cut it might come after this machine has joined again.
+        """
+        if self._hears:
+            future = self._client.futures.leave(self._key)
+            with contextlib.suppress(Exception):
+                future.result(_LEAVE_SECONDS)
+            future.cancel()
         del self._client
 
 

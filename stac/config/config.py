@@ -40,7 +40,7 @@ T = TypeVar("T")
 Torso = Annotated[str, ("deep", "shallow", "minatar", "mlp", "residual_strided")]
 GammaEmbedding = Annotated[str, ("none", "shared", "per_head")]
 Decay = Annotated[float, "[0, 1)"]
-Several = Annotated[int, "[0, 65536]"]
+Copies = Annotated[int, "[0, 65536]"]
 RawValue = Annotated[float, f"({-RAW_LIMIT:g}, {RAW_LIMIT:g})"]
 
 
@@ -196,8 +196,8 @@ class RuntimeConfig(Checked, section="runtime."):
     """How the work is spread; nothing here changes what an update computes."""
 
     name: Annotated[str, RUNTIMES] = "launchpad"
-    num_actors: Several = 2  # on this machine
-    envs_per_actor: Several = 0  # E; 0: by stac.environments.make.envs_per_actor
+    num_actors: Copies = 2  # on this machine
+    envs_per_actor: Copies = 0  # E; 0: by stac.environments.make.envs_per_actor
     queue_capacity: Count = 0  # trajectories; 0: one batch. Actors wait when it is
     # full: every batch that waits in it was acted with parameters one update older
     # Indices of this host's devices; (): as stac.runtime.devices.split does.
@@ -228,7 +228,7 @@ class RuntimeConfig(Checked, section="runtime."):
         )
         check(
             self.num_actors or self.listen,
-            "runtime.num_actors=0: must be in [1, inf), or 0 where others may join by"
+            "runtime.num_actors=0: must be in [1, 65536], or 0 where others may join by"
             " --listen",
         )
         check(

@@ -19,17 +19,14 @@ _COLOURS = 64  # of a PNG: a third of the bytes
 _DOTS_PER_INCH = 110
 
 
-def draw(
-    charts: Sequence[Chart], title: str = "", columns: int = 2
-) -> matplotlib.figure.Figure:
-    """A panel for each chart and one legend below them all."""
+def draw(charts: Sequence[Chart]) -> matplotlib.figure.Figure:
+    """A panel for each chart, three side by side, and one legend below them all."""
     import matplotlib.figure
 
-    columns = min(columns, len(charts))
+    columns = min(3, len(charts))
     rows = -(-len(charts) // columns)
     size = (4.5 * columns + 0.5, 2.9 * rows + 0.6)
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    figure.suptitle(title)
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for panel, chart in zip(panels, charts, strict=False):
         for series in chart.series:

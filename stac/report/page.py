@@ -13,7 +13,10 @@ from stac.report import charts
 from stac.report.charts import Chart
 
 # The browser itself refuses whatever would leave the page.
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';"
+    " img-src data:"
+)
 
 
 class Cell(NamedTuple):
@@ -151,6 +154,8 @@ def whole(title: str, sections: Sequence[str]) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{html.escape(title)}</title><style>{''.join(styles)}</style></head>"
-        f"<body><main><h1>{html.escape(title)}</h1>\n{body}\n</main>"
+        f"<body><main><h1>{html.escape(title)}</h1>\n"
+        "<noscript>The charts need scripts; the PNG files beside this page do not."
+        f"</noscript>{body}\n</main>"
         f"<script>{';'.join(scripts)}</script></body></html>\n"
     )

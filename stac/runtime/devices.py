@@ -31,7 +31,7 @@ def join_hosts(service: str, count: int, index: int, here: str) -> None:
     """Makes this process the `index`-th of `count` hosts; before any use of JAX.
 
     Args:
-      service: "name:port", where host 0 is to serve the others.
+      service: "name:port" or "[fd00::2]:port", where host 0 is to serve the others.
       count: of the hosts.
       index: of this host, from 0.
       here: its address for the others, for sums on CPUs.

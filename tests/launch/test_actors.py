@@ -22,6 +22,7 @@ BAD = {
     "--connect=127.0.0.1:1": "cannot join a learner at 127.0.0.1:1: Connection refused",
     "--num_actors=two": "--num_actors=two: ",
     "--num_actors=-1": "--num_actors=-1: ",
+    "--num_actors=99999999": "--num_actors=99999999: ",
     "--conect=:7000": "Unknown command line flag 'conect'. Did you mean: connect ?",
     "10.0.0.5:7000": "unexpected argument '10.0.0.5:7000': write --name=value",
 }

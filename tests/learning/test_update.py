@@ -123,6 +123,7 @@ def test_metagradients_equal_central_differences_of_a_clipped_step(name, evaluat
         below = along(raw | {name: raw[name] - shift})
         difference = (above - below) / 2e-5
         np.testing.assert_allclose(actual[name][head], difference, atol=1e-7)
+        assert abs(actual[name][head]) > 1e-9
 
 
 def test_heads_learn_head_1s_values_and_weigh_policy_gradients_by_their_own_ratios():

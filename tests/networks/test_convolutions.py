@@ -27,7 +27,7 @@ def second(convolve, images, weights):
 @pytest.mark.parametrize("function", [loss, second])
 @pytest.mark.parametrize("count", [1, 17, 36])
 def test_derivatives_and_those_of_derivatives_are_xlas(function, count):
-    """Of numbers of images that come one, one and twelve at a time."""
+    """Of fewer images than come at a time, of one more, and of several times."""
     numbers = np.random.default_rng(count)
     images = numbers.standard_normal((count, 5, 7, 3)).astype(np.float32)
     weights = 0.2 * numbers.standard_normal((2, 3, 3, 4)).astype(np.float32)

@@ -49,10 +49,8 @@ def finished(path: pathlib.Path, total_frames: int) -> dict[str, Any]:
     It is that of the last frame, and the state behind it is saved.
     """
     row = loggers.last_row(path / workdir.METRICS)
-    frames, saved = (
-        row.get("frames"),
-        path / workdir.CHECKPOINTS / f"{row.get('updates')}",
-    )
+    frames = row.get("frames")
+    saved = path / workdir.CHECKPOINTS / f"{row.get('updates')}"
     done = isinstance(frames, int | float) and frames >= total_frames
     return row if done and saved.is_dir() else {}
 

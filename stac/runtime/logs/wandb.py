@@ -5,6 +5,7 @@ wandb has settings of its own: WANDB_MODE=offline, WANDB_PROJECT, WANDB_API_KEY,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -37,7 +38,7 @@ class WandB:
         """
         self._path, self._config = path, config
         self._run: Any = None
-        self._why = ""  # there is no run
+        self._why = ""  # why there is no run
         # Not even its warnings belong in a terminal, nor may it ask questions there.
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -90,7 +91,8 @@ class WandB:
             ) from error
         # Not wandb's own step, which cannot go back to a checkpoint.
         run.define_metric("*", step_metric="frames")
-        (self._path / _ID).write_text(run.id)
+        with contextlib.suppress(OSError):  # the disk is full
+            (self._path / _ID).write_text(run.id)
         return run
 
     def _identity(self) -> str:

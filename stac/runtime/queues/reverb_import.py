@@ -50,7 +50,8 @@ def load() -> Any:
     Where TensorFlow is there already, Reverb is imported with it as usual.
 
     Raises:
-      ImportError: Reverb or TensorFlow is not installed, or is another one.
+      ImportError: Reverb or TensorFlow is not installed.
+      OSError: TensorFlow is another one, without Reverb's library.
     """
     with _IMPORTING:
         if not {"reverb", "tensorflow"} & sys.modules.keys():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from stac.config import Config, ConfigError, RuntimeConfig, changed
 from stac.configs import catch
 from stac.launch import version
 from stac.launch.launchpad import join
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -23,13 +23,6 @@ CONFIG = changed(
     {"runtime.listen": "127.0.0.1:7000", "runtime.num_actors": 2, "seed": 7},
 )
 HERE = version.code()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10.0
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

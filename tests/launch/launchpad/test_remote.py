@@ -19,7 +19,8 @@ from stac.launch import actors, listening, version
 from stac.launch.launchpad import join
 from stac.runtime.faults import shutdown
 from tests.launch.hosts.ports import free_pair
-from tests.launch.launchpad.test_join import CONFIG, until
+from tests.launch.launchpad.test_join import CONFIG
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.launchpad]
 
@@ -173,9 +174,12 @@ class Cable:
                 if ready is self._server:
                     near, far = ready.accept()[0], socket.create_connection(self._to)
                     self._others |= {near: far, far: near}
-                elif data := ready.recv(2**16):
+                    continue
+                data = b""
+                with contextlib.suppress(ConnectionError):  # closed there
+                    data = ready.recv(2**16)
                     self._others[ready].sendall(data)
-                else:
+                if not data:
                     self._cut.update({ready, self._others[ready]})
 
     def close(self) -> None:
