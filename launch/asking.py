@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
     """A mistake in a flag is a ConfigError."""
 
     def __init__(self, **named: Any) -> None:
-        super().__init__(**{"prog": _script(), **named})
+        super().__init__(**{"prog": _file(), **named})
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}: see --help")
@@ -70,7 +70,7 @@ def run(main: Callable[[], int | None], name: str = "") -> int:
             raise ConfigError(named if error.filename else str(error)) from error
 
     shutdown.trains_nothing()
-    return flags.exit_status(name or _script(), checked)
+    return flags.exit_status(name or _file(), checked)
 
 
 def path(text: str) -> pathlib.Path:
@@ -81,5 +81,5 @@ def path(text: str) -> pathlib.Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _script() -> str:
+def _file() -> str:
     return pathlib.Path(sys.argv[0]).stem

@@ -38,7 +38,9 @@ def test_a_process_begins_again_once_whatever_became_of_the_variable():
     [
         ("launch", ["-m", "launch"], 2),
         ("launch", ["-mlaunch"], 2),
+        ("launch", ["-Xa-m", "-um", "launch"], 2),
         ("debugger", ["-m", "debugger"], 1),
+        ("debugger", ["-m", "debugger", "-m", "launch"], 1),
     ],
 )
 def test_a_command_begins_once_more_as_it_was_typed(name, module, times, tmp_path):
