@@ -83,12 +83,14 @@ def _heads() -> tuple[Arm, ...]:
 
 
 def _embedding() -> tuple[Arm, ...]:
+    """STAC with gamma and lambda tuned alone, as in Sec. 9.5; STACX tunes all."""
     kinds = {"stac": ("none", "shared"), "stacx": ("none", "shared", "per_head")}
+    tuned = {"stac": (f"{TUNED}gamma,lambda",), "stacx": ()}
     return tuple(
         Arm(
             f"{agent}_{kind}",
             agent,
-            (f"--config.agent.gamma_embedding={kind}", f"{TUNED}gamma,lambda"),
+            (f"--config.agent.gamma_embedding={kind}", *tuned[agent]),
         )
         for agent, names in kinds.items()
         for kind in names
@@ -97,26 +99,33 @@ def _embedding() -> tuple[Arm, ...]:
 
 def _readings() -> tuple[Arm, ...]:
     """What the paper leaves open (docs/paper.md), one at a time."""
-    others = {
+    every: dict[str, tuple[str, ...]] = {
+        "": (),
         "no_clip": ("optimizer.max_gradient_norm=0",),
         "batch_mean": ("agent.reduction=batch_mean",),
         "overlap1": ("batch.overlap=1",),
-        "mixed_bootstrap": ("agent.bootstrap=mixed",),
         "released_optimizer": (
             "optimizer.max_gradient_norm=0",
             "optimizer.rms_epsilon=0.1",
             "optimizer.rms_initial=1",
         ),
     }
-    constant = {"constant_clip": ("optimizer.clip_derivative=false",)}
+    tuned = {  # of metagradients alone, where lambda begins at 1
+        "mixed_bootstrap": ("agent.bootstrap=mixed",),
+        "constant_clip": ("optimizer.clip_derivative=false",),
+    }
     return tuple(
         Arm(
-            f"{agent}_{name}" if name else agent,
+            f"{agent}_{name}".removesuffix("_"),
             agent,
-            tuple(f"--config.{f}" for f in fields),
+            tuple(f"--config.{field}" for field in fields),
         )
-        for agent, rows in (("impala", others), ("stacx", {**others, **constant}))
-        for name, fields in {"": (), **rows}.items()
+        for agent, rows in (
+            ("impala", every),
+            ("impala_aux", every),
+            ("stacx", {**every, **tuned}),
+        )
+        for name, fields in rows.items()
     )
 
 

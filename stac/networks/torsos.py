@@ -102,12 +102,21 @@ class ShallowTorso(hk.Module):
         return jax.nn.relu(hk.Linear(256)(hk.Flatten()(x)))
 
 
+@dataclasses.dataclass
 class MinAtarTorso(hk.Module):
-    """The network of Young and Tian (2019): a convolution and a dense layer."""
+    """The network of Young and Tian (2019): a convolution and a dense layer of 128.
+
+    Without the dense layer (0) the heads share the convolution alone, as they do in
+    the paper's network for Atari.
+    """
+
+    dense: int
+    name: str = "torso"
 
     def __call__(self, observation: Array) -> Array:
         x = jax.nn.relu(hk.Conv2D(16, 3, padding="VALID")(pixels(observation)))
-        return jax.nn.relu(hk.Linear(128)(hk.Flatten()(x)))
+        x = hk.Flatten()(x)
+        return jax.nn.relu(hk.Linear(self.dense)(x)) if self.dense else x
 
 
 @dataclasses.dataclass
@@ -129,7 +138,8 @@ Torso = Callable[[Array], Array]
 TORSOS: dict[str, Callable[[NetworkConfig], Torso]] = {
     "deep": lambda config: ResidualTorso((16, 32, 32), True, config.torso_dense),
     "shallow": lambda config: ShallowTorso(name="torso"),
-    "minatar": lambda config: MinAtarTorso(name="torso"),
+    "minatar": lambda config: MinAtarTorso(128),
+    "minatar_convolution": lambda config: MinAtarTorso(0),
     "mlp": lambda config: MlpTorso(config.mlp_hiddens),
     "residual_strided": lambda config: ResidualTorso(
         (32, 32, 32), False, config.torso_dense

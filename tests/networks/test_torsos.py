@@ -85,17 +85,20 @@ def test_the_mlp_torso():
     np.testing.assert_allclose(found, ones, rtol=1e-5)
 
 
-def test_the_torso_of_minatar_is_its_convolution_and_its_dense_layer():
+@pytest.mark.parametrize("name", ["minatar", "minatar_convolution"])
+def test_the_torso_of_minatar_is_its_convolution_and_its_dense_layer_if_any(name):
     rng = np.random.default_rng(0)
     image = rng.integers(256, size=(2, 4, 10, 10)).astype(np.uint8)
-    layers, features = applied(lambda x: torsos.MinAtarTorso()(x), image)
-    convolution, dense = layers
+    layers, features = applied(lambda x: torsos.make(NetworkConfig(name))(x), image)
+    convolution, *dense = layers
     for n in range(2):
         x = np.moveaxis(image[n], 0, -1) / 255.0
-        y = np.maximum(convolved(x, convolution)[1:-1, 1:-1], 0).reshape(-1)
-        expected = np.maximum(y @ dense["w"] + dense["b"], 0)
+        expected = np.maximum(convolved(x, convolution)[1:-1, 1:-1], 0).reshape(-1)
+        for layer in dense:
+            expected = np.maximum(expected @ layer["w"] + layer["b"], 0)
         np.testing.assert_allclose(features[n], expected, rtol=1e-4, atol=1e-5)
-    assert sum(layer["w"].size for layer in layers) == 36 * 16 + 1024 * 128
+    sizes = {"minatar": [36 * 16, 1024 * 128], "minatar_convolution": [36 * 16]}
+    assert [layer["w"].size for layer in layers] == sizes[name]
 
 
 @pytest.mark.parametrize(
