@@ -23,7 +23,8 @@ from typing import NamedTuple
 from stac import config as configuration
 from stac.config import Config
 from stac.environments import make
-from stac.launch import asking, catch, flags
+from stac.launch import asking, flags
+from stac.launch.domains import DOMAINS
 from tests.launch import moments, runs
 from tests.launch.moments import Moment
 from tests.launch.runs import Run
@@ -206,7 +207,7 @@ def measure(case: Case, runtime: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         run = case.moment.run(pathlib.Path(folder), *arguments)
         try:
-            config = flags.parse(["", *run.flags], catch.DOMAIN).config
+            config = flags.parse(["", *run.flags], DOMAINS["catch"]).config
             case.moment.reached(run)
             scene = Scene(run, config, run.ports())
             return case.observe(scene, case.provoke(run))

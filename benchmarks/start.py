@@ -19,7 +19,8 @@ import time
 
 from stac import compiled
 from stac.config import check
-from stac.launch import asking, atari, flags
+from stac.launch import asking, flags
+from stac.launch.domains import DOMAINS
 
 COMMANDS = (
     "--agent=impala --network=shallow --runtime=threads",
@@ -42,7 +43,7 @@ def main() -> None:
     commands = [text.split() for text in given.commands.split(";")]
     check(given.rounds > 0, f"--rounds={given.rounds}: must be at least 1")
     for words in commands:
-        flags.parse(["", "--game=james_bond", *words], atari.DOMAIN)
+        flags.parse(["", "--game=james_bond", *words], DOMAINS["atari"])
     print(f"{'flags':68} {'first':>6} {'median':>7}  later starts")
     for words in commands:
         with tempfile.TemporaryDirectory() as cache:

@@ -29,15 +29,12 @@ import numpy as np
 from stac.config import Config, check
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
-from stac.launch import asking, atari, control, flags, realworld
+from stac.launch import asking, flags
+from stac.launch.domains import DOMAINS, Domain
 from stac.runtime.logs import loggers
 
-# The command, and the flags that task and variant are given by.
-COMMANDS = {
-    "atari": (atari.DOMAIN, "game", "network"),
-    "control": (control.DOMAIN, "task", "observations"),
-    "realworld": (realworld.DOMAIN, "task", "challenge"),
-}
+# Commands whose second flag is the variant: network, observations or challenge.
+COMMANDS = ("atari", "control", "realworld")
 ATARI = ["atari:james_bond:shallow", "atari:james_bond:deep"]
 START_SECONDS = 300.0  # for starting and compiling, not measured
 ALONE_SECONDS = 10.0
@@ -55,7 +52,7 @@ class What(NamedTuple):
     """command:task:variant, read."""
 
     name: str
-    domain: flags.Domain
+    domain: Domain
     flags: tuple[str, ...]
 
     @classmethod
@@ -67,7 +64,8 @@ class What(NamedTuple):
             f" {', '.join(COMMANDS)}",
         )
         command, task, variant = parts
-        domain, first, second = COMMANDS[command]
+        domain = DOMAINS[command]
+        first, second = domain.flags
         return cls(name, domain, (f"--{first}={task}", f"--{second}={variant}"))
 
     def check(self, agents: list[str], runtimes: list[str], extra: list[str]) -> None:

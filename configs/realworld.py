@@ -7,6 +7,7 @@ the numbers of control from features for it (Sec. 4.2).
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import NamedTuple
 
 from stac.config import Challenges, Config, EnvironmentConfig, choose
@@ -19,14 +20,15 @@ def config(
     """The paper's run of one task of the Real-World RL suite.
 
     Args:
-      task: `domain.task`, as `stac.environments.realworld` spells it.
+      task: `domain.task`, such as walker.walk.
       agent: a row of `stac.agents.make`.
       challenge: a row of `CHALLENGES`.
 
     Raises:
       ConfigError: there is no such agent or challenge, or the domain is not RWRL's.
     """
-    domain = choose("realworld domain", task.split(".")[0], PERTURBATIONS)
+    first = re.split(r"[\W_]", task.lower())[0]  # in any usual spelling
+    domain = choose("realworld domain", first, PERTURBATIONS)
     return dataclasses.replace(
         control.config(task, agent, "features"),
         environment=EnvironmentConfig(

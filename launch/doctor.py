@@ -1,8 +1,8 @@
 """`python -m launch.doctor`: what works on this machine, and what is missing.
 
 A line for each thing. The status is 0 if `python -m launch.atari --agent=stacx
---game=james_bond` would work, else 1. What may hang or break a process, such as a
-driver, is looked at in a process of its own, with a time limit.
+--game=james_bond` would work, else 1. Checks that may hang or break a process, such as
+a driver's, run in a process of their own, with a time limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from stac.launch import asking, flags, start
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.logs import words
 
-SUMMARY = "(none: says what works on this machine, and what is missing)"
 OK, WARNING, FAULT = "ok", "warning", "FAULT"
 _SECONDS = 180.0  # for a process; TensorFlow alone takes 10 on a cold disk
 _MEMORY = 8e9  # bytes that STACX with the deep network takes, all processes together
@@ -89,7 +88,8 @@ class Answer(NamedTuple):
 
 def _main(name: str, arguments: list[str]) -> int:
     """Prints the report; returns 0, or 1 if the front door would not open."""
-    asking.Parser(prog=name, description=SUMMARY).parse_args(arguments)
+    about = __doc__.splitlines()[0].split(": ", 1)[1]
+    asking.Parser(prog=name, description=about).parse_args(arguments)
     faults = 0
     for check in checks():
         lines.show(f"{check.state:<7}  {check.about:<10}  {check.text}")

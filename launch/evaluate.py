@@ -30,7 +30,6 @@ from stac.runtime.storage import disk, workdir
 if TYPE_CHECKING:  # a wrong command line is refused without the seconds of an import
     from stac.evaluation.policies import Policy
 
-SUMMARY = "(none: it scores what a run has learned, and films it)"
 _SECONDS = 5.0  # between two lines of progress
 
 

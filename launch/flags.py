@@ -12,9 +12,8 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
-import pkgutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -33,6 +32,7 @@ from stac.config import (
     flat,
 )
 from stac.config.checks import nearest
+from stac.launch.domains import Domain
 from stac.launch.hosts import find, supervisor
 from stac.launch.hosts.find import ALONE, Hosts
 from stac.launch.hosts.party import Party
@@ -83,20 +83,6 @@ _ELSEWHERE = {
 
 
 TASK_FLAGS = ("task", "game", "env")  # each command has one of them
-
-
-class Domain(NamedTuple):
-    """The part of the command line that is one command's own."""
-
-    program: str  # "launch.atari"
-    summary: str  # what is trained on, in one line
-    flags: Mapping[str, tuple[str, str]]  # name: (default, help); all are words, and
-    # the first one names the task
-    config: Callable[..., Config]  # called with agent=… and the flags above by name
-    # "module:name"; what that is may import a simulator.
-    tasks: str  # the names of all tasks, for `list`, or a function that returns them
-    task: str = "builtins:str"  # from any spelling of a task to its own name
-    agent: str = "stacx"  # where --agent is not given
 
 
 class Request(NamedTuple):
@@ -192,19 +178,17 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     words = {name: str(values[name].value) for name in domain.flags}
     task, *others = words.values()
     if task == "list":
-        tasks = pkgutil.resolve_name(domain.tasks)
-        raise Help("\n".join(tasks() if callable(tasks) else tasks))
+        raise Help("\n".join(domain.all_tasks()))
     coordinator, count, index = (values[name].value for name in _HOSTS)
     hosts = find.find(coordinator, count, index, os.environ)
     if hosts.count > 1 and values["runtime"].using_default_value:
         values["runtime"].value = "threads"
-    _refuse_rest(rest, values, next(iter(domain.flags)))
+    _refuse_rest(rest, values, domain.task_flag)
     changes = _changes(values)
-    plain = domain.config(agent=values["agent"].value, **words)
+    plain = domain.config(str(values["agent"].value), **words)
     changes = {**challenges.implied(plain.environment.challenges, changes), **changes}
     config = changed(plain, changes)
-    spelled = pkgutil.resolve_name(domain.task)(config.environment.task)
-    config = changed(config, {"environment.task": spelled})
+    config = changed(config, {"environment.task": domain.spelled(task)})
     place = values["workdir"].value
     if place == "":
         raise ConfigError("--workdir is empty: name a directory, or leave the flag out")
@@ -376,7 +360,7 @@ def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
 
     words = {name: default for name, (default, _) in domain.flags.items()}
     agent = str(values["agent"].value)
-    config = domain.config(agent=agent, **words)
+    config = domain.config(agent, **words)
     others = [f"environment.{name}" for name in make.unused(config.environment.domain)]
     shown = {
         name.removesuffix("_"): value

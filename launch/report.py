@@ -30,7 +30,6 @@ from stac.report import charts, figures, page, runs, scores, sections, tables
 from stac.report.runs import Run
 from stac.runtime.faults import lines
 
-SUMMARY = "(none: it compares runs, on one page)"
 TABLE = ".csv"
 
 

@@ -111,7 +111,7 @@ def train(
     from stac.runtime.logs import trackers
 
     trackers.names(config.runtime.logger)
-    make.spec.cache_clear()  # a notebook may have registered the environment anew
+    make.spec_of.cache_clear()  # a notebook may have registered the environment anew
     make.spec(config)
     with workdir_.prepare(path, config) as place, shutdown.borrowed():
         return run(config, str(place.path), loggers=loggers)

@@ -10,37 +10,31 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import importlib
 import itertools
 import os
 import pathlib
-import pkgutil
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from stac import children, references
+from stac import children
 from stac.agents.make import is_soft
-from stac.config import FAILED, EnvironmentConfig, check, choose
-from stac.configs import mujoco
+from stac.config import FAILED, check, choose
 from stac.environments import make
 from stac.launch import asking, flags, watching
-from stac.launch.flags import Domain
+from stac.launch.domains import DOMAINS, Domain
 from stac.launch.processes import END_SECONDS
 from stac.launch.studies import STUDIES, Arm
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.logs import command, loggers, summary, trackers
 from stac.runtime.storage import workdir
 
-SUMMARY = "(none: runs a study of the paper, many runs, and compares them)"
-SUITES = ("atari", "catch", "control", "gymnasium", "minatar", "mujoco", "realworld")
 _LOOK_SECONDS = 0.5  # between two looks at the runs
 # "launch" as `python -m launch.sweep` in a checkout, else "stac.launch".
 _PACKAGE = __spec__.parent if __spec__ else "stac.launch"
-_REPORT = f"{_PACKAGE}.report"
 
 
 class Run(NamedTuple):
@@ -49,9 +43,10 @@ class Run(NamedTuple):
     arm: Arm
     task: str
     seed: int
-    module: str  # launch.minatar
+    suite: str
     words: tuple[str, ...]  # its command line
     workdir: pathlib.Path
+    log: pathlib.Path  # its output, in a folder of all logs: a workdir is the run's own
     total_frames: int
 
     @property
@@ -61,13 +56,7 @@ class Run(NamedTuple):
     @property
     def command(self) -> tuple[str, ...]:
         """Of Python: -m launch.minatar --agent=…"""
-        return ("-m", self.module, *self.words)
-
-    @property
-    def log(self) -> pathlib.Path:
-        """Its output, in a folder of all logs: a workdir is the run's own."""
-        out, task = self.workdir.parents[2], self.workdir.parent.name
-        return out / "logs" / f"{task}_{self.workdir.name}.log"
+        return ("-m", f"{_PACKAGE}.{self.suite}", *self.words)
 
 
 def _main(name: str, arguments: list[str]) -> int:
@@ -100,13 +89,13 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )
     words = parser.add_argument
     words("--study", default="agents", help="see below (default agents)")
-    words("--suite", required=True, help=", ".join(SUITES))
+    words("--suite", required=True, help=", ".join(DOMAINS))
     words("--tasks", default="all", help="as in breakout,asterix; all: of the suite")
     words("--seeds", default="1..3", help="as in 1,2,5 or 1..5 (default 1..3)")
     cores = make.share_of_cores(1)
     words("--parallel", type=int, default=max(1, cores // 2), help="runs at a time")
-    words("--out", help="all workdirs (default runs/STUDY)")
-    words("--report", help="of launch.report (default OUT/report)")
+    words("--out", help="folder of all workdirs (default runs/STUDY)")
+    words("--report", help="folder of the report (default OUT/report)")
     words("--dry_run", action="store_true", help="print the commands and run nothing")
     return parser
 
@@ -124,7 +113,7 @@ def expand(
 
     Args:
       study: a row of `STUDIES`.
-      suite: one of `SUITES`.
+      suite: a row of `DOMAINS`.
       tasks: with commas; or `all`.
       seeds: `1,2,5` or `1..5`.
       rest: flags for every run; they win over an arm's.
@@ -135,9 +124,7 @@ def expand(
       ConfigError: any of them is wrong, as the suite's own command would say it.
     """
     arms = STUDIES[choose("study", study, STUDIES)].arms
-    module = f"{_PACKAGE}.{choose('suite', suite, SUITES)}"
-    domain: Domain = importlib.import_module(module).DOMAIN
-    flag = next(iter(domain.flags))
+    domain = DOMAINS[choose("suite", suite, DOMAINS)]
     for given in rest:
         name = given.lstrip("-").partition("=")[0]
         check(
@@ -146,14 +133,13 @@ def expand(
             f"--{name}: a sweep sets it: see --study, --seeds, --tasks and --out",
         )
     actors = f"--num_actors={cores}"
-    numbers, names = _seeds(seeds), _tasks(suite, tasks, domain)
+    numbers, names = _seeds(seeds), _tasks(tasks, domain)
 
     def words(arm: Arm, task: str, seed: int) -> tuple[str, ...]:
-        first = (f"--agent={arm.agent}", f"--{flag}={task}", f"--seed={seed}")
+        flag = f"--{domain.task_flag}={task}"
+        first = (f"--agent={arm.agent}", flag, f"--seed={seed}")
         shared = () if is_soft(arm.agent) else (actors,)  # those have one, as published
         return (*first, "--runtime=threads", *shared, *arm.flags, *rest)
-
-    continuous: dict[tuple[EnvironmentConfig, str], bool] = {}
 
     @functools.cache
     def frames(arm: Arm, task: str) -> int:
@@ -162,12 +148,8 @@ def expand(
         config = flags.parse([domain.program, *given], domain).config
         trackers.names(config.runtime.logger)
         if tasks != "all" or task == names[0]:  # a suite's own tasks are alike
-            # All that an environment is built from in which arms may differ.
-            built_from = config.environment, config.network.torso
-            if built_from not in continuous:
-                continuous[built_from] = make.spec(config).continuous
             check(
-                continuous[built_from] or not is_soft(arm.agent),
+                make.spec(config).continuous or not is_soft(arm.agent),
                 f"--study={study}: {arm.agent} is for continuous actions, which"
                 f" {task} of --suite={suite} has not: use control, mujoco or realworld",
             )
@@ -177,10 +159,12 @@ def expand(
     differ = len({frames(arms[0], task) for task in names}) > 1
     runs = []
     for seed, task, arm in itertools.product(numbers, names, arms):
-        place = out / suite / task / f"{arm.label}_seed{seed}"
+        name = f"{arm.label}_seed{seed}"
+        place = out / suite / task / name
+        log = out / "logs" / f"{task.replace('/', '_')}_{name}.log"
         line = (*words(arm, task, seed), f"--workdir={place}")
         length = frames(arm, task if differ else names[0])
-        runs.append(Run(arm, task, seed, module, line, place, length))
+        runs.append(Run(arm, task, seed, suite, line, place, log, length))
     return runs
 
 
@@ -197,27 +181,18 @@ def _seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def _tasks(suite: str, text: str, domain: Domain) -> list[str]:
-    if text != "all":
-        names = [task for task in text.split(",") if task]
-        check(names, f"--tasks={text}: name tasks, as in breakout,asterix, or all")
-        return list(dict.fromkeys(names))
-    known: dict[str, Callable[[], Iterable[str]]] = {
-        "atari": references.atari,  # the 57 of the paper
-        "catch": lambda: ["features"],
-        "control": references.control,  # the suite's benchmark
-        "gymnasium": lambda: ["CartPole-v1"],
-        "mujoco": lambda: [f"{name}-v4" for name in mujoco.STEPS],  # Meta-SAC's
-    }
-    return list(
-        known[suite]() if suite in known else pkgutil.resolve_name(domain.tasks)
-    )
+def _tasks(text: str, domain: Domain) -> list[str]:
+    if text == "all":
+        return list(domain.studied() if domain.studied else domain.all_tasks())
+    names = [domain.spelled(task) for task in text.split(",") if task]
+    check(names, f"--tasks={text}: name tasks, as in breakout,asterix, or all")
+    return list(dict.fromkeys(names))
 
 
 def refuse_another(run: Run) -> None:
     """Raises a ConfigError where a run of another configuration is in the workdir."""
     if (run.workdir / workdir.CONFIG).exists():  # to parse takes 30 ms
-        domain: Domain = importlib.import_module(run.module).DOMAIN
+        domain = DOMAINS[run.suite]
         config = flags.parse([domain.program, *run.words], domain).config
         workdir.refuse_another(run.workdir, config, "out")
 
@@ -288,7 +263,13 @@ class Sweep:
             if failed or self._stop.is_set():
                 lines.show(f"continue  {again}")
         if not self._stop.is_set() and len(failed) < len(self._runs):
-            words = [sys.executable, "-m", _REPORT, str(out), f"--out={report}"]
+            words = [
+                sys.executable,
+                "-m",
+                f"{_PACKAGE}.report",
+                str(out),
+                f"--out={report}",
+            ]
             if subprocess.run(words, check=False).returncode:
                 lines.say(f"the report failed; again: {shlex.join(words)}")
                 return FAILED

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from stac import compiled, huge_pages, launch
 from stac.config import USER_ERROR, ConfigError, choose
+from stac.launch import domains
 from stac.runtime.faults import lines, shutdown
 
-# Each is a module of `stac.launch` with a `main`, and a `DOMAIN` or a `SUMMARY`.
-COMMANDS = (
-    *("catch", "gymnasium", "minatar", "atari", "control", "realworld", "mujoco"),
-    *("actors", "evaluate", "report", "sweep", "doctor"),
-)
+# Each command is a module of `stac.launch` with a `main`.
+TRAINING = {row.name: row.summary for row in domains.DOMAINS.values()}
+OTHERS = {
+    "actors": "acts for a learner on another machine",
+    "evaluate": "scores what a run has learned, and films it",
+    "report": "compares runs, on one page",
+    "sweep": "runs a study of the paper, many runs, and compares them",
+    "doctor": "says what works on this machine, and what is missing",
+}
+COMMANDS = (*TRAINING, *OTHERS)
 
 
 def main() -> NoReturn:
@@ -28,25 +35,22 @@ def _run() -> int:
     sys.path.insert(0, "")  # as with `python -m`: --env=module:Id may be right here
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help", "list"):
-        rows = [f"  {command:<10} {_summary(command)}" for command in COMMANDS]
         usage = "stac COMMAND [--flag=value ...]; stac COMMAND --help lists its flags"
-        lines.show("\n".join([usage, "", "Trains an agent on:", *rows]))
+        trains, others = _rows(TRAINING), _rows(OTHERS)
+        parts = [usage, "", "Trains an agent on:", *trains, "", "Other commands:"]
+        lines.show("\n".join([*parts, *others]))
         return 0
     try:
         choose("command", name, COMMANDS)
     except ConfigError as error:
         lines.say(f"stac: {error}")
         return USER_ERROR
-    return int(_module(name).main([f"stac {name}", *arguments]))
+    module: Any = importlib.import_module(f"{launch.__name__}.{name}")
+    return int(module.main([f"stac {name}", *arguments]))
 
 
-def _summary(command: str) -> str:
-    module = _module(command)
-    return str(module.DOMAIN.summary if hasattr(module, "DOMAIN") else module.SUMMARY)
-
-
-def _module(command: str) -> Any:
-    return importlib.import_module(f"{launch.__name__}.{command}")
+def _rows(commands: Mapping[str, str]) -> list[str]:
+    return [f"  {name:<10} {summary}" for name, summary in commands.items()]
 
 
 if __name__ == "__main__":

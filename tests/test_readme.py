@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import pathlib
 import re
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from stac.launch import flags
+from stac.launch.domains import DOMAINS, Domain
 from tests.conftest import ROOT
 from tests.report import test_runs
 
@@ -107,9 +107,9 @@ def test_the_command_for_reports_compares_runs_with_ours(
     assert re.search(r"\| 994, .*; 846, 431 \(seed 9, 2.00M\) \|", done.stdout)
 
 
-def domain(command: list[str]) -> flags.Domain | None:
+def domain(command: list[str]) -> Domain | None:
     """What such a command trains on; None of one that trains nothing."""
-    return getattr(importlib.import_module(command[2]), "DOMAIN", None)
+    return DOMAINS.get(command[2].removeprefix("launch."))
 
 
 TRAINING = [words for words in commands() if domain(words)]

@@ -7,7 +7,6 @@ that a mistake in it costs nothing.
 from __future__ import annotations
 
 import argparse
-import importlib
 import pathlib
 import re
 import secrets
@@ -21,7 +20,7 @@ from stac.config import ConfigError, check, choose
 from stac.launch import asking, flags
 from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
 from stac.launch.cloud.plan import Launch, Option, Plan, Target
-from stac.launch.sweep import SUITES
+from stac.launch.domains import DOMAINS
 from stac.runtime.faults import lines, shutdown
 
 TARGETS = {
@@ -102,8 +101,7 @@ def _launch(command: list[str], hosts: int, options: dict[str, str]) -> Launch:
     """Reads the trained command, as its hosts will."""
     check(command, f"no command to train with: {_USAGE}")
     program = command[0].removeprefix("launch.")
-    choose("command", program, SUITES)
-    domain = importlib.import_module(f"stac.launch.{program}").DOMAIN
+    domain = DOMAINS[choose("command", program, DOMAINS)]
     for flag in command[1:]:
         given = flag.lstrip("-").partition("=")[0]
         check(

@@ -16,7 +16,7 @@ import numpy as np
 
 from stac import config as configuration
 from stac import cores
-from stac.config import Config
+from stac.config import Config, EnvironmentConfig, NetworkConfig
 from stac.environments import base
 
 # Fields of the environment's configuration and the domains that read them.
@@ -157,15 +157,22 @@ def unused(domain: str) -> list[str]:
     return [name for name, readers in _ONLY.items() if domain not in readers]
 
 
-@functools.lru_cache(maxsize=1)  # a start of a run asks three times
 def spec(config: Config) -> base.EnvironmentSpec:
     """The sizes and bounds of an environment, which is built and closed again.
 
     Raises:
       ConfigError: an unknown domain, task or protocol.
     """
-    with contextlib.closing(factory(config)(0, 1)) as environment:
-        return environment.spec
+    return spec_of(config.environment, config.network.torso)
+
+
+@functools.lru_cache(maxsize=1)  # a start of a run asks three times
+def spec_of(environment: EnvironmentConfig, torso: str) -> base.EnvironmentSpec:
+    """`spec` by all that it depends on."""
+    network = NetworkConfig(torso=torso)
+    config = Config(environment=environment, network=network)
+    with contextlib.closing(factory(config)(0, 1)) as built:
+        return built.spec
 
 
 def first_observations(config: Config, seed: int, count: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pathlib
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 from stac import __main__ as commands
 from stac import compiled
+from stac.launch import domains
 from tests.conftest import ROOT
 
 
@@ -22,11 +24,11 @@ def stac(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_command_is_in_the_table() -> None:
-    files = (ROOT / "launch").glob("*.py")
-    with_flags = {path.stem for path in files if "\nDOMAIN = " in path.read_text()}
-    assert {"atari", "catch", "control", "realworld"} <= with_flags
-    assert with_flags <= set(commands.COMMANDS)
+def test_every_row_of_the_domains_has_a_command_and_numbers() -> None:
+    for name, domain in domains.DOMAINS.items():
+        command = importlib.import_module(f"stac.launch.{name}")
+        assert command.main.args[1] is domain
+        assert domain.config("stacx").environment.domain in (name, "gymnasium")
 
 
 def test_without_a_command_all_are_listed() -> None:

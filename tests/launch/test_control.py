@@ -12,11 +12,14 @@ from stac.configs import control as numbers
 from stac.environments import make
 from stac.environments.realworld import suite
 from stac.environments.vector import batched
-from stac.launch import control, flags
+from stac.launch import flags
+from stac.launch.domains import DOMAINS
 
 
 def parsed(*arguments: str) -> Config:
-    return flags.parse(["x", "--runtime=lockstep", *arguments], control.DOMAIN).config
+    return flags.parse(
+        ["x", "--runtime=lockstep", *arguments], DOMAINS["control"]
+    ).config
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +89,9 @@ def test_what_cannot_be_is_refused_in_one_line(
     def never(config: Config, workdir: str) -> None:
         raise AssertionError(f"{workdir} was run")
 
-    status = flags.main(never, control.DOMAIN, ["x", "--runtime=lockstep", argument])
+    status = flags.main(
+        never, DOMAINS["control"], ["x", "--runtime=lockstep", argument]
+    )
     output = capsys.readouterr().err
     assert status == flags.USER_ERROR
     assert message in output

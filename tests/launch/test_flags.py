@@ -15,13 +15,16 @@ import pytest
 from stac import config as configuration
 from stac.config import Config, ConfigError
 from stac.launch import atari, catch, control, flags, realworld
+from stac.launch.domains import DOMAINS
 from tests.conftest import ROOT
 
 HAS_LAUNCHPAD = importlib.util.find_spec("launchpad") is not None
 
 
 def parsed(*arguments: str) -> Config:
-    return flags.parse(["atari", "--runtime=threads", *arguments], atari.DOMAIN).config
+    return flags.parse(
+        ["atari", "--runtime=threads", *arguments], DOMAINS["atari"]
+    ).config
 
 
 def never(config: Config, workdir: str) -> None:
@@ -108,7 +111,7 @@ def test_lambda_may_be_spelled_as_in_the_paper(spelling: str) -> None:
 @pytest.mark.parametrize("game", ["james_bond", "Jamesbond", "JAMES_BOND"])
 def test_every_spelling_of_a_game_is_one_run(game: str) -> None:
     request = flags.parse(
-        ["atari", "--runtime=threads", f"--game={game}"], atari.DOMAIN
+        ["atari", "--runtime=threads", f"--game={game}"], DOMAINS["atari"]
     )
     assert request.config.environment.task == "jamesbond"
     assert (
@@ -129,7 +132,7 @@ def test_flags_may_come_from_a_file(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_runtime_is_launchpad_where_there_is_one() -> None:
-    config = flags.parse(["atari"], atari.DOMAIN).config
+    config = flags.parse(["atari"], DOMAINS["atari"]).config
     assert config.runtime.name == ("launchpad" if HAS_LAUNCHPAD else "threads")
 
 
@@ -204,7 +207,7 @@ def test_a_bad_command_line_ends_with_status_2_and_one_line(
     argument: str, line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["atari", "--runtime=threads", argument]
-    assert flags.main(never, atari.DOMAIN, argv) == 2
+    assert flags.main(never, DOMAINS["atari"], argv) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("launch.atari: ")
@@ -219,7 +222,7 @@ def test_launchpad_where_it_is_not_installed_names_the_cure(
 ) -> None:
     monkeypatch.setattr(flags, "_installed", lambda library: False)
     with pytest.raises(ConfigError, match="use --runtime=threads"):
-        flags.parse(["atari", "--runtime=launchpad"], atari.DOMAIN)
+        flags.parse(["atari", "--runtime=launchpad"], DOMAINS["atari"])
 
 
 def test_what_a_runtime_refuses_is_one_line_too(
@@ -229,7 +232,7 @@ def test_what_a_runtime_refuses_is_one_line_too(
         raise ConfigError("batch_size 32 does not\ndivide over 6 learner devices")
 
     argv = ["atari", "--runtime=threads", "--workdir=here"]
-    assert flags.main(run, atari.DOMAIN, argv) == 2
+    assert flags.main(run, DOMAINS["atari"], argv) == 2
     assert capfd.readouterr().err == (
         "launch.atari: batch_size 32 does not divide over 6 learner devices\n"
     )
@@ -242,7 +245,7 @@ def test_what_fails_is_no_refusal_and_keeps_its_workdir() -> None:
 
     argv = ["atari", "--runtime=threads", "--workdir=here"]
     with pytest.raises(RuntimeError, match="device lost"):
-        flags.main(run, atari.DOMAIN, argv)
+        flags.main(run, DOMAINS["atari"], argv)
     assert pathlib.Path("here/config.json").exists()
 
 
@@ -258,9 +261,9 @@ def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
         return 3
 
     argv = ["atari", "--runtime=threads", f"--workdir={tmp_path / 'run'}"]
-    assert flags.main(run, atari.DOMAIN, argv) == 3
-    assert flags.main(run, atari.DOMAIN, argv) == 3
-    assert flags.main(run, atari.DOMAIN, [*argv, "--seed=2"]) == 2
+    assert flags.main(run, DOMAINS["atari"], argv) == 3
+    assert flags.main(run, DOMAINS["atari"], argv) == 3
+    assert flags.main(run, DOMAINS["atari"], [*argv, "--seed=2"]) == 2
     out, err = capfd.readouterr()
     assert out.splitlines() == [
         f"writing to {tmp_path / 'run'}",

@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from stac.launch import flags, gymnasium, start
+from stac.launch import flags, start
+from stac.launch.domains import DOMAINS
 from tests.launch.runs import rows
 
 OWN = "tests.environments.own_environments"
@@ -21,7 +22,7 @@ def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ran(*arguments: str) -> int:
-    return flags.main(start.run, gymnasium.DOMAIN, ["x", *arguments])
+    return flags.main(start.run, DOMAINS["gymnasium"], ["x", *arguments])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import sys
 import pytest
 
 from stac.config import Config, ConfigError
-from stac.launch import catch, flags, studies, sweep, watching
+from stac.launch import flags, studies, sweep, watching
+from stac.launch.domains import DOMAINS
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
 from tests.conftest import ROOT
@@ -29,10 +30,10 @@ def expanded(study="agents", suite="catch", tasks="all", seeds="1", rest=(), out
 
 def configured(run: sweep.Run) -> Config:
     """By the command that is run."""
-    return flags.parse(["launch.catch", *run.command[2:]], catch.DOMAIN).config
+    return flags.parse(["launch.catch", *run.command[2:]], DOMAINS["catch"]).config
 
 
-@pytest.mark.parametrize("suite", sweep.SUITES)
+@pytest.mark.parametrize("suite", DOMAINS)
 @pytest.mark.parametrize("study", studies.STUDIES)
 def test_every_study_of_every_suite_is_commands_that_would_be_accepted(study, suite):
     if suite in ("control", "realworld") and sys.version_info >= (3, 13):
@@ -79,19 +80,22 @@ def test_the_arms_are_those_of_the_paper():
         "soft_ablation": 4,
         "kl": 4,
         "alphas": 3,
-        "readings": 13,
+        "readings": 17,
     }
     open_ = {run.arm.label: configured(run) for run in expanded("readings")}
     optimizer = open_["impala_released_optimizer"].optimizer
     assert (optimizer.max_gradient_norm, optimizer.rms_initial) == (0.0, 1.0)
     assert not open_["stacx_constant_clip"].optimizer.clip_derivative
-    assert len(set(open_.values())) == 13
+    assert len(set(open_.values())) == 17
     assert len(expanded("agents", "atari", seeds="1..3")) == 57 * 4 * 3
     tuned = {run.arm.label: configured(run).agent for run in expanded("ablation")}
     assert tuned["stac_gamma_lambda"].self_tuned_names == ("gamma", "lambda")
     assert (tuned["stac_gamma"].heads, tuned["stacx_gamma"].heads) == (1, 3)
     assert tuned["impala_aux"].self_tuned == ""
     assert "alpha" not in tuned["stacx_all_but_alpha"].self_tuned_names
+    embedded = {run.arm.label: configured(run).agent for run in expanded("embedding")}
+    assert embedded["stac_shared"].self_tuned_names == ("gamma", "lambda")
+    assert embedded["stacx_none"] == tuned["stacx"]
     runs = expanded("robustness_init")
     begun = {run.arm.label: configured(run).agent for run in runs}
     assert begun["stacx"] == configured(expanded()[-1]).agent  # the usual, from 0.99
@@ -139,14 +143,13 @@ def test_a_dry_run_prints_a_command_a_line(tmp_path, capsys):
 
 
 def scripted(tmp_path):
-    runs = expanded(out=str(tmp_path / "out"))
-    return [run._replace(module="tests.launch.stand_in.run") for run in runs]
+    return expanded(out=str(tmp_path / "out"))
 
 
 @pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    """The command for the report prints its arguments."""
-    monkeypatch.setattr(sweep, "_REPORT", "tests.launch.stand_in.report")
+def stand_ins(monkeypatch):
+    """For the command of each run, and for the report's, which prints its arguments."""
+    monkeypatch.setattr(sweep, "_PACKAGE", "tests.launch.stand_in")
 
 
 # A sweep's own process has no JAX, which does not like to be forked; that of tests may.

@@ -13,6 +13,7 @@ from stac.configs import control
 from stac.configs import realworld as numbers
 from stac.launch import flags
 from stac.launch import realworld as command
+from stac.launch.domains import DOMAINS
 from tests.environments.realworld.twin import FACTS
 
 FIELDS = dataclasses.fields(Challenges)
@@ -21,7 +22,7 @@ PREFIX = "environment.challenges."
 
 def parsed(*arguments: str) -> Config:
     argv = ["launch.realworld", "--runtime=threads", *arguments]
-    return flags.parse(argv, command.DOMAIN).config
+    return flags.parse(argv, DOMAINS["realworld"]).config
 
 
 @pytest.mark.parametrize("level", ["easy", "medium", "hard"])

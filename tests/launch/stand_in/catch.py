@@ -5,11 +5,11 @@ import os
 import sys
 
 from stac.launch import flags
-from stac.launch.catch import DOMAIN
+from stac.launch.domains import DOMAINS
 from stac.runtime.storage import workdir
 
 if __name__ == "__main__":
-    request = flags.parse(["launch.catch", *sys.argv[1:]], DOMAIN)
+    request = flags.parse(["launch.catch", *sys.argv[1:]], DOMAINS["catch"])
     (request.workdir / workdir.CHECKPOINTS / "5").mkdir(parents=True)
     configuration = json.dumps(workdir.content(request.config))
     (request.workdir / workdir.CONFIG).write_text(configuration)
