@@ -154,14 +154,7 @@ def _run(run: Run, request: Request) -> int:
         with workdir.prepare(request.workdir, request.config) as place:
             verb = "continuing" if place.resumed else "writing to"
             lines.show(f"{verb} {place.path}")
-            try:
-                status = run(request.config, str(place.path), hosts) or 0
-            except ConfigError:  # only the runtime knows its devices, for example
-                place.abandon()
-                raise
-            if status == USER_ERROR:
-                place.abandon()
-            return status
+            return run(request.config, str(place.path), hosts) or 0
 
 
 def parse(argv: Sequence[str], domain: Domain) -> Request:

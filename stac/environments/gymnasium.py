@@ -96,8 +96,9 @@ class Gymnasium(batched.Shares):
           draws: whether `picture` will be called.
 
         Raises:
-          ConfigError: an unknown environment, one that cannot be built here, or one
-            whose observations or actions have another form.
+          ConfigError: an unknown environment, or one whose observations or actions
+            have another form.
+          Exception: whatever the environment raises.
         """
         build = functools.partial(Share, task(name), draws=draws)
         workers = "serial" if workers == "auto" else workers
@@ -121,10 +122,7 @@ class Share:
         make = functools.partial(
             gymnasium.make, name, disable_env_checker=True, **named
         )
-        try:
-            self._vector: Any = _Vector([make] * len(seeds))
-        except Exception as error:  # a user's environment may raise anything
-            raise _refusal(f"{name} cannot be built", error) from error
+        self._vector: Any = _Vector([make] * len(seeds))
         self._seeds: list[int | None] = [*seeds]
         self._last = np.zeros(len(seeds), bool)
         self.spec = _spec(name, self._vector)

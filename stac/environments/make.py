@@ -161,7 +161,8 @@ def spec(config: Config) -> base.EnvironmentSpec:
     """The sizes and bounds of an environment, which is built and closed again.
 
     Raises:
-      ConfigError: an unknown domain, task or protocol.
+      ConfigError: an unknown domain, task or protocol, or an environment that cannot be
+        built here.
     """
     return spec_of(config.environment, config.network.torso)
 
@@ -171,8 +172,15 @@ def spec_of(environment: EnvironmentConfig, torso: str) -> base.EnvironmentSpec:
     """`spec` by all that it depends on."""
     network = NetworkConfig(torso=torso)
     config = Config(environment=environment, network=network)
-    with contextlib.closing(factory(config)(0, 1)) as built:
-        return built.spec
+    try:
+        with contextlib.closing(factory(config)(0, 1)) as built:
+            return built.spec
+    except configuration.ConfigError:
+        raise
+    except Exception as error:  # a user's environment may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        why = f"{environment.task} cannot be built: {reason}"
+        raise configuration.ConfigError(why) from error
 
 
 def first_observations(config: Config, seed: int, count: int) -> np.ndarray:

@@ -35,6 +35,9 @@ BANDS_FROM = 3  # seeds; fewer are drawn as thin lines
 FRAMES = "million frames"
 
 
+Colours = Mapping[str, str]  # {label: colour}
+
+
 class Series(NamedTuple):
     """One line of a chart."""
 
@@ -69,21 +72,25 @@ class Drawn(NamedTuple):
 
 def every(curves: Sequence[Run], parts: Sequence[scores.Normalised]) -> Drawn:
     """The charts of these runs; lists are empty where there are no data."""
-    medians = [overall(part, curves) for part in parts if len(part.tasks) > 1]
+    colour = colours(curves)
+    compared = [part for part in parts if len(part.tasks) > 1]
+    medians = [overall(part, curves, colour) for part in compared]
     return Drawn(
-        learning(curves),
+        learning(curves, colour),
         [chart for chart in medians if _has_values(chart)],
-        evaluations(curves),
-        [profiles(part) for part in parts],
+        evaluations(curves, colour),
+        [profiles(part, colour) for part in parts],
         metaparameters(curves),
     )
 
 
-def colours(labels: Iterable[str]) -> dict[str, str]:
-    """An agent's own colour for one label, its name if that is among them.
+def colours(curves: Iterable[Run]) -> Colours:
+    """The colour of each label, the same in all charts and tables of a report.
 
-    Other labels get others in turn; a table's curve has the colour of the run's.
+    An agent has its own for one label, its name if that is among them. Other labels
+    get others in turn; a table's curve has the colour of the run's.
     """
+    labels = [run.label for run in curves]
     others = itertools.cycle(OTHERS)
     chosen: dict[str, str] = {}
     names = dict.fromkeys(TABLE.sub("", label) for label in labels)
@@ -94,9 +101,8 @@ def colours(labels: Iterable[str]) -> dict[str, str]:
     return {label: chosen[TABLE.sub("", label)] for label in labels}
 
 
-def learning(curves: Sequence[Run]) -> list[Chart]:
+def learning(curves: Sequence[Run], colour: Colours) -> list[Chart]:
     """Returns over frames, a chart for each task, with reference lines across."""
-    colour = colours([run.label for run in curves])
     charts = []
     for task, members in grouped(curves, lambda run: run.task).items():
         x = _axis(run.known for run in members)
@@ -114,11 +120,10 @@ def learning(curves: Sequence[Run]) -> list[Chart]:
     return charts
 
 
-def overall(part: scores.Normalised, curves: Sequence[Run]) -> Chart:
+def overall(part: scores.Normalised, curves: Sequence[Run], colour: Colours) -> Chart:
     """Fig. 2(a): the median over tasks of normalised returns, means over seeds."""
     members = [run for run in curves if run.task in part.tasks]
     x = _axis(run.known for run in members)
-    colour = colours(part.scores)
     groups = by_curve(members)
     series = []
     for label in part.scores:
@@ -137,9 +142,8 @@ def _has_values(chart: Chart) -> bool:
     return any(np.isfinite(series.values).any() for series in chart.series)
 
 
-def evaluations(curves: Sequence[Run]) -> list[Chart]:
+def evaluations(curves: Sequence[Run], colour: Colours) -> list[Chart]:
     """Returns of evaluations over frames; the way without noise is dashed."""
-    colour = colours([run.label for run in curves])
     evaluated = [run for run in curves if run.evaluations]
     charts = []
     for task, members in grouped(evaluated, lambda run: run.task).items():
@@ -197,11 +201,10 @@ def _tuned(seeds: Sequence[Run]) -> list[Chart]:
     return charts
 
 
-def profiles(part: scores.Normalised) -> Chart:
+def profiles(part: scores.Normalised, colour: Colours) -> Chart:
     """Performance profiles with pointwise 95 % bands."""
     everything = np.concatenate([x for tasks in part.scores.values() for x in tasks])
     x = np.linspace(min(0.0, everything.min()), everything.max(), POINTS)
-    colour = colours(part.scores)
     series = []
     for label, tasks in part.scores.items():
         band = statistics.interval(

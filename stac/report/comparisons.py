@@ -51,7 +51,7 @@ def order(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
     if not all(enough):
         note += " where there are seeds enough"
     if not any(enough):
-        note = "without intervals, for there are fewer than three seeds"
+        note = "without intervals, as there are fewer than three seeds"
     return f"By IQM {where}, {note}: {', '.join(words)}."
 
 
@@ -69,8 +69,11 @@ def _interval(known: statistics.Interval, index: int) -> str:
     )
 
 
-def aggregates(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
-    colour = charts.colours(part.scores)
+def aggregates(
+    part: Normalised,
+    known: Mapping[str, statistics.Interval],
+    colour: charts.Colours,
+) -> str:
     ends = np.array([[x.low, x.high, x.estimate] for x in known.values()])
     rows: list[page.Row] = []
     for label, interval in known.items():
@@ -88,9 +91,11 @@ def aggregates(part: Normalised, known: Mapping[str, statistics.Interval]) -> st
     note = f"{part.unit}, {page.count(part.tasks, 'task')}: {', '.join(part.tasks)}. "
     enough = any(map(statistics.enough, part.scores.values()))
     note += _INTERVALS if enough else "Too few seeds for intervals."
+    if enough and part.unit.startswith("return / mean"):
+        note += " They leave out how uncertain that mean is."
     if part.left_out:
         words = [f"{label} ({count})" for label, count in part.left_out.items()]
-        note += f" Left out, for they have fewer tasks: {', '.join(words)}."
+        note += f" Left out, because they have fewer tasks: {', '.join(words)}."
     return page.paragraph(note) + page.table(["agent", *AGGREGATES], rows)
 
 

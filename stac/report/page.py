@@ -40,7 +40,7 @@ def number(value: float, digits: int = 3) -> Cell:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """It with three digits, or all those before the point."""
+    """The number with three digits, or as a whole number from 100 on."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.{digits}g}"
 
 

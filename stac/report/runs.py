@@ -218,8 +218,9 @@ def _challenge(task: str, settings: Mapping[str, Any]) -> str:
     return "changed"
 
 
-# The tasks of Meta-SAC have their own lengths, and Humanoid its temperature of SAC-v1.
-_OF_TASKS = ("environment.", "total_frames", "agent.soft.alpha")
+# The tasks of Meta-SAC have their own lengths, and Humanoid its temperature of SAC-v1;
+# pixels have another torso than features.
+_OF_TASKS = ("environment.", "total_frames", "agent.soft.alpha", "network.torso")
 
 
 def _labelled(group: Sequence[Run]) -> list[Run]:

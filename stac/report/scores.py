@@ -39,7 +39,7 @@ class Normalised(NamedTuple):
 
 
 def final(run: Run) -> float:
-    """The mean return over the last of a run."""
+    """The mean return over the last 5 % of a run."""
     return _mean_after(run, 1.0 - LAST)
 
 
@@ -49,10 +49,10 @@ def whole(run: Run) -> float:
 
 
 def _mean_after(run: Run, share: float) -> float:
-    """All frames alike, for rows are as far apart as the machine was slow."""
+    """Weighted by frames, because rows are as far apart as the machine was slow."""
     frames, returns = run.known
     at = np.linspace(share * frames[-1], frames[-1], 1000)
-    return float(np.interp(at, frames, returns).mean())  # before the first: as it
+    return float(np.interp(at, frames, returns).mean())
 
 
 def finished(curves: Sequence[Run]) -> list[Run]:

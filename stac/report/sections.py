@@ -25,13 +25,14 @@ def everything(
     known = [comparisons.intervals(part) for part in parts]
     pairs = list(zip(parts, known, strict=True))
     profiled = zip(parts, drawn.profiles, strict=True)
-    section = page.section
+    section, colour = page.section, charts.colours(curves)
+    aggregates = [comparisons.aggregates(*pair, colour) for pair in pairs]
     return [
         summary(curves, [comparisons.order(*pair) for pair in pairs]),
         learning(drawn),
         evaluations(curves, drawn),
         final_scores(scores.finished(curves)),
-        section("Aggregates", *(comparisons.aggregates(*pair) for pair in pairs)),
+        section("Aggregates", *aggregates),
         section("Performance profiles", *(comparisons.profile(*x) for x in profiled)),
         section("Probability of improvement", *map(comparisons.improvement, parts)),
         section("Relative improvement", *map(comparisons.relative, parts)),

@@ -196,13 +196,14 @@ def _save(
     state: LearnerState,
     counters: Counters,
 ) -> None:
-    states = None
+    """The learner's state comes first: where a replay finds no room, it goes alone."""
     try:
-        states = acting(updates)
-    except Exception as error:  # noqa: BLE001 - the learner's state comes first
-        reason = disk.reason(error)
-        progress.note(f"saved without the states of actors: {reason}")
-    saved.save(updates, state, counters, states)
+        saved.save(updates, state, counters, acting(updates))
+    except Exception as error:  # noqa: BLE001 - of environments, or of the disk
+        saved.save(updates, state, counters)
+        full = isinstance(error, checkpoints.NotSaved)
+        why = str(error) if full else disk.reason(error)
+        progress.note(f"saved without the states of actors and the replay: {why}")
 
 
 def _save_nothing(updates: int, state: LearnerState, counters: Counters) -> None:

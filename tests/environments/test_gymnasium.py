@@ -164,7 +164,10 @@ def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch,
 
     monkeypatch.setattr(own_environments.Counting, "__init__", needs)
     message = f"^{OWN}:Counting-v3 cannot be built: {error.__name__}: .*no rocket'?$"
+    chosen = config.EnvironmentConfig("gymnasium", f"{OWN}:Counting-v3")
     with pytest.raises(config.ConfigError, match=message):
+        make.spec_of(chosen, "mlp")
+    with pytest.raises(error):  # of an actor: it may start again
         built("Counting")
 
 

@@ -18,7 +18,8 @@ def curve(label: str, seed: int, *points: tuple[float, float], task: str = "x") 
 
 def test_an_agent_has_its_colour_however_its_runs_differ() -> None:
     labels = ["impala_aux, seed=1", "impala", "stac, a=1", "stac", "stacx (b)", "x"]
-    colours = charts.colours([*labels, "x of y.csv", "stacx of y.csv"])
+    named = [*labels, "x of y.csv", "stacx of y.csv"]
+    colours = charts.colours(curve(label, 1, (0, 0)) for label in named)
     own = charts.AGENTS
     assert colours["impala_aux, seed=1"] == own["impala_aux"]
     assert colours["stac"] == own["stac"]
@@ -32,7 +33,7 @@ def test_the_mean_over_seeds_begins_and_ends_where_all_have_returns() -> None:
         curve("stac", 1, (0.1, np.nan), (1.0, 10.0), (2.0, 20.0)),
         curve("stac", 2, (0.5, 0.0), (1.5, 10.0)),
     ]
-    (chart,) = charts.learning(seeds)
+    (chart,) = charts.every(seeds, []).learning
     *thin, mean = chart.series
     assert [(line.label, line.thin) for line in thin] == [("", True)] * 2
     known = ~np.isnan(mean.values)
@@ -43,7 +44,7 @@ def test_the_mean_over_seeds_begins_and_ends_where_all_have_returns() -> None:
 
 def test_three_seeds_have_a_band_and_no_thin_lines() -> None:
     seeds = [curve("stac", n, (0, n), (1, 10 + n)) for n in (1, 2, 3)]
-    (chart,) = charts.learning(seeds)
+    (chart,) = charts.every(seeds, []).learning
     (line,) = chart.series
     np.testing.assert_allclose(line.values, 2 + 10 * chart.x)
     assert line.low is not None
@@ -55,7 +56,7 @@ def test_three_seeds_have_a_band_and_no_thin_lines() -> None:
 def test_a_curve_of_one_point_is_seen_and_a_gap_is_null_in_json() -> None:
     short = curve("impala", 1, (0, np.nan), (1, 3.0), (2, np.nan))
     long = curve("stac", 1, (0, np.nan), (1, 3.0), (2, 3.0), (3, 4.0))
-    (chart,) = charts.learning([short, long])
+    (chart,) = charts.every([short, long], []).learning
     point = chart.series[0].values
     assert np.count_nonzero(~np.isnan(point)) == 1
     panel = figures.draw([chart]).axes[0]
@@ -72,8 +73,22 @@ def test_the_median_over_tasks_is_of_normalised_means_over_seeds() -> None:
         for seed in (1, 3)
     ]
     (part,) = scores.normalised(curves)
-    (line,) = charts.overall(part, curves).series
+    (line,) = charts.overall(part, curves, charts.colours(curves)).series
     np.testing.assert_allclose(line.values, 0.4)  # of 0.2, 0.4 and 1.2
+
+
+def test_an_agent_has_a_colour_in_all_charts_of_a_report() -> None:
+    """Also where an agent that lacks a task is in some of them alone."""
+    curves = [
+        curve(label, 1, (0, 1), (1, 2), task=task)
+        for label, tasks in (("b", ["a.a"]), ("sac", ["a.a", "b.b"]))
+        for task in tasks
+    ]
+    drawn = charts.every(curves, scores.normalised(curves))
+    for group in (drawn.learning, drawn.medians, drawn.profiles):
+        for chart in group:
+            for series in chart.series:
+                assert series.colour == charts.colours(curves)[series.label]
 
 
 def test_tuned_metaparameters_have_a_chart_each_with_every_head(
@@ -108,7 +123,7 @@ def test_an_evaluation_of_one_seed_has_its_standard_error_as_a_band(
     ]
     text = "\n".join(map(json.dumps, rows))
     (tmp_path / "x" / "evaluations.jsonl").write_text(text + '\n{"frames": 2e')
-    (chart,) = charts.evaluations(runs.read([tmp_path]).runs)
+    (chart,) = charts.every(runs.read([tmp_path]).runs, []).evaluations
     (line,) = chart.series
     assert (line.label, line.dashed) == ("stac, greedy", True)
     np.testing.assert_allclose(line.values, 1e6 * chart.x)

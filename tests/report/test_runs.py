@@ -207,7 +207,8 @@ def test_a_tasks_name_tells_settings_apart_and_references_are_for_the_usual_one(
     tmp_path: pathlib.Path,
 ) -> None:
     run(tmp_path / "a")
-    run(tmp_path / "b", **{"environment.observations": "pixels"})
+    pixels = {"environment.observations": "pixels", "network.torso": "residual_strided"}
+    run(tmp_path / "b", **pixels)
     domain = {"environment.domain": "realworld"}
     run(tmp_path / "c", **domain, **EASY)
     run(
@@ -226,6 +227,8 @@ def test_a_tasks_name_tells_settings_apart_and_references_are_for_the_usual_one(
         *(TASK, f"{TASK}, pixels", f"{TASK}, realworld changed"),
         *(f"{TASK}, realworld easy", "catch, pixels", "pong"),
     ]
+    labels = {run.label for run in found if run.task.startswith(TASK)}
+    assert labels == {"stac"}  # though pixels have another torso
     columns = [{*scores.published(task)} for task in tasks]
     assert [*map(bool, columns)] == [False, True, False, False, False, False, True]
     assert {"trivial", "a3c_100M"} < columns[1]

@@ -14,7 +14,7 @@ from stac.config import BatchConfig, Config, ConfigError
 from stac.runtime import assembly, devices
 from stac.runtime.faults import shutdown
 from stac.runtime.learner import Learner
-from stac.runtime.storage import workdir
+from stac.runtime.storage import checkpoints, disk, workdir
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
@@ -72,8 +72,26 @@ def test_actors_that_cannot_tell_their_states_cost_the_learner_nothing(
     with opened(tmp_path, acting) as learner:
         learn(learner, 1)
     output = capsys.readouterr().out
-    line = "without the states of actors: RuntimeError: the game crashed"
+    line = "states of actors and the replay: RuntimeError: the game crashed"
     assert line in output
+    with opened(tmp_path) as learner:
+        assert (learner.updates, learner.acting) == (1, {})
+
+
+def test_where_a_replay_finds_no_room_the_learner_is_saved_alone(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check_room = disk.check_room
+
+    def small(directory: pathlib.Path, needed: int) -> None:
+        check_room(directory, needed if needed < checkpoints.MARGIN + 10**6 else 2**80)
+
+    monkeypatch.setattr(disk, "check_room", small)
+    with opened(tmp_path, lambda updates: {"replay": bytes(10**6)}) as learner:
+        learn(learner, 1)
+    assert "the replay: No space left on device" in capsys.readouterr().out
     with opened(tmp_path) as learner:
         assert (learner.updates, learner.acting) == (1, {})
 

@@ -286,7 +286,7 @@ class _Watcher:
         try:
             saved = self._stop.save()
             status = 0 if saved.succeeded else 1
-            if saved.summary:
+            if saved.summary and lines.has_room(sys.stdout):
                 lines.show("\n".join(saved.summary))
             if saved.line:
                 lines.say(f"left while a computation was still running; {saved.line}")

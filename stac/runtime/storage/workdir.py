@@ -34,8 +34,6 @@ EVALUATIONS = "evaluations.jsonl"
 EVALUATION = "evaluation.json"
 DAMAGED = f"{CHECKPOINTS}.damaged"
 _LOCK = ".lock"
-# Files that a start cut short may leave; the lock last, for its holder may write.
-_OURS = (CONFIG, f"{CONFIG}.tmp", _LOCK)
 
 # Sections that the configuration of every version has.
 _SECTIONS = {"agent", "batch", "environment", "runtime"}
@@ -58,27 +56,11 @@ def locks() -> tuple[int, ...]:
 class Workdir(contextlib.AbstractContextManager["Workdir"]):
     """A directory that this process alone writes to until `close`, or until it dies."""
 
-    def __init__(
-        self, path: pathlib.Path, resumed: bool, lock: int, created: list[pathlib.Path]
-    ) -> None:
+    def __init__(self, path: pathlib.Path, resumed: bool, lock: int) -> None:
         self.path = path
         self.resumed = resumed  # there is something to continue
         self._lock: int | None = lock
         _HELD.add(lock)
-        self._created = created  # directories by this start, the innermost first
-
-    def abandon(self) -> None:
-        """Leaves nothing behind of a run that was refused before it began."""
-        if self.resumed or _begun(self.path):
-            return
-        # Something of somebody else's is in it, or it cannot be written any more.
-        with contextlib.suppress(OSError):
-            if (self.path / CHECKPOINTS).exists():
-                (self.path / CHECKPOINTS).rmdir()
-            for name in _OURS:
-                (self.path / name).unlink(missing_ok=True)
-            for path in self._created:
-                path.rmdir()
 
     def close(self) -> None:
         """Gives the directory back; may be called twice."""
@@ -134,7 +116,6 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
     """
     path = place(path)
     try:
-        created = [place for place in (path, *path.parents) if not place.exists()]
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path)
         lock = _take_lock(path)
@@ -150,7 +131,7 @@ def prepare(path: str | pathlib.Path, config: Config) -> Workdir:
             f"cannot write to the workdir {path}: {error.strerror};"
             " name another --workdir"
         ) from error
-    return Workdir(path, resumed, lock, created)
+    return Workdir(path, resumed, lock)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -173,17 +154,11 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_foreign(path: pathlib.Path) -> None:
-    """Nothing has been written yet: a directory that is not ours stays as it is."""
-    names = {entry.name for entry in path.iterdir()}
-    if CONFIG not in names and names - {*_OURS}:
-        raise ConfigError(
-            f"the workdir {path} is not empty and holds no {CONFIG}, so it is not a"
-            " run's; name another --workdir"
-        )
-    if CONFIG in names and not {*written(path)} >= _SECTIONS:
-        raise ConfigError(
-            f"{path / CONFIG} is not a configuration; name another --workdir"
-        )
+    """Nothing has been written yet: a config.json that is not ours stays as it is."""
+    check(
+        not (path / CONFIG).exists() or {*written(path)} >= _SECTIONS,
+        f"{path / CONFIG} is not a configuration; name another --workdir",
+    )
 
 
 def _begun(path: pathlib.Path) -> bool:

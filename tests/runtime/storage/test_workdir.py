@@ -168,21 +168,6 @@ def test_a_start_that_was_refused_does_not_bind_the_next_one(
         assert not place.resumed
 
 
-def test_abandoning_spares_what_was_there_before(tmp_path: pathlib.Path) -> None:
-    begun(tmp_path / "run")
-    with workdir.prepare(tmp_path / "run", CONFIG) as place:
-        place.abandon()
-    assert (tmp_path / "run" / workdir.CONFIG).exists(), "a run that had begun"
-    with workdir.prepare(tmp_path / "new", CONFIG) as place:
-        (place.path / workdir.CHECKPOINTS).mkdir()  # as a learner leaves it
-        place.abandon()
-    (tmp_path / "mine").mkdir()
-    for name in ("mine", "a/b/c"):
-        with workdir.prepare(tmp_path / name, CONFIG) as place:
-            place.abandon()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
-
-
 @pytest.mark.parametrize(
     "text",
     ['{"model_type": "bert"}', "{bad", "[1, 2]", 100_000 * "["],
@@ -213,24 +198,10 @@ def test_a_run_whose_checkpoints_were_all_damaged_is_still_that_run(
         workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
 
 
-def test_abandoning_a_directory_that_cannot_be_written_any_more_raises_nothing(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(30, "Read-only file system")
-
-    with workdir.prepare(tmp_path / "run", CONFIG) as place:
-        monkeypatch.setattr(pathlib.Path, "unlink", fail)
-        place.abandon()
-
-
-def test_a_foreign_directory_is_refused_and_left_as_it_was(
-    tmp_path: pathlib.Path,
-) -> None:
-    (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ConfigError, match="not a run's"):
-        workdir.prepare(tmp_path, CONFIG)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+def test_a_log_that_is_there_before_the_run_stays(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "log.txt").write_text("mine")
+    workdir.prepare(tmp_path, CONFIG).close()
+    assert (tmp_path / "log.txt").read_text() == "mine"
 
 
 def test_a_file_where_the_directory_should_be_is_refused(
