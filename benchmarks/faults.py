@@ -10,7 +10,6 @@ provoked the row says so, and the exit status is 1.
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import signal
@@ -127,23 +126,13 @@ def is_continued(scene: Scene, at: float) -> Row:
 
 
 def _lost(run: Run, config: Config) -> str:
-    """What was learned since the checkpoint, and what waited to be learned from.
-
-    That is the run's own count, and the most it can have been where that is not there
-    or was not brought to an end.
-    """
+    """Frames learned since the checkpoint, and at most how many waited."""
     saved = max(runs.saved(run.workdir), default=0)
     learned = [int(row["updates"]) for row in moments.rows(run)]
     since = max([saved, *learned]) - saved
     per_update = configuration.frames_per_update(config, frames_per_step=1)
     lost = [f"{since * per_update:,} of {since:,} updates"] if since else []
-    waited = None
-    if "is saved in" in run.lines[-1]:
-        place = run.workdir / "checkpoints" / str(saved) / "counters" / "metadata"
-        waited = json.loads(place.read_text()).get("discarded_trajectories")
-    known = waited is not None
-    frames = waited * config.batch.unroll_length if known else _most_waiting(config)
-    return " and ".join([*lost, f"{'' if known else '<= '}{frames:,.0f} that waited"])
+    return " and ".join([*lost, f"<= {_most_waiting(config):,} that waited"])
 
 
 def _most_waiting(config: Config) -> int:

@@ -109,9 +109,6 @@ class Turns:
     def size(self) -> int:
         return self._queue.size()
 
-    def discarded(self) -> int:
-        return 0  # what waits is saved, with all else
-
     def close(self) -> None:
         """The last save is still to come; see `end`."""
 

@@ -15,7 +15,7 @@ import functools
 import importlib
 import math
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -104,6 +104,12 @@ class Gymnasium(batched.Shares):
         workers = "serial" if workers == "auto" else workers
         super().__init__(build, [base.seeds(seed, num_envs).tolist()], workers, cores)
 
+    @property
+    def frames_per_second(self) -> float:
+        """Those of its pictures; only where this thread steps it."""
+        assert self._share is not None
+        return float(self._share.metadata.get("render_fps") or 30)
+
 
 class _Vector(vector.SyncVectorEnv):
     """Merges no `info`, which nobody reads: gymnasium's merge fails on mixed kinds."""
@@ -126,6 +132,7 @@ class Share:
         self._seeds: list[int | None] = [*seeds]
         self._last = np.zeros(len(seeds), bool)
         self.spec = _spec(name, self._vector)
+        self.metadata: Mapping[str, Any] = self._vector.envs[0].metadata
 
     def reset(self) -> Timestep:
         """Starts episodes. Only the first call seeds: the next gives new episodes."""

@@ -134,7 +134,7 @@ def _gymnasium(config: Config, seed: int) -> Filmed:
         )
         return _large(drawn)
 
-    return Filmed(environment, picture, 30)
+    return Filmed(environment, picture, environment.frames_per_second)
 
 
 _DOMAINS: dict[str, Callable[[Config, int], Filmed]] = {

@@ -58,7 +58,7 @@ class Best:
         try:
             latest = saved.latest(like, say)
             row = latest.counters[_RESULT] if latest else {}
-        except ConfigError:  # damaged, and set aside; training needs none of it
+        except ConfigError:  # it cannot be read; training needs none of it
             say("the best checkpoint so far is lost: the next evaluation is the best")
         self._score = row.get(self._column, -float("inf"))
 

@@ -52,10 +52,6 @@ class Feed(Protocol):
         """Trajectories that wait."""
         ...
 
-    def discarded(self) -> int:
-        """Trajectories that waited when the feed was closed: lost; 0 before that."""
-        ...
-
     def close(self) -> None:
         """Ends the feed: no further batch is taken; may be called twice."""
         ...
@@ -89,7 +85,6 @@ class Feeder:
         self._batch_size = batch_size
         self._replay = replay
         self._ahead = ahead
-        self._discarded: int | None = None  # trajectories, once the feeder is closed
         self._closed = False
         self._lock = threading.Lock()
         self._batch: futures.Future[Experience] = futures.Future()
@@ -120,18 +115,13 @@ class Feeder:
         """Trajectories that wait, in the queue and here."""
         return self._queue.size() + self._batch_size * self.ready()
 
-    def discarded(self) -> int:
-        return self._discarded or 0
-
     def close(self) -> None:
         """Closes the queue as well, which has no other reader; may be called twice."""
-        with self._lock:  # so that no batch leaves while they are counted
+        with self._lock:
             self._closed = True
         self._queue.close()
         if self._thread is not None:
             self._thread.join(_JOIN_SECONDS)
-        if self._discarded is None:
-            self._discarded = self.size()
 
     def _take(self) -> None:
         """Begins to take a batch; in a thread that no exit of the process waits for."""
@@ -255,7 +245,6 @@ class Learner:
         self._statistics.queue_size = feed.size
         self._statistics.counts["actor_restarts"] = restarts
         self._statistics.actors = actors
-        self._statistics.counts["discarded_trajectories"] = feed.discarded
         with contextlib.ExitStack() as last:  # each of these, whatever fails before
             last.callback(self.save)
             last.callback(self._log_the_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -169,6 +170,12 @@ def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch,
         make.spec_of(chosen, "mlp")
     with pytest.raises(error):  # of an actor: it may start again
         built("Counting")
+
+
+@pytest.mark.parametrize(("name", "rate"), [("CartPole-v1", 50), (f"{OWN}:Tiny", 30)])
+def test_pictures_are_as_many_a_second_as_the_environment_says(name, rate):
+    with contextlib.closing(gymnasium.Gymnasium(name, 0, 1)) as environment:
+        assert environment.frames_per_second == rate
 
 
 @pytest.mark.parametrize(

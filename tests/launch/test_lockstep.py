@@ -74,9 +74,6 @@ class Few:
     def size(self):
         return self._feed.size()
 
-    def discarded(self):
-        return self._feed.discarded()
-
     def close(self):
         self._feed.close()
 

@@ -92,7 +92,7 @@ class Clock:
 class Batches:
     """A feed of batches with these rewards, then Closed or an error.
 
-    Each comes so many seconds after the last; 17 more wait, and are discarded.
+    Each comes so many seconds after the last; 17 more wait.
     """
 
     def __init__(
@@ -121,9 +121,6 @@ class Batches:
 
     def size(self) -> int:
         return 17
-
-    def discarded(self) -> int:
-        return 17 if self.closed else 0
 
     def close(self) -> None:
         self.closed = True

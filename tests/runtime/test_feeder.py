@@ -108,18 +108,6 @@ def test_close_wakes_the_learner_closes_the_queue_and_ends_the_thread():
     assert set(threading.enumerate()) <= before
 
 
-def test_trajectories_that_waited_at_the_close_are_counted_once():
-    queue = local.LocalQueue(capacity=8)
-    feed = learner.Feeder(queue, batch_size=2)
-    queue.put(numbered(range(7)))
-    feed.next()
-    until(feed.ready)
-    assert (feed.size(), feed.discarded()) == (5, 0)
-    for _ in range(2):
-        feed.close()
-        assert feed.discarded() == 5
-
-
 def test_close_ends_a_feeder_that_holds_a_batch_nobody_takes():
     queue = Endless()
     before = set(threading.enumerate())

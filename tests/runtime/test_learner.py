@@ -134,15 +134,6 @@ def test_a_stop_ends_the_run_and_saves():
 
 
 @pytest.mark.faults
-def test_what_waited_at_the_end_is_counted_in_the_last_row_and_checkpoint():
-    run = Run(counters={"discarded_trajectories": 100, "seconds": 1.0}, save=1, log=1)
-    run.run(3, seconds=2)
-    (name,) = {name for name in run.records.rows[-1] if name.startswith("discarded")}
-    assert [row[name] for row in run.records.rows] == [100, 100, 117]
-    assert [saved[2][name] for saved in run.records.saved] == [100, 100, 117]
-
-
-@pytest.mark.faults
 def test_an_error_in_the_feed_is_raised_after_saving():
     run = Run()
     with pytest.raises(OSError, match="no more"):
@@ -190,7 +181,6 @@ def test_a_continued_run_counts_on_from_its_checkpoint():
         "recent_returns": [1.5],
         "actor_restarts": 0,
         "skipped_updates": 0,
-        "discarded_trajectories": 17,
         "diverged_simulations": 0,
     }
 

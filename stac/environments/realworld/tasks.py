@@ -1,7 +1,7 @@
 """The four tasks, and the construction of a simulator for one of them.
 
 This file imports dm_control: call `stac.environments.rendering.suite` first, so that no
-warning about displays is printed. Models have no textures and cannot be rendered.
+warning about displays is printed.
 """
 
 from __future__ import annotations

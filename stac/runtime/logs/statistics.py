@@ -13,12 +13,7 @@ from stac.runtime.storage.checkpoints import Counters
 from stac.types import Report
 
 RECENT_EPISODES = 100  # over which `episode_return` is a mean
-COUNTS = (
-    "actor_restarts",
-    "skipped_updates",
-    "discarded_trajectories",
-    "diverged_simulations",
-)
+COUNTS = ("actor_restarts", "skipped_updates", "diverged_simulations")
 
 
 class Statistics:

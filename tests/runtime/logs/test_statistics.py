@@ -81,7 +81,7 @@ def test_seconds_episodes_and_restarts_go_on_over_a_continued_run(clock):
     clock.now += 5
     counted.add(report([1.0]), 1)
     after = {"seconds": 35.0, "episodes": 5, "actor_restarts": 5}
-    after |= {"skipped_updates": 6, "discarded_trajectories": 7}
+    after |= {"skipped_updates": 6, "diverged_simulations": 7}
     assert after.items() <= counted.counters().items()
     row = counted.row(11, 120)
     assert {name: row[name] for name in after} == after
