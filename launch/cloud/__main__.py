@@ -14,12 +14,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any
 
-from stac.config import ConfigError, check, choose
+from stac.config import Config, check, choose
 from stac.launch import asking, flags
 from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
-from stac.launch.cloud.plan import Launch, Option, Plan, Target
+from stac.launch.cloud.plan import Launch, Plan
 from stac.launch.domains import DOMAINS
 from stac.runtime.faults import lines, shutdown
 
@@ -29,17 +29,9 @@ TARGETS = {
     "jobset": jobset.JOBSET,
     "slurm": slurm.SLURM,
 }
-_COMMON = {
-    "name": Option("of all that is created; a new one by default"),
-    "hosts": Option("their number; by the machines' kind by default, 1 in slurm"),
-    "collect_minutes": Option("between two copies of the workdir here", default="10"),
-}
 # Flags of a run that the launch gives to each host.
 _OURS = ("coordinator", "hosts", "host", "listen", "runtime", "config.runtime.name")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_USAGE = (
-    "python -m launch.cloud TARGET [--option=value ...] -- launch.atari --game=pong"
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, command = arguments[:cut], arguments[cut + 1 :]
-    if not own or own[0] in ("--help", "-h", "help", "list"):
-        raise flags.Help(_targets())
-    choose("target", own[0], TARGETS)
-    target = TARGETS[own[0]]
-    options = _options(own, target)
+    options = vars(_parser().parse_args(own or ["--help"]))
+    target = TARGETS[options["target"]]
+    check(not options.get("use") or options["name"], "--use needs --name")
     given = options["hosts"]
-    hosts = _number(given, "hosts") if given else target.hosts(options)
-    check(hosts, "--hosts=0: must be at least 1")
+    hosts = target.hosts(options) if given is None else given
+    check(hosts > 0, f"--hosts={hosts}: must be at least 1")
+    minutes = options["collect_minutes"]
+    check(minutes > 0, f"--collect_minutes={minutes}: must be at least 1")
     launch = _launch(command, hosts, options)
     made_plan = target.plan(launch, hosts)
     if options["dry_run"]:
@@ -66,9 +58,7 @@ def _main(arguments: list[str]) -> int:
         return 0
     for tool in target.tools:
         check(shutil.which(tool), f"{tool} is not installed here; see docs/launches.md")
-    return _run(
-        made_plan, 60.0 * _number(options["collect_minutes"], "collect_minutes")
-    )
+    return _run(made_plan, 60.0 * minutes)
 
 
 def _run(launch_plan: Plan, collect_seconds: float) -> int:
@@ -76,30 +66,46 @@ def _run(launch_plan: Plan, collect_seconds: float) -> int:
         return runner.Runner(launch_plan, pathlib.Path(folder), collect_seconds).run()
 
 
-def _options(own: list[str], target: Target) -> dict[str, str]:
-    """Reads a target's options; a mistake is a ConfigError."""
-    parser = _Parser(own[0])
-    for name, option in {**target.options, **_COMMON}.items():
-        parser.add_argument(f"--{name}", default=option.default)
-    parser.add_argument("--dry_run", action="store_true")
-    parser.add_argument("--help", "-h", action="store_true")
-    values = vars(parser.parse_args(own[1:]))
-    if values["help"]:
-        raise flags.Help(_help(own[0], target))
-    missing = [f"--{name}" for name, value in values.items() if value is None]
-    check(not missing, f"{own[0]} needs {', '.join(missing)}: see {own[0]} --help")
-    for name in ("spot", "reserved", "use"):
-        if name in values:
-            word = values[name].lower()
-            check(word in ("", "true", "false"), f"--{name}={word}: true or false")
-            values[name] = word if word == "true" else ""
-    check(not values.get("use") or values["name"], "--use=true needs --name")
-    return values
+def _parser() -> argparse.ArgumentParser:
+    parser = asking.Parser(
+        prog="launch.cloud",
+        usage="python -m launch.cloud TARGET [--option=value ...] -- launch.atari ...",
+        description="Makes machines, trains on them, fetches the workdir, deletes the"
+        " machines. TARGET --help lists its options.",
+    )
+    kinds = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
+    for name, target in TARGETS.items():
+        own = kinds.add_parser(
+            name,
+            prog=f"launch.cloud {name}",
+            help=target.summary,
+            description=target.summary,
+            epilog=f"For example:\n  python -m launch.cloud {name} {target.example}"
+            " \\\n      -- launch.atari --agent=stacx --game=james_bond",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        for option, (meaning, default) in target.options.items():
+            if default is False:
+                own.add_argument(f"--{option}", action="store_true", help=meaning)
+                continue
+            note = f" (default {default})" if default else ""
+            needed = default is None
+            own.add_argument(
+                f"--{option}", default=default, required=needed, help=meaning + note
+            )
+        words = own.add_argument
+        words("--name", default="", help="name of all that is created; a new one")
+        words("--hosts", type=int, help="number of hosts; by the machines' kind, or 1")
+        minutes = "between two copies of the workdir here (default 10)"
+        words("--collect_minutes", type=int, default=10, help=minutes)
+        words("--dry_run", action="store_true", help="show the plan, and do nothing")
+    return parser
 
 
-def _launch(command: list[str], hosts: int, options: dict[str, str]) -> Launch:
+def _launch(command: list[str], hosts: int, options: dict[str, Any]) -> Launch:
     """Reads the trained command, as its hosts will."""
-    check(command, f"no command to train with: {_USAGE}")
+    check(command, "no command to train with: end with -- launch.atari --game=pong")
     program = command[0].removeprefix("launch.")
     domain = DOMAINS[choose("command", program, DOMAINS)]
     for flag in command[1:]:
@@ -111,8 +117,12 @@ def _launch(command: list[str], hosts: int, options: dict[str, str]) -> Launch:
         )
     arguments = ("--runtime=threads", *command[1:])
     request = flags.parse([f"launch.{program}", *arguments, "--hosts=1"], domain)
+    own_wheel = "extra" in options
+    if own_wheel:
+        _check_travels(request.config, arguments)
     size = request.config.batch.batch_size
     check(size % hosts == 0, f"a batch of {size} does not divide over {hosts} hosts")
+    loggers = request.config.runtime.logger.replace(",", " ").split()
     name = options["name"] or f"stac-{secrets.token_hex(3)}"
     fits = re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name)
     check(fits, f"--name={name}: up to 40 lower-case letters, digits and hyphens")
@@ -122,10 +132,22 @@ def _launch(command: list[str], hosts: int, options: dict[str, str]) -> Launch:
         flags=arguments,
         workdir=str(request.workdir),
         resumes=request.workdir.exists(),
-        build=_build(needed="extra" in options and not options["dry_run"]),
+        build=_build(needed=own_wheel and not options["dry_run"]),
         python=sys.executable,
+        extras=[x for x in ("minatar", "wandb") if x in (program, *loggers)],
         options=options,
     )
+
+
+def _check_travels(config: Config, arguments: Sequence[str]) -> None:
+    """Refuses a command that reads files of this machine, which a wheel lacks."""
+    task = config.environment.task
+    check(":" not in task, f"{task}: a module of yours is on no host: use slurm")
+    for word in arguments:
+        check(
+            not word.lstrip("-").startswith("flagfile"),
+            f"{word}: the file is on no host: write its flags here",
+        )
 
 
 def _build(needed: bool) -> plan.Argv:
@@ -147,37 +169,6 @@ def _build(needed: bool) -> plan.Argv:
 
 def _uv() -> str | None:
     return shutil.which("uv") or shutil.which(str(_ROOT / ".venv-tools/bin/uv"))
-
-
-def _number(text: str, name: str) -> int:
-    check(text == "" or text.isdigit(), f"--{name}={text}: must be a whole number")
-    return int(text or 0)
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, target: str) -> None:
-        super().__init__(target, add_help=False, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
-
-
-def _targets() -> str:
-    rows = [f"  {name:<16} {target.summary}" for name, target in TARGETS.items()]
-    about = "Makes machines, trains on them, fetches the workdir, deletes the machines."
-    more = "TARGET --help lists its options; --dry_run shows all that would be done."
-    return "\n".join([_USAGE, "", about, more, "", *rows])
-
-
-def _help(name: str, target: Target) -> str:
-    rows = [f"launch.cloud {name}: {target.summary}", ""]
-    for option, (meaning, default) in {**target.options, **_COMMON}.items():
-        note = " (needed)" if default is None else f" (default {default})"
-        rows.append(f"  --{option:<17} {meaning}{note if default != '' else ''}")
-    rows.append(f"  --{'dry_run':<17} show all that would be done, and do nothing")
-    example = f"  python -m launch.cloud {name} {target.example} \\"
-    command = "      -- launch.atari --agent=stacx --game=james_bond"
-    return "\n".join([*rows, "", "For example:", example, command])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from stac.config import check, choose
 from stac.launch.cloud import host
@@ -206,7 +207,7 @@ def _gcloud(launch: Launch, **more: str) -> Callable[[str], Argv]:
     return lambda text: argv(f"gcloud compute {text} {{project}} --quiet", **words)
 
 
-def _kind(options: Mapping[str, str]) -> tuple[str, int]:
+def _kind(options: Mapping[str, Any]) -> tuple[str, int]:
     kind, _, size = options["accelerator_type"].partition("-")
     choose("accelerator type", kind, _KINDS)
     check(
@@ -215,12 +216,12 @@ def _kind(options: Mapping[str, str]) -> tuple[str, int]:
     return kind, int(size)
 
 
-def _hosts_of_queued(options: Mapping[str, str]) -> int:
+def _hosts_of_queued(options: Mapping[str, Any]) -> int:
     kind, size = _kind(options)
     return 1 if size <= _ONE_HOST else math.ceil(size / _KINDS[kind][1])
 
 
-def _hosts_of_group(options: Mapping[str, str]) -> int:
+def _hosts_of_group(options: Mapping[str, Any]) -> int:
     chips = re.search(r"-(\d+)t$", options["machine_type"])
     check(chips, "--machine_type: must end with its chips, such as ct6e-standard-4t")
     assert chips
@@ -228,11 +229,11 @@ def _hosts_of_group(options: Mapping[str, str]) -> int:
 
 
 _OPTIONS = {
-    "zone": Option("where, such as us-central2-b", default=None),
+    "zone": Option("zone, such as us-central2-b", default=None),
     "project": Option("gcloud's own by default"),
-    "spot": Option("true: cheaper machines that may be taken back"),
+    "spot": Option("cheaper machines that may be taken back", default=False),
     "create_flags": Option("more flags for the command that asks for the machines"),
-    "use": Option("true: use the machines called --name, which exist, and leave them"),
+    "use": Option("machines called --name exist: run there, leave them", default=False),
     "extra": Option("what is installed beside the wheel", default="jax[tpu]"),
 }
 QUEUED_RESOURCE = Target(
@@ -240,10 +241,10 @@ QUEUED_RESOURCE = Target(
     options={
         "accelerator_type": Option("such as v4-8 or v5litepod-16", default=None),
         "runtime_version": Option("the machines' image; by the accelerator by default"),
-        "reserved": Option("true: from a reservation"),
+        "reserved": Option("from a reservation", default=False),
         **_OPTIONS,
     },
-    example="--zone=us-central2-b --accelerator_type=v4-16 --spot=true",
+    example="--zone=us-central2-b --accelerator_type=v4-16 --spot",
     tools=("gcloud",),
     hosts=_hosts_of_queued,
     plan=_queued,
@@ -256,7 +257,9 @@ INSTANCE_GROUP = Target(
         "image_family": Option(
             "the machines' image", default="ubuntu-accel-2204-amd64-tpu-v5e-v5p-v6e"
         ),
-        "image_project": Option("its project", default="ubuntu-os-accelerator-images"),
+        "image_project": Option(
+            "the image's project", default="ubuntu-os-accelerator-images"
+        ),
         **_OPTIONS,
     },
     example="--zone=us-east5-b --machine_type=ct6e-standard-4t --topology=4x4",

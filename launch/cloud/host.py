@@ -41,7 +41,7 @@ command -v uv >/dev/null ||
   python3 -m pip install --quiet --user --break-system-packages uv
 rm -rf venv
 uv venv --quiet --python=3.12 venv
-uv pip install --quiet --python=venv/bin/python ./*.whl {extra}
+uv pip install --quiet --python=venv/bin/python {wheel} {extra}
 """
 FOLLOW = """\
 # Shows the log until the run ends, and ends with its status.
@@ -75,7 +75,10 @@ def files(launch: Launch, hosts: int, where: str, after: str = "") -> Mapping[st
         wait=WAIT,
         after=after,
     )
-    install = INSTALL.format(extra=shlex.join(flags_of(launch, "extra")))
+    extras = ",".join(launch.extras)
+    wheel = f'"$(echo ./*.whl)[{extras}]"' if extras else "./*.whl"
+    extra = shlex.join(flags_of(launch, "extra"))
+    install = INSTALL.format(wheel=wheel, extra=extra)
     return {
         "package/install.sh": install,
         "package/run.sh": run,

@@ -175,11 +175,11 @@ def _plan(launch: Launch, hosts: int) -> Plan:
     )
 
 
-def _hosts(options: Mapping[str, str]) -> int:
+def _hosts(options: Mapping[str, Any]) -> int:
     return math.ceil(gcloud.topology_chips(options["topology"]) / _chips(options))
 
 
-def _chips(options: Mapping[str, str]) -> int:
+def _chips(options: Mapping[str, Any]) -> int:
     text = options["chips"]
     good = re.fullmatch(r"[1-9]\d*", text)
     check(good, f"--chips={text}: must be a whole number, at least 1")
@@ -192,10 +192,10 @@ JOBSET = Target(
         "image": Option("any image with bash and Python 3.11 or later", default=None),
         "accelerator": Option("such as tpu-v5-lite-podslice", default=None),
         "topology": Option("of the slice's chips, such as 4x4", default=None),
-        "chips": Option("of one host", default="4"),
-        "namespace": Option("of all that is created", default="default"),
-        "context": Option("of kubectl; its current one by default"),
-        "spot": Option("true: nodes that may be taken back"),
+        "chips": Option("chips of one host", default="4"),
+        "namespace": Option("namespace of all that is created", default="default"),
+        "context": Option("context of kubectl; its current one by default"),
+        "spot": Option("nodes that may be taken back", default=False),
         "extra": Option("what is installed beside the wheel", default="jax[tpu]"),
     },
     example=("--image=python:3.12 --accelerator=tpu-v5-lite-podslice --topology=4x4"),

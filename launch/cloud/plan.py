@@ -7,8 +7,8 @@ earlier step printed: {vm0}, {vm1} after a step with `keep="vm"`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from stac.config import ConfigError
 
@@ -58,14 +58,15 @@ class Launch(NamedTuple):
     resumes: bool  # something in the workdir is to be continued
     build: Argv  # puts the wheel of this checkout into {folder}/package
     python: str  # of this machine; only Slurm's hosts share it
-    options: Mapping[str, str]  # the target's own; "" is off
+    extras: Sequence[str]  # of the wheel
+    options: Mapping[str, Any]  # the target's own
 
 
 class Option(NamedTuple):
     """One of a target's options."""
 
     meaning: str
-    default: str | None = ""  # None: it must be given
+    default: str | bool | None = ""  # None: it must be given; False: a switch
 
 
 class Target(NamedTuple):
@@ -75,7 +76,7 @@ class Target(NamedTuple):
     options: Mapping[str, Option]
     example: str  # of the options
     tools: tuple[str, ...]  # programs that must be on this machine
-    hosts: Callable[[Mapping[str, str]], int]
+    hosts: Callable[[Mapping[str, Any]], int]
     plan: Callable[[Launch, int], Plan]
 
 

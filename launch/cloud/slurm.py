@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
 from stac.launch.cloud import host
 from stac.launch.cloud.plan import (
@@ -42,7 +43,7 @@ def script(launch: Launch, hosts: int) -> str:
     return _SCRIPT.format(
         name=launch.name,
         hosts=hosts,
-        log=_log(launch),
+        log=shlex.quote(_log(launch).replace("%", "%%")),  # % is a pattern there
         warning=_WARNING_SECONDS,
         command=shlex.quote(f"exec {command}"),
         wait=host.WAIT,
@@ -113,7 +114,7 @@ def _log(launch: Launch) -> str:
     return f"{launch.workdir}.log"
 
 
-def _hosts(_: Mapping[str, str]) -> int:
+def _hosts(_: Mapping[str, Any]) -> int:
     return 1
 
 

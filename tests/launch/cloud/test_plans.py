@@ -30,23 +30,23 @@ NEW = ("--name=stac-1", "--dry_run")
 CASES = {
     "queued_resource": (
         *("queued-resource", "--zone=us-central2-b", "--accelerator_type=v4-16"),
-        *("--spot=true", "--create_flags=--network=mine --labels=a=b"),
+        *("--spot", "--create_flags=--network=mine --labels=a=b"),
     ),
     "queued_resource_one_host": (
-        *("queued-resource", "--zone=us-west4-a", "--project=p", "--reserved=true"),
+        *("queued-resource", "--zone=us-west4-a", "--project=p", "--reserved"),
         "--accelerator_type=v5litepod-8",
     ),
     "instance_group": (
-        *("instance-group", "--zone=us-east5-b", "--project=p", "--spot=true"),
+        *("instance-group", "--zone=us-east5-b", "--project=p", "--spot"),
         *("--machine_type=ct6e-standard-4t", "--topology=2x4"),
     ),
     "instance_group_that_exists": (
-        *("instance-group", "--zone=us-east5-b", "--use=true"),
+        *("instance-group", "--zone=us-east5-b", "--use"),
         *("--machine_type=ct6e-standard-4t", "--topology=2x2"),
     ),
     "jobset": (
         *("jobset", "--image=python:3.12", "--accelerator=tpu-v5-lite-podslice"),
-        *("--topology=4x4", "--spot=true", "--context=c", "--namespace=n"),
+        *("--topology=4x4", "--spot", "--context=c", "--namespace=n"),
     ),
     "slurm": ("slurm", "--hosts=2", "--sbatch_flags=--partition=gpu --time=24:00:00"),
 }
@@ -64,6 +64,18 @@ def dry_run(*arguments: str) -> str:
     text = shown.getvalue().replace(sys.executable, "PYTHON")
     text = text.replace(command._uv() or "uv", "uv")
     return text.replace(str(command._ROOT), "CHECKOUT")
+
+
+def test_the_wheel_brings_what_a_suite_or_a_logger_needs(capsys):
+    words = ["--", "launch.minatar", "--logger=tensorboard,wandb"]
+    assert command.main([*CASES["jobset"], *NEW, *words]) == 0
+    assert '"$(echo ./*.whl)[minatar,wandb]" ' in capsys.readouterr().out
+
+
+def test_slurm_gets_a_log_with_blanks_and_percents_quoted(capsys):
+    words = ["--", "launch.catch", "--workdir=/runs/a b%j"]
+    assert command.main([*CASES["slurm"], *NEW, *words]) == 0
+    assert "#SBATCH --output='/runs/a b%%j.log'\n" in capsys.readouterr().out
 
 
 def golden(name: str) -> str:

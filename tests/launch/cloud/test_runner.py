@@ -212,7 +212,7 @@ def test_a_name_that_is_taken_is_refused_and_its_owner_is_left_alone(launch, tmp
 
 @SLOW
 def test_machines_that_exist_are_used_and_left(launch):
-    run = launch((*launches.QUEUED, "--use=true"))
+    run = launch((*launches.QUEUED, "--use"))
     assert run.status() == 0, run.text
     assert run.called(" delete ") + run.called(" create ") == 0
     assert (run.workdir / "done").exists()
