@@ -95,7 +95,7 @@ def _main(name: str, arguments: list[str]) -> int:
         lines.show(f"{check.state:<7}  {check.about:<10}  {check.text}")
         faults += check.state == FAULT
     if faults:
-        lines.say(f"{name}: the front door would not open: mend what is a FAULT")
+        lines.say(f"{name}: the front door would not open: fix the lines marked FAULT")
         return FAILED
     lines.show("python -m launch.atari --agent=stacx --game=james_bond would work")
     return 0

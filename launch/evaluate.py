@@ -45,7 +45,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
         "--workdir", type=path, action="append", default=[], help="the same"
     )
     parser.add_argument("--episodes", type=int, default=24, help="(default 24)")
-    parser.add_argument("--seed", type=int, default=0, help="of starts and samples")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of starts and samples"
+    )
     factors = "factors for continuous actions (default 1,0)"
     parser.add_argument("--noise", help=factors)
     best = "the best-scoring checkpoint, which --best kept in training, not the newest"

@@ -44,14 +44,17 @@ from stac.runtime.storage import workdir
 _COMMON = {
     "total_frames": ("total_frames", "length in frames, action repeats included"),
     "runtime": ("runtime.name", f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}"),
-    "seed": ("seed", "of parameters, actions and environments"),
+    "seed": ("seed", "seed of parameters, actions and environments"),
     "num_actors": ("runtime.num_actors", "actors, each with its own environments"),
     "actor_devices": (
         "runtime.actor_devices",
         "devices that act, as in 0,1; see docs/scaling.md",
     ),
-    "learner_devices": ("runtime.learner_devices", "those that learn"),
-    "envs_per_actor": ("runtime.envs_per_actor", "of one actor; 0: by its cores"),
+    "learner_devices": ("runtime.learner_devices", "devices that learn"),
+    "envs_per_actor": (
+        "runtime.envs_per_actor",
+        "environments of one actor; 0: by its cores",
+    ),
     "logger": (
         "runtime.logger",
         "tensorboard, wandb or none; several with commas; see docs/watching.md",
@@ -70,7 +73,7 @@ _SWITCHES = ("best",)  # flags that need no value
 # The hosts of the run: no part of its configuration.
 _HOSTS = {
     "coordinator": "HOST:PORT of the first of several hosts; see docs/scaling.md",
-    "hosts": "their number; 1: alone, whatever started this process",
+    "hosts": "number of hosts; 1: alone, whatever started this process",
     "host": "the index of this host, 0 for the first",
 }
 # Fields that other flags set, because more than the one field follows from them.
@@ -86,7 +89,7 @@ TASK_FLAGS = ("task", "game", "env")  # each command has one of them
 
 
 class Request(NamedTuple):
-    """What the user asked for."""
+    """A command line, read."""
 
     config: Config
     workdir: pathlib.Path

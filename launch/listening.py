@@ -36,7 +36,7 @@ def parse(flag: str, text: str) -> Address:
       ConfigError: it is something else; the message names the flag.
     """
     host, _, port = text.rpartition(":")
-    right = re.fullmatch(r"[^/\s]*", host) and port.isdecimal()
+    right = re.fullmatch(r"[^/\s:]*|\[[^/\s]*\]", host) and port.isdecimal()
     check(
         right and 0 < int(port) < 2**16 - 1,
         f"--{flag}={text}: must be HOST:PORT, as in 10.0.0.5:7000, PORT up to 65534",

@@ -62,7 +62,7 @@ def build(
 
 
 def saving(replay: Replay | None) -> assembly.Acting:
-    """What a checkpoint holds of it, in the runtimes that save nothing else."""
+    """Its part of a checkpoint, in the runtimes that save nothing else."""
     return lambda updates: None if replay is None else replay.snapshot()
 
 

@@ -36,7 +36,7 @@ class Study(NamedTuple):
 
 
 def _ablation() -> tuple[Arm, ...]:
-    """What is self-tuned, with and without auxiliary heads."""
+    """Subsets that are self-tuned, with and without auxiliary heads."""
     subsets = {
         "gamma": "gamma",
         "gamma_lambda": "gamma,lambda",
@@ -98,7 +98,7 @@ def _embedding() -> tuple[Arm, ...]:
 
 
 def _readings() -> tuple[Arm, ...]:
-    """What the paper leaves open (docs/paper.md), one at a time."""
+    """Readings of the paper (docs/paper.md), one at a time."""
     every: dict[str, tuple[str, ...]] = {
         "": (),
         "no_clip": ("optimizer.max_gradient_norm=0",),

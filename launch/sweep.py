@@ -1,7 +1,7 @@
 """`python -m launch.sweep --study=agents --suite=minatar`: a study of the paper, run.
 
-Every run is the suite's own command, a process with cores of its own. What is finished
-is skipped, and what was cut off continues, so the same command goes on after anything.
+Every run is the suite's own command, a process with cores of its own. Finished runs
+are skipped, and interrupted ones continue, so the same command goes on after anything.
 At the end `launch.report` compares the runs.
 """
 

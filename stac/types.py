@@ -1,4 +1,4 @@
-"""What travels between the rooms: time steps, trajectories, learner state.
+"""The data that travel between the rooms: time steps, trajectories, learner state.
 
 The picture of time. An actor sees ``x_t``, acts ``a_t``, and the environment answers
 with ``r_{t+1}``, ``d_{t+1}`` and ``x_{t+1}``:
@@ -44,7 +44,7 @@ AllSum = Callable[[Tree], Tree]
 
 
 class Timestep(NamedTuple):
-    """What E batched environments say after a reset or a step (row t)."""
+    """The row t of E batched environments, after a reset or a step."""
 
     observation: Array  # [E, ...] x_t; images are uint8 [E, C, H, W]
     reward: Array  # [E] float32, r_t: raw, never clipped; 0 where `first`
@@ -54,7 +54,7 @@ class Timestep(NamedTuple):
 
 
 class ActorOutput(NamedTuple):
-    """What the policy decides for one row."""
+    """The policy's decision for one row."""
 
     action: Array  # [E] int32, or [E, A] float32: the sample before the tanh
     log_prob: Array  # [E] float32, log mu(a_t | x_t)

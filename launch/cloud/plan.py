@@ -49,7 +49,7 @@ class Plan(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """What a target's plan is made from."""
+    """The facts that a target's plan is made from."""
 
     name: str  # of all that is created
     program: str  # "atari"

@@ -1,4 +1,4 @@
-"""Who the hosts of a run are: by flags, or by what started the processes.
+"""Finds the hosts of a run: by flags, or by what started the processes.
 
 Flags win. Without them the environment is asked: a step of Slurm, a TPU slice of
 Kubernetes, a TPU VM. JAX has a detection of its own. It is wrong in places (a managed
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 from stac.config import check
 from stac.launch import listening
+from stac.launch.listening import Address
 
 _PORT = 8476  # and the next one, on the first host
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
@@ -24,24 +25,18 @@ _METADATA_SECONDS = 2.0
 class Hosts:
     """The hosts of a run, as one of them sees them."""
 
-    # "name:port" or "[fd00::2]:port" of the first host, which uses the next port, too
-    coordinator: str
+    coordinator: Address  # the first host, and its port for the hosts' parents
     count: int
     index: int  # of this host, from 0
     here: str = ""  # the address at which others reach this host, once they have met
 
     @property
-    def address(self) -> listening.Address:
-        """The first host's name, and its port for the hosts' parents."""
-        return listening.parse("coordinator", self.coordinator)
-
-    @property
     def service(self) -> str:
         """The address for JAX's own service."""
-        return str(self.address.next)
+        return str(self.coordinator.next)
 
 
-ALONE = Hosts("", 1, 0)
+ALONE = Hosts(Address("", 0), 1, 0)
 
 
 def metadata(name: str) -> str | None:
@@ -101,7 +96,7 @@ def find(
         0 <= index < count,
         f"--host={host}: must be from 0 to {count - 1} of --hosts={count}",
     )
-    return Hosts(str(first), count, index)
+    return Hosts(first, count, index)
 
 
 def _whole(flag: str, text: str | None) -> int:
@@ -122,7 +117,7 @@ def _slurm(environ: Mapping[str, str]) -> Hosts | None:
     first = re.sub(r"\[(\w+)[^\]]*\]", r"\1", names[0]) if names else ""
     job = int(environ.get("SLURM_JOB_ID", 0))
     port = 20_000 + 2 * (job % 10_000)  # two jobs may share the first host
-    return Hosts(f"{first}:{port}", count, int(environ["SLURM_PROCID"]))
+    return Hosts(Address(first, port), count, int(environ["SLURM_PROCID"]))
 
 
 def _kubernetes(environ: Mapping[str, str]) -> Hosts | None:
@@ -134,7 +129,8 @@ def _kubernetes(environ: Mapping[str, str]) -> Hosts | None:
     names = environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
     if len(names) == 1 or "TPU_WORKER_ID" not in environ:
         return None
-    return Hosts(f"{names[0]}:{_PORT}", len(names), int(environ["TPU_WORKER_ID"]))
+    first = Address(names[0], _PORT)
+    return Hosts(first, len(names), int(environ["TPU_WORKER_ID"]))
 
 
 def _tpu_vm(attribute: Callable[[str], str | None]) -> Hosts | None:
@@ -148,4 +144,4 @@ def _tpu_vm(attribute: Callable[[str], str | None]) -> Hosts | None:
     if not endpoints or not index:
         return None
     workers = [endpoint.rpartition(":")[2] for endpoint in endpoints.split(",")]
-    return Hosts(f"{workers[0]}:{_PORT}", len(workers), int(index))
+    return Hosts(Address(workers[0], _PORT), len(workers), int(index))

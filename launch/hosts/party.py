@@ -124,7 +124,7 @@ class Party:
             first = here = self._receive_all(difference)
         else:
             first, here = self._report(about)
-        coordinator = str(self.hosts.address._replace(host=first))
+        coordinator = self.hosts.coordinator._replace(host=first)
         self.hosts = dataclasses.replace(self.hosts, coordinator=coordinator, here=here)
 
     def tell(self, kind: str, words: str = "") -> None:
@@ -132,7 +132,7 @@ class Party:
         self._pass_on(Event(self.hosts.index, kind, words))
 
     def event(self, seconds: float) -> Event | None:
-        """What another host tells, waiting at most so long; None: nothing."""
+        """The news of another host, waiting at most so long; None: there are none."""
         try:
             line, message = self._inbox.get(timeout=seconds)
         except queue.Empty:
@@ -172,7 +172,7 @@ class Party:
                 news = now + _NEWS_SECONDS
             try:
                 connection = socket.create_connection(
-                    self.hosts.address, SILENCE_SECONDS
+                    self.hosts.coordinator, SILENCE_SECONDS
                 )
                 break
             except OSError as error:
@@ -207,7 +207,7 @@ class Party:
           The address at which they reach this host.
         """
         try:
-            listener = listening.server(self.hosts.address)
+            listener = listening.server(self.hosts.coordinator)
         except OSError as error:
             why = listening.reason(error)
             raise ConfigError(

@@ -71,7 +71,7 @@ def together(config: Config, hosts: Hosts) -> Iterator[party.Party | None]:
 
 
 def describe(config: Config) -> dict[str, Any]:
-    """What has to be the same on all hosts: versions, code and configuration."""
+    """Versions, code and configuration, which must be the same on all hosts."""
     from importlib import metadata  # only here: a run of one host does without
 
     return {

@@ -210,7 +210,7 @@ def _launch(
 ) -> processes.Processes:
     program = build(config, workdir)
     actors = config.runtime.num_actors
-    lines.show(f"starting the processes: queue, learner, {actors} acting")
+    lines.show(f"starting the processes: queue, learner, actors ({actors})")
     if listen := config.runtime.listen:
         at = listening.parse("listen", listen)
         lines.show(

@@ -216,7 +216,7 @@ def _play(learner: Learner, talk: _Talk, nursery: Nursery) -> processes.Process 
         return None
     played, number = config.environment, config.runtime.num_actors
     lines.show(
-        f"joined {learner.address}: {number} acting, {first} to {first + number - 1},"
+        f"joined {learner.address}: actors {first} to {first + number - 1},"
         f" for {config.agent.name} on {played.domain}, {played.task}"
     )
     running = talk.running = program.start(actors, config, nursery)

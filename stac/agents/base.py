@@ -30,7 +30,7 @@ State = Any  # a LearnerState, with the family's own fields
 
 
 class ReplaySize(NamedTuple):
-    """What lies between the trajectories that are taken and an update's batch.
+    """The store between the trajectories that are taken and an update's batch.
 
     Each update takes the new trajectories, as it does without a replay, keeps their
     transitions in the place of the oldest, and learns from others, drawn at random.

@@ -28,7 +28,7 @@ _PREFIX = "environment.challenges."
 
 @dataclasses.dataclass(frozen=True)
 class Challenges(Checked, section=_PREFIX):
-    """What makes a task hard for the agent; by default nothing."""
+    """The effects that make a task hard for the agent; by default none."""
 
     # Whether delays, counters and held values run on over episodes, as the original's
     # do ("faithful"), or start anew with each ("reset").

@@ -65,7 +65,7 @@ class BatchedEnvironment(Protocol):
 
 @runtime_checkable
 class Restorable(Protocol):
-    """What a `BatchedEnvironment` may have besides: snapshots.
+    """Snapshots, which a `BatchedEnvironment` may have besides.
 
     Without them, a run in lockstep continues with new episodes.
     """

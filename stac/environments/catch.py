@@ -19,8 +19,10 @@ ACTIONS = 3  # 0 moves the paddle left, 1 keeps it, 2 moves it right
 CELL = 4  # pixels of a cell's side: 40x20 images are large enough for strided layers
 
 
-TIME_LIMIT = 5  # steps of "cut": always cut, discount 1, before the ball is down
-TASKS = ("features", "cut", "pixels")  # float32 [E, 50] twice, uint8 [E, 1, 40, 20]
+# Features are float32 [E, 50], pixels uint8 [E, 1, 40, 20]. "cut" has features, and its
+# episodes are truncated, with discount 1, before the ball is down.
+TASKS = ("features", "cut", "pixels")
+TIME_LIMIT = 5  # steps of an episode of "cut"
 
 
 class Catch:

@@ -161,7 +161,7 @@ class Share:
         )
 
     def picture(self) -> np.ndarray:
-        """What the first environment draws."""
+        """The picture of the first environment."""
         try:
             picture: np.ndarray = self._vector.envs[0].render()
         except Exception as error:  # it may lack a library

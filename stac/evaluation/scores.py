@@ -74,7 +74,7 @@ def human_normalised(config: Config, mean: float) -> float | None:
 
 
 def beside(config: Config) -> Play:
-    """What an evaluator beside training plays: every way of acting, the same starts.
+    """Evaluations beside training play every way of acting, from the same starts.
 
     Other updates have other starts.
     """

@@ -56,7 +56,7 @@ def clip_by_global_norm(
 ) -> tuple[Tree, Array]:
     """Scales the whole tree down to norm `maximum` if it is longer; 0 does nothing.
 
-    Without `derivative` the factor is a constant to who differentiates. With it, a clip
+    Without `derivative` the factor is a constant under differentiation. With it, a clip
     that binds hides the gradient's length: metagradients of a common factor are zero.
 
     Returns the tree and its norm before.

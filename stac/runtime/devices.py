@@ -83,7 +83,7 @@ class Split(NamedTuple):
     learners: list[jax.Device]  # of all hosts
 
     def describe(self, num_actors: int) -> str:
-        """The line that says who does what where so many actors are dealt out."""
+        """A line: the devices of so many actors, those that learn, and idle ones."""
         acting, learning = self.actors[:num_actors], _here(self.learners)
         busy = {*acting, *learning}
         idle = [device for device in jax.local_devices() if device not in busy]

@@ -71,7 +71,7 @@ def test_a_machine_follows_its_learner_from_run_to_run_until_one_is_over(
         "--num_actors=1",
         program="launch.actors",
     )
-    machine.wait_for("1 acting, 0 to 0, for impala on catch, features")
+    machine.wait_for("actors 0 to 0, for impala on catch, features")
     wait_for_actors(first, **{socket.gethostname(): 1})
     first.terminate()
     assert first.status(END_SECONDS) == 0
@@ -79,7 +79,7 @@ def test_a_machine_follows_its_learner_from_run_to_run_until_one_is_over(
 
     flags = (*alone, "--agent=stac", "--total_frames=20000")
     second = start(tmp_path / "second", *flags)
-    machine.wait_for("1 acting, 0 to 0, for stac on catch, features")
+    machine.wait_for("actors 0 to 0, for stac on catch, features")
     assert second.status(START_SECONDS) == 0
     assert machine.status(END_SECONDS) == 0
     assert machine.lines[-1] == f"127.0.0.1:{port}: the run is over"

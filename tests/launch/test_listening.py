@@ -29,7 +29,17 @@ def test_an_address_is_a_host_and_a_port_or_a_port_of_this_machine(text, address
 
 @pytest.mark.parametrize(
     "text",
-    ["", "host", "host:", "host:x", "host:0", "host:65535", "http://host:1", "a b:1"],
+    [
+        "",
+        "host",
+        "host:",
+        "host:x",
+        "host:0",
+        "host:65535",
+        "http://host:1",
+        "a b:1",
+        "fd00::2",
+    ],
 )
 def test_an_address_that_is_none_is_refused_with_an_example(text):
     with pytest.raises(ConfigError) as refused:

@@ -12,7 +12,7 @@ prefix = ""  # of every line: which host says it, where there are several
 
 
 class Screen(Protocol):
-    """What keeps a part of the terminal for itself, below the lines."""
+    """A live display at the bottom of the terminal, below the lines."""
 
     def put_away(self) -> None:
         """Gives the whole terminal back to lines."""

@@ -75,7 +75,7 @@ class Statistics:
         return 0.0 if since is None else self._clock() - since
 
     def counters(self) -> Counters:
-        """What a checkpoint keeps."""
+        """The part that a checkpoint keeps."""
         return {
             "seconds": self._clock() - self._began,
             "episodes": self._episodes,
@@ -84,7 +84,7 @@ class Statistics:
         }
 
     def log_is_due(self, every_seconds: float) -> bool:
-        """At once for the first row: whoever watches wants to see that it runs."""
+        """The first row is due at once, to show that the run works."""
         return self._row_at is None or self._clock() - self._row_at >= every_seconds
 
     def row(self, updates: int, frames: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees of a run.
+"""A run as a person at the terminal sees it.
 
 In a terminal that is one live table (`table.py`). Elsewhere it is one plain line every
 few seconds, so that a log file stays readable. A thread shows either of them, because

@@ -55,7 +55,7 @@ def waits_for(state: State) -> str:
 
 
 def binds(row: Mapping[str, float]) -> str:
-    """What the run would be faster for, by `learner_waits` and `environment_share`.
+    """Names the bottleneck of a run, by `learner_waits` and `environment_share`.
 
     `the environments bind (the learner waits 45 %)`. docs/watching.md has the rule.
     "" before anything is measured.

@@ -7,6 +7,7 @@ import pytest
 from stac import config
 from stac.launch.hosts import find
 from stac.launch.hosts.find import ALONE, Hosts
+from stac.launch.listening import Address
 
 SLURM = {
     "SLURM_JOB_ID": "31415926",
@@ -26,12 +27,16 @@ def nothing(name: str) -> None:
     """A machine that is no TPU VM."""
 
 
+def slurm(first: str) -> Hosts:
+    return Hosts(Address(first, 31852), 3, 2)
+
+
 def test_flags_win_over_all_that_is_detected():
     given = find.find("a:7000", "2", "1", SLURM, TPU_VM.get)
-    assert given == Hosts("a:7000", 2, 1)
-    assert (given.address, given.service) == (("a", 7000), "a:7001")
+    assert given == Hosts(Address("a", 7000), 2, 1)
+    assert (given.coordinator, given.service) == (("a", 7000), "a:7001")
     given = find.find("[fd00::2]:7000", "2", "1", {}, nothing)
-    assert (given.address, given.service) == (("fd00::2", 7000), "[fd00::2]:7001")
+    assert (given.coordinator, given.service) == (("fd00::2", 7000), "[fd00::2]:7001")
     assert find.find(None, "1", None, SLURM, TPU_VM.get) == ALONE
     assert find.find(None, "1", "0", SLURM, TPU_VM.get) == ALONE
 
@@ -40,31 +45,31 @@ def test_flags_win_over_all_that_is_detected():
     ("environ", "attribute", "hosts"),
     [
         ({}, nothing, ALONE),
-        (SLURM, nothing, Hosts("tpu03:31852", 3, 2)),
-        (SLURM | {"SLURM_STEP_NODELIST": "a,b"}, nothing, Hosts("a:31852", 3, 2)),
-        (SLURM | {"SLURM_STEP_NODELIST": "n-1,n-2"}, nothing, Hosts("n-1:31852", 3, 2)),
+        (SLURM, nothing, slurm("tpu03")),
+        (SLURM | {"SLURM_STEP_NODELIST": "a,b"}, nothing, slurm("a")),
+        (SLURM | {"SLURM_STEP_NODELIST": "n-1,n-2"}, nothing, slurm("n-1")),
         (
             SLURM | {"SLURM_STEP_NODELIST": "r[1-3]-ib"},
             nothing,
-            Hosts("r1-ib:31852", 3, 2),
+            slurm("r1-ib"),
         ),
         (
             SLURM | {"SLURM_STEP_NODELIST": "rack[1-2]n[03-04,9]x,b"},
             nothing,
-            Hosts("rack1n03x:31852", 3, 2),
+            slurm("rack1n03x"),
         ),
         # Tasks of one host are runs of their own.
         (SLURM | {"SLURM_STEP_NUM_NODES": "1"}, nothing, ALONE),
         (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, nothing, ALONE),
         # A batch script that runs no `srun` is no step.
         ({"SLURM_NTASKS": "3", "SLURM_PROCID": "0"}, nothing, ALONE),
-        (KUBERNETES, nothing, Hosts("a.b:8476", 2, 1)),
+        (KUBERNETES, nothing, Hosts(Address("a.b", 8476), 2, 1)),
         (KUBERNETES | {"TPU_WORKER_HOSTNAMES": "localhost"}, nothing, ALONE),
-        ({}, TPU_VM.get, Hosts("10.0.0.2:8476", 2, 1)),
+        ({}, TPU_VM.get, Hosts(Address("10.0.0.2", 8476), 2, 1)),
         (
             {},
             (TPU_VM | {"worker-network-endpoints": "a-0,a-1"}).get,
-            Hosts("a-0:8476", 2, 1),
+            Hosts(Address("a-0", 8476), 2, 1),
         ),
         ({}, {"worker-network-endpoints": "u:u:10.0.0.2"}.get, ALONE),
     ],

@@ -15,6 +15,7 @@ from stac import config
 from stac.launch.hosts import party, supervisor
 from stac.launch.hosts.find import Hosts
 from stac.launch.hosts.party import DONE, FAULT, STOP, Event, Party
+from stac.launch.listening import Address
 from tests.launch.hosts.ports import free_pair
 from tests.waiting import until
 
@@ -46,7 +47,7 @@ def several(
     names = {0: first}  # of the first host, where it is the first
     parties = [
         Party(
-            Hosts(f"{names.get(place, '127.0.0.1')}:{port}", count, index),
+            Hosts(Address(names.get(place, "127.0.0.1"), port), count, index),
             f"name{place}",
         )
         for place, index in enumerate(indices or range(count))
@@ -153,8 +154,8 @@ def test_two_hosts_with_one_index_are_refused(port):
 def test_hosts_that_do_not_come_are_named(port, monkeypatch, capsys):
     monkeypatch.setattr(party, "MEET_SECONDS", 2.0)
     monkeypatch.setattr(party, "_BEAT_SECONDS", 0.1)
-    alone = Party(Hosts(f"127.0.0.1:{port}", 3, 0), "a")
-    early = Party(Hosts(f"127.0.0.1:{port}", 3, 2), "c")
+    alone = Party(Hosts(Address("127.0.0.1", port), 3, 0), "a")
+    early = Party(Hosts(Address("127.0.0.1", port), 3, 2), "c")
     with futures.ThreadPoolExecutor() as pool:
         waiting = pool.submit(early.meet, ABOUT, lambda theirs: "")
         with pytest.raises(config.RunError, match=r"did not come within 2 s: 1; is"):
@@ -162,7 +163,7 @@ def test_hosts_that_do_not_come_are_named(port, monkeypatch, capsys):
         with pytest.raises(config.RunError, match=r"did not come within 2 s: 1; is"):
             waiting.result(SOON)
     assert f"waiting at 127.0.0.1:{port} for host 1" in capsys.readouterr().out
-    other = Party(Hosts(f"127.0.0.1:{port}", 3, 1), "b")
+    other = Party(Hosts(Address("127.0.0.1", port), 3, 1), "b")
     with pytest.raises(config.RunError, match="the first host is not found at"):
         other.meet(ABOUT, lambda theirs: "")
 
@@ -180,7 +181,8 @@ def connected(port: int) -> socket.socket:
 
 def test_a_host_may_leave_and_come_again_before_all_have_met(port, monkeypatch, capsys):
     monkeypatch.setattr(party, "_NEWS_SECONDS", 0.1)
-    hosts = [Party(Hosts(f"127.0.0.1:{port}", 3, index), "late") for index in range(3)]
+    first = Address("127.0.0.1", port)
+    hosts = [Party(Hosts(first, 3, index), "late") for index in range(3)]
     with futures.ThreadPoolExecutor() as pool:
         meetings = [pool.submit(hosts[0].meet, ABOUT, lambda theirs: "")]
         with connected(port) as stranger, connected(port) as early:
@@ -210,6 +212,6 @@ def test_a_host_may_leave_and_come_again_before_all_have_met(port, monkeypatch, 
     [("192.0.2.1", "Cannot assign"), ("no-such-host.invalid", "[Nn]ame")],
 )
 def test_a_first_host_that_cannot_listen_there_is_refused(address, why):
-    elsewhere = Party(Hosts(f"{address}:7000", 2, 0), "a")
+    elsewhere = Party(Hosts(Address(address, 7000), 2, 0), "a")
     with pytest.raises(config.ConfigError, match=rf"cannot listen there \({why}"):
         elsewhere.meet(ABOUT, lambda theirs: "")
