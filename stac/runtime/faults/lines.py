@@ -6,24 +6,14 @@ import contextlib
 import os
 import select
 import sys
-from typing import NoReturn, Protocol, TextIO
+import threading
+from collections.abc import Callable
+from typing import NoReturn, TextIO
 
 prefix = ""  # of every line: which host says it, where there are several
-
-
-class Screen(Protocol):
-    """A live display at the bottom of the terminal, below the lines."""
-
-    def put_away(self) -> None:
-        """Gives the whole terminal back to lines."""
-        ...
-
-    def resumed(self) -> None:
-        """Is called when the process was suspended, and others wrote meanwhile."""
-        ...
-
-
-screen: Screen | None = None
+# Erases a live display at the bottom of the terminal, where there is one.
+put_away: Callable[[], object] | None = None
+_ERASE_SECONDS = 1.0  # for it: a terminal may take nothing more
 _ROOM_SECONDS = 1.0  # for a slow reader to make room for one more line
 
 
@@ -56,9 +46,10 @@ def _prefixed(text: str) -> str:
 
 def leave(status: int) -> NoReturn:
     """Ends the process at once, whatever its threads are in."""
-    if screen is not None:
-        with contextlib.suppress(Exception):
-            screen.put_away()
+    if put_away is not None:
+        eraser = threading.Thread(target=put_away, daemon=True)
+        eraser.start()
+        eraser.join(_ERASE_SECONDS)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             if has_room(stream):

@@ -161,7 +161,7 @@ def on_signals(
         return
     watcher = _Watcher(stop, math.inf if _borrowed else grace_seconds, signals)
     # The watcher does the work; this keeps Python from its own KeyboardInterrupt.
-    old_handlers = handle(lambda number, frame: None, [*signals, signal.SIGCONT])
+    old_handlers = handle(lambda number, frame: None, signals)
     try:
         yield
     finally:
@@ -253,8 +253,6 @@ class _Watcher:
         first: float | None = None  # when the first signal came
         while data := self._reader.recv(1):
             number, now = data[0], time.monotonic()
-            if number == signal.SIGCONT and lines.screen is not None:
-                lines.screen.resumed()
             if number not in self._signals:
                 continue
             if first is None:

@@ -1,27 +1,23 @@
-"""The live table of a run, drawn in a terminal below the lines of everybody.
+"""The live table of a run, which rich draws below the lines of everybody.
 
-The table is the last thing on the screen, and the cursor stands on the line below it,
-visible. So whatever ends the process, the terminal is as it should be. To draw is to
-erase the table before, and to print what is new above, and the table, in one write.
-
-While it is there, standard output and standard error of this process are streams whose
-lines are printed above it. A line that a library in C writes past Python is printed
-below the table, where the next table covers it in part.
+While it is there, lines that this process prints stand above it. The cursor stays
+visible and stands below it, so that a killed process leaves a terminal as it should be.
+In the background there are plain lines, as a shell has the screen.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from rich import console as rich_console
-from rich import panel, progress_bar, text
+from rich import constrain, live, panel, progress_bar, text
 from rich import table as rich_table
 
 from stac.runtime.faults import lines
@@ -29,11 +25,8 @@ from stac.runtime.logs import words
 
 SECONDS = 1.0  # between two tables: rows come every few seconds
 WIDEST = 100
-_LATE_SECONDS = 0.3  # more between two looks
-_SIGNAL_SECONDS = 0.1  # until the thread that reads signals has seen one
 _BACKGROUND_SECONDS = 8.0  # between two plain lines
 _OLD_SECONDS = 15.0  # after which a row is called old
-_LOCK_SECONDS = 1.0  # for a thread that draws
 
 
 class Table:
@@ -52,26 +45,33 @@ class Table:
         Args:
           file: a terminal.
           drawn: what rich renders of a state; `contents` by default.
-          line: says a state where a shell has the screen.
+          line: a state in words, where a shell has the screen.
         """
-        self._file = file
-        self._contents, self._line = drawn or contents, line
-        self._console = rich_console.Console(file=file, highlight=False)
-        self._lock = threading.RLock()  # guards all below
+        self._file, self._contents, self._line = file, drawn or contents, line
+        self._said_at = -math.inf  # when there was a line in the background
         self._state: Any = None  # the newest: a words.State, or what `show` gets
-        self._drawn = (0, 0)  # lines and columns of the table on the screen
-        self._resumed = False  # since the last table: the process was suspended
-        self._plain_at = -math.inf  # when there was a line in the background
-        self._closed = threading.Event()
-        self._before = (sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = (self._above(stream) for stream in self._before)
-        lines.screen = self
-        self._thread = threading.Thread(target=self._draw_often, daemon=True)
-        self._thread.start()
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="backslashreplace")
+        self._live = _Live(
+            console=_Console(
+                file=file, highlight=False, markup=False, emoji=False, soft_wrap=True
+            ),
+            get_renderable=self._drawn,
+            refresh_per_second=1 / SECONDS,
+            redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
+            transient=True,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+        lines.put_away = self.close
 
     def show(self, state: Any) -> None:
         """See terminal.View."""
-        self._state = state
+        self._state, now = state, time.monotonic()
+        late = now - self._said_at >= _BACKGROUND_SECONDS
+        if late and not _in_foreground(self._file):
+            self._said_at = now
+            lines.show(self._line(state))
 
     def note(self, text: str) -> None:
         """See terminal.View."""
@@ -79,125 +79,47 @@ class Table:
 
     def close(self, state: words.State | None = None) -> None:
         """Erases the table, for a plain line of `state`; may be called twice."""
-        self.put_away()
+        lines.put_away = None
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            self._live.stop()
         if state is not None and state.row:
             self.note(words.last_line(state))
 
-    def print(self, text: str) -> None:
-        """Prints whole lines above the table."""
-        with self._lock:
-            self._draw(text)
+    def _drawn(self) -> rich_console.RenderableType:
+        if self._state is None:
+            return ""
+        table = constrain.Constrain(self._contents(self._state), WIDEST)
+        return rich_console.Group(table, "")  # the cursor's line
 
-    def resumed(self) -> None:
-        """See lines.Screen."""
-        self._resumed = True
 
-    def put_away(self) -> None:
-        """See lines.Screen."""
-        # A thread may hold the lock for ever, in a terminal that takes nothing more.
-        held = self._lock.acquire(timeout=_LOCK_SECONDS)
-        try:
-            if held and not self._closed.is_set():
-                self._closed.set()
-                rest = "".join(
-                    stream.rest()
-                    for stream in (sys.stdout, sys.stderr)
-                    if isinstance(stream, _Above)
-                )
-                self._draw(rest)
-                sys.stdout, sys.stderr = self._before
-                lines.screen = None
-        finally:
-            if held:
-                self._lock.release()
+class _Console(rich_console.Console):
+    """Never hides the cursor: nothing would show it again after a kill."""
 
-    def _draw_often(self) -> None:
-        looked = time.monotonic()
-        while not self._closed.wait(SECONDS):
-            if time.monotonic() - looked > SECONDS + _LATE_SECONDS:
-                time.sleep(_SIGNAL_SECONDS)  # perhaps it was suspended: see `resumed`
-            looked = time.monotonic()
-            # A terminal that is held (Ctrl-S) must not hold the lock.
-            if lines.has_room(self._file):
-                with self._lock:
-                    self._look()
+    def show_cursor(self, show: bool = True) -> bool:
+        return False
 
-    def _look(self) -> None:
-        """Draws the newest state, or says it in a line where a shell has the screen."""
-        state = self._state
-        if self._in_foreground():
-            self._draw("")
-        elif state and time.monotonic() - self._plain_at >= _BACKGROUND_SECONDS:
-            self._plain_at = time.monotonic()
-            self._draw(self._line(state) + "\n")
 
-    def _draw(self, above: str) -> None:
-        size = _size(self._file)
-        foreground = self._in_foreground()
-        if self._resumed or not foreground:
-            self._resumed, self._drawn = False, (0, 0)  # a shell has written below it
-        height, width = self._drawn
-        erase = ""
-        if height:  # a terminal that was made narrower has broken its lines
-            height *= -(-width // size.columns)
-            erase = f"\r\x1b[{min(height, size.lines - 1)}A\x1b[J"
-        table, self._drawn = "", (0, 0)
-        if self._state is not None and foreground and not self._closed.is_set():
-            table, self._drawn = self._rendered(self._state, size)
-        if erase or above or table:
-            encoding = self._file.encoding
-            codes = f"{erase}{above}{table}".encode(encoding, "backslashreplace")
+class _Live(live.Live):
+    """Draws in the foreground alone."""
+
+    def refresh(self) -> None:
+        if _in_foreground(self.console.file):
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
-                self._file.write(codes.decode(encoding))
-                self._file.flush()
+                super().refresh()
 
-    def _rendered(
-        self, state: Any, size: os.terminal_size
-    ) -> tuple[str, tuple[int, int]]:
-        """The table, as high as fits below one line, and its lines and columns."""
-        width = self._console.width = max(1, min(size.columns - 1, WIDEST))
-        with self._console.capture() as capture:
-            self._console.print(self._contents(state))
-        rows = capture.get().splitlines()[: max(0, size.lines - 2)]
-        return "".join(f"{row}\n" for row in rows), (len(rows), width)
-
-    def _above(self, stream: TextIO | None) -> Any:
-        """The stream whose lines go above the table; `stream` if it goes elsewhere."""
-        if stream is None or not stream.isatty():
-            return stream
-        return _Above(stream, self.print)
-
-    def _in_foreground(self) -> bool:
-        try:
-            return os.tcgetpgrp(self._file.fileno()) == os.getpgrp()
-        except (OSError, ValueError):  # not the terminal that controls this process
-            return True
+    def process_renderables(
+        self, renderables: list[rich_console.ConsoleRenderable]
+    ) -> list[rich_console.ConsoleRenderable]:
+        if not _in_foreground(self.console.file):
+            return renderables
+        return super().process_renderables(renderables)
 
 
-class _Above:
-    """A text stream whose whole lines are printed above the table."""
-
-    def __init__(self, stream: TextIO, print_lines: Callable[[str], None]) -> None:
-        self._stream, self._print = stream, print_lines
-        self._lock = threading.RLock()
-        self._rest = ""  # of a line that has not ended
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def flush(self) -> None:
-        """Each line is written when it ends."""
-
-    def write(self, text: str) -> int:
-        with self._lock:
-            whole, newline, self._rest = (self._rest + text).rpartition("\n")
-        if newline:
-            self._print(whole + newline)
-        return len(text)
-
-    def rest(self) -> str:
-        """The last line, which has not ended."""
-        return f"{self._rest}\n" if self._rest else ""
+def _in_foreground(file: IO[str]) -> bool:
+    try:
+        return os.tcgetpgrp(file.fileno()) == os.getpgrp()
+    except (OSError, ValueError):  # not the terminal that controls this process
+        return True
 
 
 def contents(state: words.State) -> rich_console.RenderableType:
@@ -260,12 +182,3 @@ def _numbers(values: Mapping[str, str]) -> rich_table.Table:
         numbers.add_column(name, justify="right", min_width=8)
     numbers.add_row(*values.values())
     return numbers
-
-
-def _size(file: TextIO) -> os.terminal_size:
-    """Columns and lines; of a usual terminal where it does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        size = os.get_terminal_size(file.fileno())
-        if size.columns and size.lines:
-            return size
-    return os.terminal_size((80, 24))

@@ -70,10 +70,10 @@ class Emulator:
             if code == "\n":
                 self.at += 1
                 self.lines += [""] * (self.at == len(self.lines))
-            elif code.endswith("A") and code.startswith("\x1b"):
-                self.at -= int(code[2:-1])
-            elif code == "\x1b[J":
-                self.lines = [*self.lines[: self.at], ""]
+            elif code == "\x1b[1A":
+                self.at -= 1
+            elif code == "\x1b[2K":
+                self.lines[self.at] = ""
             elif not code.startswith(("\x1b", "\r")):
                 self.lines[self.at] += code
 
@@ -192,7 +192,6 @@ def test_lines_of_all_threads_are_above_the_one_table(drawn, screen):
     for thread in speakers:
         thread.join()
     print("half a line", end="")
-    sys.stdout.flush()
     text = follow(
         screen, emulator, lambda text: text.count("line ") >= 20 and "╯" in text
     )
@@ -201,9 +200,10 @@ def test_lines_of_all_threads_are_above_the_one_table(drawn, screen):
         f"line {number}" for number in range(20)
     )
     assert text.count("╭") == text.count("╯") == 1
-    lines.screen.put_away()
-    text = follow(screen, emulator, lambda text: "half a line" in text)
-    assert "╭" not in text
+    sys.stdout.flush()  # as a debugger's prompt
+    follow(screen, emulator, lambda text: "half a line\n" in text and "╯" in text)
+    lines.put_away()
+    follow(screen, emulator, lambda text: "╭" not in text)
 
 
 def test_a_table_that_is_closed_leaves_a_plain_line_and_the_streams(drawn, screen):
@@ -216,30 +216,20 @@ def test_a_table_that_is_closed_leaves_a_plain_line_and_the_streams(drawn, scree
     assert text.rstrip("\n") == words.last_line(STATE)
     assert sys.stdout is sys.stderr
     assert sys.stdout not in during
-    assert lines.screen is None
+    assert lines.put_away is None
 
 
-def test_a_narrower_terminal_breaks_the_lines_that_are_then_erased(drawn, screen):
+def test_in_the_background_lines_alone_are_printed(drawn, screen, monkeypatch):
+    monkeypatch.setattr(table, "_in_foreground", lambda file: False)
     emulator, live = Emulator(), drawn()
-    follow(screen, emulator, lambda text: "╯" in text)
-    high = emulator.text.count("\n")
-    screen.resize(50)  # each line of the old table becomes two
-    codes, broken = b"", f"\x1b[{2 * high}A\x1b[J".encode()
-    deadline = time.monotonic() + 10
-    while broken not in codes and time.monotonic() < deadline:
-        codes += screen.take()
-    assert broken in codes
+    long = "a line that is longer than the terminal " * 4
+    lines.show(long)
+    text = follow(screen, emulator, lambda text: long in text)  # as one line
+    assert text.startswith(words.line(STATE))
+    time.sleep(0.3)  # three tables
+    emulator.feed(screen.take())
+    assert emulator.codes.count("\x1b") == 0
     live.close()
-
-
-def test_after_a_suspension_a_new_table_is_drawn_below(drawn, screen):
-    live = drawn()
-    emulator = Emulator()
-    follow(screen, emulator, lambda text: "╯" in text)
-    os.write(screen.writer, b"the shell\n")
-    live.resumed()
-    text = follow(screen, emulator, lambda text: text.count("╯") > 1)
-    assert text.index("the shell") < text.rindex("╭")
 
 
 def test_a_terminal_of_ascii_gets_a_table(
