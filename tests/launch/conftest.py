@@ -13,6 +13,12 @@ from tests.launch import runs
 
 
 @pytest.fixture
+def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default workdirs are relative to the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def start() -> Iterator[Callable[..., runs.Run]]:
     """Starts a Run that leaves nothing behind, however the test ends."""
     started: list[runs.Run] = []

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tests import waiting
 from tests.launch import runs
 from tests.launch.runs import START_SECONDS, Run
 
@@ -38,11 +39,9 @@ class Moment(NamedTuple):
 
 def until(condition: Callable[[], object], run: Run) -> None:
     """Waits for it; fails where the run ends before."""
-    deadline = time.monotonic() + START_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, run.text
-        assert not run.over, run.text
-        time.sleep(0.005)
+    waiting.until(
+        condition, START_SECONDS, lambda: run.text, every=0.005, over=lambda: run.over
+    )
 
 
 def rows(run: Run) -> list[dict[str, float]]:

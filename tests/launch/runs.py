@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 
 from tests import conftest
+from tests.waiting import until
 
 SMALL = ("--runtime=launchpad", "--agent=impala", "--num_actors=1")
 LONG = 20_000_000  # frames that nobody waits for
@@ -222,16 +223,20 @@ def rows(workdir: pathlib.Path) -> list[dict[str, float]]:
 def wait_for_actors(run: Run, **counts: int) -> float:
     """Waits until the metrics count these actors by machine; returns the seconds."""
     began = time.monotonic()
-    while True:
+
+    def acting() -> dict[str, float]:
         newest = (rows(run.workdir) or [{}])[-1]
         machines = {name for name in newest if name.startswith("actors/")}
-        acting = {name.partition("/")[2]: newest[name] for name in machines}
-        seconds = time.monotonic() - began
-        if acting == counts:
-            return seconds
-        assert not run.over, run.text
-        assert seconds < START_SECONDS, acting
-        time.sleep(0.2)
+        return {name.partition("/")[2]: newest[name] for name in machines}
+
+    until(
+        lambda: acting() == counts,
+        START_SECONDS,
+        lambda: f"{acting()}\n{run.text}",
+        every=0.2,
+        over=lambda: run.over,
+    )
+    return time.monotonic() - began
 
 
 def saved(workdir: pathlib.Path) -> list[int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 
 import pytest
 
-from stac.config import Config, ConfigError
+from stac import config as configuration
+from stac.config import Config
 from stac.configs import control as numbers
 from stac.environments import make
 from stac.environments.realworld import suite
@@ -15,17 +15,13 @@ from stac.environments.vector import batched
 from stac.launch import flags
 from stac.launch.domains import DOMAINS
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 
 def parsed(*arguments: str) -> Config:
     return flags.parse(
         ["x", "--runtime=lockstep", *arguments], DOMAINS["control"]
     ).config
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Default workdirs are relative to the current directory."""
-    monkeypatch.chdir(tmp_path)
 
 
 def test_without_flags_it_is_the_papers_run_on_features() -> None:
@@ -54,19 +50,11 @@ def test_every_number_of_the_control_tables() -> None:
     assert config.agent.reduction == "sum"
 
 
-def test_pixels_have_a_network_of_their_own() -> None:
+def test_pixels_have_a_network_of_their_own_and_share_all_other_numbers() -> None:
     config = parsed("--observations=pixels", "--task=QUADRUPED_RUN")
     assert config.environment.task == "quadruped.run"
-    assert config.environment.observations == "pixels"
-    features = parsed("--task=quadruped.run").network
-    assert config.network == dataclasses.replace(features, torso="residual_strided")
-
-
-def test_both_setups_share_every_other_number() -> None:
-    features, pixels = (numbers.config(observations=kind) for kind in numbers.NETWORKS)
-    assert features.optimizer == pixels.optimizer
-    assert features.agent == pixels.agent
-    assert features.batch == pixels.batch
+    other = {"environment.observations": "pixels", "network.torso": "residual_strided"}
+    assert config == configuration.changed(parsed("--task=quadruped.run"), other)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +121,3 @@ def test_seeds_of_environments_are_unrelated_to_those_of_other_actors() -> None:
     assert len({*seeds, *cuts}) == 50
     named = built[0][1]
     assert (named["stagger_steps"], named["workers"]) == (1000, "auto")
-
-
-def test_an_unknown_kind_of_observation_is_refused_by_the_numbers() -> None:
-    with pytest.raises(ConfigError, match="unknown observations 'text'"):
-        numbers.config(observations="text")

@@ -14,9 +14,11 @@ import pytest
 
 from stac import config as configuration
 from stac.config import Config, ConfigError
-from stac.launch import atari, catch, control, flags, realworld
+from stac.launch import atari, catch, control, flags, gymnasium, realworld
 from stac.launch.domains import DOMAINS
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 HAS_LAUNCHPAD = importlib.util.find_spec("launchpad") is not None
 
@@ -29,12 +31,6 @@ def parsed(*arguments: str) -> Config:
 
 def never(config: Config, workdir: str) -> None:
     raise AssertionError(f"{workdir} was run")
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Default workdirs are relative to the current directory."""
-    monkeypatch.chdir(tmp_path)
 
 
 def test_without_flags_it_is_the_papers_run() -> None:
@@ -278,6 +274,7 @@ def test_the_runtime_gets_a_prepared_workdir_and_its_status_is_returned(
         (catch.main, "--task=list", ["features", "pixels"]),
         (control.main, "--task=list", ["walker.walk", "cartpole.balance"]),
         (realworld.main, "--task=list", ["walker.walk", "cartpole.swingup"]),
+        (gymnasium.main, "--env=list", ["CartPole-v1", "Pendulum-v1"]),
     ],
 )
 def test_list_prints_what_can_be_played_a_line_each(

@@ -239,13 +239,6 @@ def test_what_an_environment_raises_ends_the_run_after_saving(
     assert step == 6 if runtime == "lockstep" else step > 0
 
 
-def test_a_batch_that_does_not_divide_over_the_devices_is_refused(tmp_path):
-    config = tiny("threads", FIRST)
-    config = with_runtime(config, learner_devices=(0, 1, 2))
-    with pytest.raises(configuration.ConfigError, match="does not divide over 3"):
-        threads.run(config, tmp_path)
-
-
 @pytest.mark.parametrize(
     ("runtime", "acting", "learning"),
     [

@@ -12,7 +12,10 @@ from stac.learning import metaparameters
 from tests.learning import golden_case
 from tests.learning.golden_case import tiny, updated
 
-pytestmark = pytest.mark.faults
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.usefixtures("double_precision"),
+]
 
 LEARNED = ("params", "optimizer", "metaparameters", "meta_optimizer")
 

@@ -13,6 +13,8 @@ from stac.learning import optimizers, update
 from tests.learning import golden_case
 from tests.learning.golden_case import tiny
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 FRAMES, TOTAL = 10, 25  # an update's, and the run's: the fourth begins beyond
 
 

@@ -19,6 +19,8 @@ import pytest
 
 from stac.learning import vtrace
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 GAMMA = 0.9
 TRUNCATION = 1.0
 # (alpha_rho, alpha_c)

@@ -23,6 +23,8 @@ from tests.conftest import load_golden
 from tests.learning import golden_case, test_vtrace
 from tests.learning.golden_case import EXTRA_METAPARAMETERS, tiny, updated
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 
 def metagradient(case, metrics=None):
     """{name: [P]} as the product computes it."""

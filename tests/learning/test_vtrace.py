@@ -12,6 +12,8 @@ import pytest
 
 from stac.learning import vtrace
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 
 def random_case(rng, batch=5, length=9, cuts=True):
     """Inputs and hyperparameters of one call, with random boundaries and terminals."""

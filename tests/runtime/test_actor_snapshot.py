@@ -27,13 +27,11 @@ def catches(seed: int) -> BatchedEnvironment:
     return catch.Catch("features", seed, ENVS)
 
 
-def moves(seed: int, way: str = "serial") -> BatchedEnvironment:
+def moves(seed: int) -> BatchedEnvironment:
     """Continuous actions, and first episodes that are cut."""
     make = functools.partial(scripted.make, (9, 6))
     seeds = range(seed, seed + ENVS)
-    return batched.Batched(
-        make, seeds, workers=way, cores=2, stagger_steps=8, seed=seed
-    )
+    return batched.Batched(make, seeds, stagger_steps=8, seed=seed)
 
 
 @functools.cache
@@ -52,7 +50,7 @@ def learnt(environments, lstm_size: int) -> tuple[base.Agent, list[Any]]:
 
 def built(environments, seed: int = 1, lstm_size: int = 4, overlap: int = 3):
     environment = environments(seed)
-    agent, params = learnt(catches if environments is catches else moves, lstm_size)
+    agent, params = learnt(environments, lstm_size)
     acting = actor.Actor(agent, environment, BATCH[overlap], seed, index=2)
     return environment, acting, params
 
@@ -92,18 +90,6 @@ def test_k_unrolls_and_k_of_the_restored_are_2k_unrolls(
     environment.close()
     reported = [row for _, report in alone[3:] for row in report.episode_length.ravel()]
     assert max(reported) > 0  # of episodes that began before
-
-
-def test_it_does_not_matter_who_steps_the_environments():
-    environment, whole, params = built(functools.partial(moves, way="processes"))
-    unrolls(whole, params, range(2))
-    snapshot = whole.snapshot()
-    alone = unrolls(whole, params, range(2, 4))
-    environment.close()
-    environment, second, _ = built(functools.partial(moves, way="serial"), seed=5)
-    second.restore(snapshot)
-    assert_equal(unrolls(second, params, range(2, 4)), alone)
-    environment.close()
 
 
 def test_an_actor_that_has_not_acted_yet_has_a_snapshot_too():

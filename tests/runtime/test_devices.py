@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -296,11 +295,3 @@ def test_an_update_moves_the_batch_to_the_devices_and_nothing_else(capfd):
         moved = jax.device_put(jax.numpy.zeros(3, device=jax.devices()[2]))
         jax.block_until_ready(jax.device_put(moved, jax.devices()[3]))
     assert "device-to-device" in capfd.readouterr().err
-
-
-def test_a_user_sees_no_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        learners = devices.LearnerDevices(tuning_agent(), jax.local_devices()[:2])
-        states, metrics = learners.update(learners.replicate(tuning_state()), batch())
-        learners.fetch((states, metrics))

@@ -288,18 +288,6 @@ def test_another_error_is_not_hidden_by_a_save_that_fails_too():
     assert run.records.lines[-1].startswith("CHECKPOINT NOT SAVED: update 2 is not")
 
 
-def test_what_the_checkpoint_held_of_the_actors_is_there_for_them():
-    run = Run()
-    assert run.learner.acting == {}
-    continued = learner.Learner(
-        run.devices,
-        fakes.checkpoint()._replace(acting={"actor_0": b"here"}),
-        fakes.cadence(10, 1, 1),
-        run.records.outlets(),
-    )
-    assert continued.acting == {"actor_0": b"here"}
-
-
 def test_rows_come_at_once_then_at_their_cadence_and_at_the_end():
     run = Run(log=5)
     run.run(6, seconds=2)

@@ -94,14 +94,6 @@ def test_settings_that_do_nothing_are_accepted() -> None:
         parsed("--challenge=none", f"--config.{PREFIX}{setting}")
 
 
-def test_an_effect_taken_out_of_a_combination_may_leave_its_numbers() -> None:
-    out = ("observation_dropped=0", "action_repetition=0")
-    hard = ["--challenge=hard", *(f"--config.{PREFIX}{name}" for name in out)]
-    challenges = parsed(*hard).environment.challenges
-    assert challenges.observation_dropped_steps == 10
-    assert challenges.action_repetition_steps == 3
-
-
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_each_number_is_set_alone_from_the_command_line(field):
     default = getattr(Challenges(), field.name)
@@ -130,11 +122,6 @@ def test_one_number_of_a_combined_challenge_can_be_changed():
     hard = numbers.challenges("cartpole", "hard")
     expected = dataclasses.replace(hard, buffers="reset")
     assert config.environment.challenges == expected
-
-
-def test_every_number_is_listed_by_help():
-    listed = flags.numbers(numbers.config())
-    assert {PREFIX + field.name for field in FIELDS} <= set(listed)
 
 
 @pytest.mark.parametrize(

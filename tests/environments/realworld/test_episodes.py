@@ -120,25 +120,6 @@ def test_a_model_is_built_only_where_its_value_is_new():
     assert values("drift_pos", 6, buffers="reset") == moving
 
 
-def test_equal_seeds_give_equal_runs_and_others_do_not():
-    def run(seed: int) -> np.ndarray:
-        environment = challenged(
-            Counter(length=4),
-            seed,
-            action_noise=0.3,
-            observation_noise=0.1,
-            observation_dropped=0.2,
-            action_repetition=0.5,
-            action_repetition_steps=2,
-            dummy_dimensions=1,
-        )
-        rows = [row for _ in range(5) for row in play(environment, 4)]
-        return np.array([np.hstack(list(row.observation.values())) for row in rows])
-
-    np.testing.assert_array_equal(run(1), run(1))
-    assert (run(1) != run(2)).mean() > 0.5
-
-
 def test_closing_closes_the_simulator():
     simulator = Counter()
     challenged(simulator).close()

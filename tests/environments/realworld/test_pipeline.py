@@ -43,19 +43,6 @@ def test_a_delay_gives_what_went_in_that_many_calls_before(steps):
     assert [delay(t) for t in range(50)] == [max(0, t - steps) for t in range(50)]
 
 
-@pytest.mark.parametrize("steps", [0, 1, 3])
-def test_actions_are_late_by_their_delay(steps):
-    expected = late([1, 2, 3, 4, 5, 6], steps)
-    assert applied(actions(action_delay=steps), 6) == expected
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_an_accepted_action_is_held_for_its_steps(steps):
-    piece = actions(action_repetition=1.0, action_repetition_steps=steps)
-    expected = [1 + t // steps * steps for t in range(9)]
-    assert applied(piece, 9) == expected
-
-
 def test_a_delay_of_3_and_a_repetition_of_2_are_the_suites_example():
     piece = actions(action_delay=3, action_repetition=1.0, action_repetition_steps=2)
     assert applied(piece, 10) == [1, 1, 1, 1, 2, 2, 4, 4, 6, 6]
@@ -80,11 +67,6 @@ def test_each_element_fails_on_its_own_and_counts_its_own_steps():
     ]
 
 
-def test_the_next_failure_may_follow_at_once():
-    piece = pipeline.Failures(1.0, 3, False, np.random.default_rng(0))
-    assert not any(piece(np.ones(4)).any() for _ in range(10))
-
-
 @pytest.mark.parametrize(("probability", "steps"), [(0.01, 1), (0.05, 5), (0.1, 10)])
 def test_elements_fail_as_often_as_free_times_and_steps_say(probability, steps):
     random = np.random.default_rng(0)
@@ -104,32 +86,6 @@ def test_a_stuck_element_reads_what_came_out_before():
     # At the first call there is nothing before: both read themselves, and are stuck
     # for one call more.
     assert read == [[1.0, 10.0], [1.0, 10.0], [3.0, 30.0], [4.0, 40.0]]
-
-
-def test_stuck_elements_keep_their_noise_and_their_zeros():
-    piece = observations(
-        observation_noise=1.0,
-        observation_dropped=0.5,
-        observation_stuck=0.5,
-        observation_stuck_steps=4,
-    )
-    rows = np.array([piece(np.full(400, 50.0)) for _ in range(30)])
-    again = rows[1:] == rows[:-1]
-    assert (rows == 0.0).any()
-    assert (again & (rows[1:] != 0.0)).mean() > 0.2  # no fresh noise while stuck
-    assert (again & (rows[1:] == 0.0)).mean() > 0.2  # nor a fresh value
-
-
-@pytest.mark.parametrize("level", [0.0, 1000.0])
-def test_noise_has_its_moments_in_absolute_units(level):
-    piece = observations(observation_noise=0.3)
-    rows = [piece(np.full((1000, 4), level)) for _ in range(50)]
-    noise = np.concatenate(rows) - level
-    np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=5 * 0.3 / 50_000**0.5)
-    np.testing.assert_allclose(
-        np.cov(noise.T), 0.3**2 * np.eye(4), atol=5 * 0.09 * (2 / 50_000) ** 0.5
-    )
-    np.testing.assert_allclose((noise**4).mean(axis=0), 3 * 0.3**4, rtol=0.1)
 
 
 def test_actions_are_clipped_after_noise_and_only_there():

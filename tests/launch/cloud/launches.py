@@ -8,10 +8,10 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 
 from tests.conftest import ROOT
+from tests.waiting import until
 
 TOOLS = (
     *("gcloud", "kubectl", "uv", "curl"),
@@ -117,11 +117,13 @@ class Launch:
         return sorted(path.name for path in (self.folder / "things").iterdir())
 
     def wait_for(self, words: str = "", path: str = "") -> None:
-        deadline = time.monotonic() + SECONDS
-        while not (words in self.text if words else (self.folder / path).exists()):
-            assert time.monotonic() < deadline, self.text
-            assert self._process.poll() is None, self.text
-            time.sleep(0.05)
+        until(
+            lambda: words in self.text if words else (self.folder / path).exists(),
+            SECONDS,
+            lambda: self.text,
+            every=0.05,
+            over=lambda: self._process.poll() is not None,
+        )
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

@@ -101,23 +101,6 @@ def test_trajectories_taken_for_a_batch_that_is_not_full_count_as_waiting(addres
     reader.close()
 
 
-def test_a_full_table_makes_the_writer_wait(address):
-    writer, reader = side(address), side(address)
-    putting = experiences.Doing(writer.put, experiences.numbered(range(CAPACITY + 1)))
-    assert putting.waits()
-    assert reader.size() == CAPACITY
-    assert list(reader.get(1).report.actor) == [0]
-    putting.result()
-    assert list(reader.get(CAPACITY).report.actor) == [1, 2, 3, 4]
-
-
-def test_two_writers_share_the_table(address):
-    reader = side(address)
-    side(address).put(experiences.numbered(range(2)))
-    side(address).put(experiences.numbered(range(2, 4)))
-    assert list(reader.get(4).report.actor) == [0, 1, 2, 3]
-
-
 def test_a_batch_may_be_more_than_the_table_holds(address):
     writer, reader = side(address), side(address)
     getting = experiences.Doing(reader.get, 2 * CAPACITY)

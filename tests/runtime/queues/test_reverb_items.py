@@ -48,6 +48,7 @@ def joined(puts: list[Experience]) -> Experience:
 
 @pytest.mark.parametrize(("rows", "overlap"), [*OVERLAPS, (5, 0)])
 def test_trajectories_come_out_of_their_items_bit_for_bit_and_in_order(rows, overlap):
+    """And every row is handed to the writer once."""
     puts = experiences.overlapping(5, rows, overlap)
     spec = experiences.like(puts[0], overlap)
     writer = FakeWriter(reverb_items.Items(spec))
@@ -57,15 +58,6 @@ def test_trajectories_come_out_of_their_items_bit_for_bit_and_in_order(rows, ove
     assert jax.tree.structure(got) == jax.tree.structure(puts[0])
     assert experiences.bits(got) == experiences.bits(joined(puts))
     assert all(leaf.flags.c_contiguous for leaf in jax.tree.leaves(got))
-
-
-@pytest.mark.parametrize(("rows", "overlap"), [*OVERLAPS, (5, 0)])
-def test_every_row_is_handed_to_the_writer_once(rows, overlap):
-    puts = experiences.overlapping(5, rows, overlap)
-    packing = reverb_items.Items(experiences.like(puts[0], overlap))
-    writer = FakeWriter(packing)
-    for put in puts:
-        writer.put(put)
     all_rows = rows + 4 * (rows - overlap)
     assert writer.blocks == ENVS * all_rows // math.gcd(rows, rows - overlap)
     assert len(writer.items) == ENVS * 5

@@ -9,7 +9,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,6 +22,7 @@ from stac.config import (
 )
 from stac.runtime.storage import workdir
 from tests import conftest
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 CONFIG = Config()
@@ -43,12 +43,6 @@ def test_a_new_workdir_is_made_and_says_what_was_asked_for(
         written = json.loads((place.path / workdir.CONFIG).read_text())
     assert written["batch"]["batch_size"] == CONFIG.batch.batch_size
     assert written == json.loads(json.dumps(dataclasses.asdict(CONFIG)))
-
-
-def test_the_same_configuration_continues(tmp_path: pathlib.Path) -> None:
-    begun(tmp_path)
-    with workdir.prepare(tmp_path, CONFIG) as place:
-        assert place.resumed
 
 
 def test_how_the_work_is_spread_may_change_and_is_written_down(
@@ -91,6 +85,8 @@ def test_another_configuration_is_refused_with_the_difference(
     assert difference in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert (tmp_path / workdir.CONFIG).read_text() == before
+    with workdir.prepare(tmp_path, CONFIG) as place:
+        assert place.resumed
 
 
 def test_the_first_of_many_differences_are_named(tmp_path: pathlib.Path) -> None:
@@ -182,18 +178,12 @@ def test_somebody_elses_config_file_is_refused_and_stays(
     assert (tmp_path / workdir.CONFIG).read_text() == text
 
 
-def test_a_checkpoint_alone_makes_it_a_run_to_continue(tmp_path: pathlib.Path) -> None:
-    workdir.prepare(tmp_path, CONFIG).close()
-    (tmp_path / workdir.CHECKPOINTS / "300").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="seed is 1 there, 2 here"):
-        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
-
-
-def test_a_run_whose_checkpoints_were_all_damaged_is_still_that_run(
-    tmp_path: pathlib.Path,
+@pytest.mark.parametrize("folder", [workdir.CHECKPOINTS, workdir.DAMAGED])
+def test_a_checkpoint_alone_makes_it_a_run_to_continue_also_a_damaged_one(
+    tmp_path: pathlib.Path, folder: str
 ) -> None:
     workdir.prepare(tmp_path, CONFIG).close()
-    (tmp_path / workdir.DAMAGED / "300").mkdir(parents=True)
+    (tmp_path / folder / "300").mkdir(parents=True)
     with pytest.raises(ConfigError, match="seed is 1 there, 2 here"):
         workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
 
@@ -279,22 +269,15 @@ os._exit(9)
             workdir.prepare(tmp_path, Config())
     finally:
         os.kill(child, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while True:
+
+    def is_free() -> bool:
         try:
             workdir.prepare(tmp_path, Config()).close()
-            break
         except ConfigError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return False
+        return True
 
-
-def test_the_directory_is_free_after_a_refusal(tmp_path: pathlib.Path) -> None:
-    begun(tmp_path)
-    with pytest.raises(ConfigError, match="another configuration"):
-        workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
-    with workdir.prepare(tmp_path, CONFIG):
-        pass
+    until(is_free, 20)
 
 
 def test_the_default_says_what_is_trained() -> None:
