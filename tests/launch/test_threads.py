@@ -183,6 +183,7 @@ def test_the_others_begin_after_an_update_or_where_the_first_actor_has_no_result
         return real(parts, index, *arguments)
 
     monkeypatch.setattr(threads.Parts, "actor", build)
+    monkeypatch.setattr(threads, "_AHEAD_SECONDS", 240.0)
     for _ in range(2):
         path = tmp_path / f"{hangs.is_set()}"
         path.mkdir()

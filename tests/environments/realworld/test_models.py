@@ -30,6 +30,7 @@ DIFFERENT_START = {
 PICTURE = ("tex", "mat_texid", "name", "nname", "nbuffer", "ntex", "signature")
 
 
+@functools.cache
 def physics(domain: str, name: str = "", value: float | None = None) -> Any:
     rendering.suite(renders=False)
     from stac.environments.realworld import tasks

@@ -103,5 +103,6 @@ def test_several_slices_are_refused_without_flags():
         find.find(None, None, None, slices, nothing)
 
 
-def test_this_machine_is_no_tpu_vm():
+def test_a_machine_without_accelerators_is_no_tpu_vm(monkeypatch):
+    monkeypatch.setattr(find.pathlib.Path, "glob", lambda *_: iter(()))
     assert find.metadata("agent-worker-number") is None

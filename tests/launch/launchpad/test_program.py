@@ -82,7 +82,7 @@ def test_a_warning_before_pre_emption_saves_as_sigterm_does(start, tmp_path):
     assert saved(tmp_path)[-1] > 0
 
 
-def test_processes_are_the_default_and_sigterm_stops_them_at_any_time(start, tmp_path):
+def test_sigterm_stops_the_processes_as_soon_as_they_are_there(start, tmp_path):
     run = start(tmp_path, f"--total_frames={LONG}")
     run.wait_for("writing to")
     # The parent, the queue, the learner and the actor.

@@ -28,7 +28,7 @@ def save():
     return shutdown.Saved(True, "update 7 is saved")
 
 stop.saves(save)
-shutdown.ECHO_SECONDS = 0.2
+shutdown.ECHO_SECONDS = {echo}
 with shutdown.on_signals(stop, grace_seconds={grace}):
     print("ready", flush=True)
     {body}
@@ -41,9 +41,10 @@ STUCK = "time.sleep(20)"  # resumes after a signal, like a compiler that sees no
 class Program:
     """One of these runs, as a process."""
 
-    def __init__(self, body, grace=20.0, before=""):
+    def __init__(self, body, grace=20.0, before="", echo=0.2):
+        program = PROGRAM.format(body=body, grace=grace, echo=echo)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", before + PROGRAM.format(body=body, grace=grace)],
+            [sys.executable, "-c", before + program],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -104,6 +105,7 @@ def test_in_a_borrowed_process_ctrl_c_is_one_for_its_owner_too_after_the_run():
 def test_a_second_signal_leaves_at_once():
     program = Program(STUCK)
     program.send(signal.SIGINT)
+    assert "saving and leaving" in program.process.stderr.readline()
     program.send(signal.SIGINT, after=0.5)
     status, out, _ = program.end()
     assert (status, out) == (130, [])
@@ -123,7 +125,7 @@ def test_a_second_signal_leaves_at_once_whatever_the_first_one_began(slow):
 
 
 def test_an_echo_of_the_first_signal_is_no_second_one():
-    program = Program("stop.wait(20); time.sleep(0.5)")
+    program = Program("stop.wait(20); time.sleep(0.5)", echo=5)
     program.send(signal.SIGTERM)
     program.send(signal.SIGTERM, after=0.05)
     status, out, _ = program.end()

@@ -293,7 +293,7 @@ def test_a_run_in_a_terminal_shows_one_table_and_ctrl_c_leaves_lines(screen, tmp
     finally:
         process.kill()
         process.wait()
-    emulator.feed(screen.take())
+    follow(screen, emulator, lambda text: f" is saved in {tmp_path}\n" in text)
     assert "╭" not in emulator.text
     *_, evaluate, last = emulator.text.rstrip("\n").split("\n")
     assert re.fullmatch(rf"update [\d,]+ is saved in {tmp_path}", last)

@@ -134,7 +134,8 @@ def test_durations_read_well(seconds: float, text: str) -> None:
 
 def test_a_status_is_said_at_once_once_and_again_while_it_lasts() -> None:
     screen = Screen()
-    printer = terminal.Terminal(10, terminal.Lines(screen, 0.05))
+    view = terminal.Lines(screen, 0.05)
+    printer = terminal.Terminal(10, view, clock=lambda: 0.0)
     printer.status("compiling the update")
     printer.status("compiling the update")
     lines = screen.lines(count=3)

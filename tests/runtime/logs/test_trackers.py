@@ -13,6 +13,7 @@ import pytest
 from stac.config import Config, ConfigError
 from stac.runtime.logs import trackers
 from tests import conftest
+from tests.waiting import until
 
 # Two parts of one run. A process of its own: wandb's settings hold for a process.
 WRITES = """
@@ -44,6 +45,16 @@ def write(place: pathlib.Path, **variables: str) -> subprocess.CompletedProcess[
         capture_output=True,
         text=True,
     )
+
+
+def processes(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Those that have the folder's name in their environment."""
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(folder) in (process / "environ").read_bytes():
+                found.append(process)
+    return found
 
 
 def test_names_are_read_once_each_and_none_is_none():
@@ -88,9 +99,7 @@ def test_wandb_writes_into_the_workdir_alone_and_continues_its_run(tmp_path):
     for part in (first, second):
         assert b"value" in (part / f"run-{identity}.wandb").read_bytes()
     assert [*(tmp_path / "home").iterdir()] == []
-    for process in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            assert os.fsencode(tmp_path) not in (process / "environ").read_bytes()
+    until(lambda: not processes(tmp_path), why=lambda: processes(tmp_path))
 
 
 def test_wandb_without_a_login_is_refused_with_the_cure_and_leaves_nothing(tmp_path):

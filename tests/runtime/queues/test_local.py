@@ -8,6 +8,7 @@ import pytest
 
 from stac.runtime.queues import base, local
 from tests.runtime.experiences import Doing, numbered
+from tests.waiting import until
 
 
 def numbers(experience):
@@ -52,6 +53,7 @@ def test_an_empty_queue_makes_the_learner_wait():
 def test_more_trajectories_than_the_queue_holds_go_in_piece_by_piece():
     queue = local.LocalQueue(capacity=3)
     putting = Doing(queue.put, numbered(range(8)))
+    until(lambda: queue.size() == 3)
     assert putting.waits()
     assert queue.size() == 3
     taken = [numbers(queue.get(2)) for _ in range(4)]

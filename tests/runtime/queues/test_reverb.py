@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Iterator
 
@@ -15,7 +14,9 @@ from stac.config import BatchConfig
 from stac.runtime.queues import reverb, reverb_items
 from stac.runtime.queues.base import Closed
 from stac.types import Experience
+from tests.launch.hosts.ports import free_pair
 from tests.runtime import experiences, fakes
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.launchpad,
@@ -92,6 +93,7 @@ def test_trajectories_taken_for_a_batch_that_is_not_full_count_as_waiting(addres
     writer, reader = side(address), side(address)
     writer.put(experiences.numbered(range(2)))
     batch = experiences.Doing(reader.get, 3)
+    until(lambda: (writer.size(), reader.size()) == (0, 2))
     assert batch.waits()
     assert (writer.size(), reader.size()) == (0, 2)
     writer.put(experiences.numbered(range(2, 3)))
@@ -138,9 +140,7 @@ def test_a_closed_side_takes_and_gives_nothing(address):
 
 @pytest.mark.faults
 def test_a_server_may_come_up_later():
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        port = taken.getsockname()[1]
+    port = free_pair()
     early = side(f"localhost:{port}")
     putting = experiences.Doing(early.put, experiences.numbered(range(1)))
     assert putting.waits()

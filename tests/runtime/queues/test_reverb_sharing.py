@@ -17,6 +17,7 @@ from stac.config import BatchConfig
 from stac.runtime import actor
 from stac.runtime.queues import reverb
 from tests.runtime import experiences, fakes
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.launchpad,
@@ -125,6 +126,7 @@ def test_a_full_table_makes_the_writer_wait_and_nothing_is_lost():
                 writer.put(put)
 
         putting = experiences.Doing(put_all)
+        until(lambda: reader.size() == 2)
         assert putting.waits()
         assert reader.size() == 2
         got = [reader.get(1) for _ in range(3 * ENVS)]
