@@ -6,12 +6,12 @@ an environment that fails, in launch/test_threads_faults.py.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import pytest
 
 from stac.agents import make
+from stac.config import changed
 from stac.configs import catch as numbers
 from stac.launch import threads
 from tests.launch.runs import rows
@@ -20,9 +20,8 @@ from tests.launch.runs import rows
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", make.ACTOR_CRITICS)
 def test_every_agent_solves_catch_within_a_minute(agent, tmp_path):
-    config = numbers.config(agent=agent)
-    runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=(0,))
-    config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
+    short = {"runtime.name": "lockstep", "runtime.learner_devices": (0,)}
+    config = changed(numbers.config(agent=agent), short | {"total_frames": 150_000})
     began = time.process_time()
     threads.run(config, tmp_path)
     first, *_, last = rows(tmp_path)

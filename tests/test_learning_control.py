@@ -8,7 +8,6 @@ out of line, a lost core state, a wrong sign or scale leave the return where it 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
 import math
 
@@ -19,6 +18,7 @@ import pytest
 from dm_env import specs
 
 from stac.agents import actor_critic, base, soft
+from stac.config import changed
 from stac.configs import control as numbers
 from stac.environments.vector import batched
 from stac.runtime import actor
@@ -68,18 +68,14 @@ class Echo(dm_env.Environment):
 
 def small(agent: str):
     """The paper's numbers for control, but a network and a horizon for this task."""
-    config = numbers.config(agent=agent)
-    outer = dataclasses.replace(config.agent.outer, gamma=0.8)
-    tuned_from = math.log(0.8 / 0.2)  # its sigmoid is 0.8
-    return dataclasses.replace(
-        config,
-        agent=dataclasses.replace(
-            config.agent, outer=outer, initial_raw_gamma=tuned_from
-        ),
-        network=dataclasses.replace(
-            config.network, mlp_hiddens=(16,), lstm_size=16, head_hidden=16
-        ),
-    )
+    few = {
+        "agent.outer.gamma": 0.8,
+        "agent.initial_raw_gamma": math.log(0.8 / 0.2),  # its sigmoid is 0.8
+        "network.mlp_hiddens": (16,),
+        "network.lstm_size": 16,
+        "network.head_hidden": 16,
+    }
+    return changed(numbers.config(agent=agent), few)
 
 
 @pytest.mark.parametrize("agent", ["impala", "stac"])
@@ -104,20 +100,19 @@ def test_an_agent_learns_to_echo_what_it_was_shown(agent):
 @pytest.mark.parametrize("agent", ["sac_v1", "meta_sac"])
 def test_a_soft_agent_learns_to_echo_what_it_is_shown(agent):
     """Through the actor and the replay, uniform actions first."""
-    config = numbers.config(agent=agent)
-    few = {"alpha": 0.01, "gamma": 0.8, "minibatch": 64, "first_steps": 400}
-    few |= {"updates_per_step": 0.25, "initial_states": 2}
-    config = dataclasses.replace(
-        config,
-        agent=dataclasses.replace(
-            config.agent, soft=dataclasses.replace(config.agent.soft, **few)
-        ),
-        network=dataclasses.replace(config.network, mlp_hiddens=(16,)),
-        optimizer=dataclasses.replace(
-            config.optimizer, learning_rate=3e-3, meta_learning_rate=3e-3
-        ),
-        batch=dataclasses.replace(config.batch, batch_size=8),
-    )
+    few = {
+        "agent.soft.alpha": 0.01,
+        "agent.soft.gamma": 0.8,
+        "agent.soft.minibatch": 64,
+        "agent.soft.first_steps": 400,
+        "agent.soft.updates_per_step": 0.25,
+        "agent.soft.initial_states": 2,
+        "network.mlp_hiddens": (16,),
+        "optimizer.learning_rate": 3e-3,
+        "optimizer.meta_learning_rate": 3e-3,
+        "batch.batch_size": 8,
+    }
+    config = changed(numbers.config(agent=agent), few)
     simple = functools.partial(Echo, memory=False)
     environment = batched.Batched(simple, range(8), stagger_steps=STEPS, seed=1)
     learner = soft.build(config, environment.spec)

@@ -19,6 +19,7 @@ from stac.config import (
     ConfigError,
     NetworkConfig,
     Outer,
+    changed,
 )
 from stac.environments.base import EnvironmentSpec
 from stac.types import Trajectory
@@ -144,13 +145,9 @@ def test_log_probs_are_those_of_the_acting_policy(behaviour):
 
 def test_a_burn_in_brings_the_core_up_to_date_and_is_not_learned_from():
     """Stepped row by row, then cut off: the rest is an update of its own."""
-    plain = config("stac")
-    recurrent = dataclasses.replace(plain.network, lstm_size=8)
-    plain = dataclasses.replace(plain, network=recurrent)
-    rows = dataclasses.replace(plain.batch, burn_in=2)
-    burning = actor_critic.build(dataclasses.replace(plain, batch=rows), SPEC)
-    rows = dataclasses.replace(plain.batch, unroll_length=4)
-    short = actor_critic.build(dataclasses.replace(plain, batch=rows), SPEC)
+    plain = changed(config("stac"), {"network.lstm_size": 8})
+    burning = actor_critic.build(changed(plain, {"batch.burn_in": 2}), SPEC)
+    short = actor_critic.build(changed(plain, {"batch.unroll_length": 4}), SPEC)
     state = burning.init(jax.random.PRNGKey(0))
     core_state = jax.tree.map(lambda s: s + 0.5, burning.initial_core_state(4))
     whole = batch()._replace(core_state=core_state)
@@ -208,10 +205,8 @@ def test_self_tuning_the_deep_network_costs_at_most_2_70_times_the_flops(plain, 
 
 def first_policy(**network):
     """Mean and standard deviation of a Gaussian of 3 dimensions in 500 states."""
-    stac = config("stac")
-    stac = dataclasses.replace(
-        stac, network=dataclasses.replace(stac.network, **network)
-    )
+    named = {f"network.{name}": value for name, value in network.items()}
+    stac = changed(config("stac"), named)
     agent = actor_critic.build(stac, SPEC._replace(continuous=True))
     state = agent.init(jax.random.PRNGKey(0))
     observation = np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32)

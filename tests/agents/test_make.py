@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from stac.agents import base, make
-from stac.config import Config, ConfigError, frames_per_update
+from stac.config import Config, ConfigError, changed, frames_per_update
 from stac.configs import catch
 from stac.environments.base import EnvironmentSpec
 from stac.launch import threads
@@ -24,9 +23,7 @@ SPEC = EnvironmentSpec((6,), np.dtype(np.float32), 3, False, 1)
 
 
 def named(config: Config, name: str) -> Config:
-    return dataclasses.replace(
-        config, agent=dataclasses.replace(config.agent, name=name)
-    )
+    return changed(config, {"agent.name": name})
 
 
 def test_an_agent_without_a_row_is_refused():
@@ -75,13 +72,14 @@ def test_a_second_family_is_a_row_and_no_change_of_the_runtimes(
     row = make.Variant(1, (), family=f"{__name__}:mean_reward")
     monkeypatch.setitem(make.VARIANTS, "mean_reward", row)
     config = catch.config(agent="mean_reward")
-    small = dataclasses.replace(
-        config.runtime, name=runtime, learner_devices=(0,), log_every_seconds=1e-9
-    )
+    small = {
+        "runtime.name": runtime,
+        "runtime.learner_devices": (0,),
+        "runtime.log_every_seconds": 1e-9,
+    }
     for updates in (3, 5):  # from the beginning, and from a checkpoint
         frames = updates * frames_per_update(config, 1)
-        config = dataclasses.replace(config, runtime=small, total_frames=frames)
-        threads.run(config, tmp_path)
+        threads.run(changed(config, small | {"total_frames": frames}), tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert "continuing from update 3" in lines
     assert any("  mean reward -0.0" in line for line in lines)

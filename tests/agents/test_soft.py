@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ import pytest
 
 from stac import config as configuration
 from stac.agents import base, make, soft
-from stac.config import Config, ConfigError
+from stac.config import Config, ConfigError, changed
 from stac.configs import control, gymnasium, mujoco
 from stac.environments.base import EnvironmentSpec
 
@@ -22,14 +21,9 @@ ENVS = 400
 def config(
     agent: str = "sac", batch: dict[str, Any] | None = None, **soft: Any
 ) -> Config:
-    plain = mujoco.config(agent=agent)
-    return dataclasses.replace(
-        plain,
-        agent=dataclasses.replace(
-            plain.agent, soft=dataclasses.replace(plain.agent.soft, **soft)
-        ),
-        batch=dataclasses.replace(plain.batch, **batch or {}),
-    )
+    changes = {f"agent.soft.{name}": value for name, value in soft.items()}
+    changes |= {f"batch.{name}": value for name, value in (batch or {}).items()}
+    return changed(mujoco.config(agent=agent), changes)
 
 
 def acted(noise: float, updates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

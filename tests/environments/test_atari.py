@@ -14,6 +14,8 @@ from ale_py import roms, vector_env
 
 from stac.environments import atari
 from stac.types import Timestep
+from tests.environments import snapshotting
+from tests.environments.rows import assert_rows_stay
 
 
 class Recorder(vector_env.AtariVectorEnv):
@@ -46,8 +48,7 @@ def random_actions(environment: atari.Atari, steps: int) -> np.ndarray:
 
 def play(environment: atari.Atari, actions: np.ndarray) -> Timestep:
     """Rows [T + 1, E, ...] of an environment that is reset first and closed at last."""
-    rows = [environment.reset(), *(environment.step(action) for action in actions)]
-    environment.close()
+    rows = snapshotting.rows(environment, actions)
     return Timestep(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -175,15 +176,9 @@ def test_planes_move_up_by_one_a_step_and_are_zero_before_the_episode():
     assert rows[0, :, 3].any()
 
 
-def test_a_later_step_does_not_write_into_an_earlier_observation():
+def test_a_later_step_does_not_write_into_an_earlier_row():
     environment = atari.Atari("breakout", seed=0, num_envs=2)
-    kept = [environment.reset().observation]
-    copies = [kept[0].copy()]
-    for action in random_actions(environment, 30):
-        kept.append(environment.step(action).observation)
-        copies.append(kept[-1].copy())
-    environment.close()
-    np.testing.assert_array_equal(kept, copies)
+    assert_rows_stay(environment, random_actions(environment, 30))
 
 
 def test_rewards_are_the_game_s_own_and_float32():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from stac import config
 from stac.environments import atari
+from tests.programs import python
 
 ATARI57 = """
 alien amidar assault asterix asteroids atlantis bank_heist battle_zone beam_rider
@@ -78,11 +76,5 @@ environment.reset()
 environment.step(np.zeros(2, int))
 environment.close()
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "default", "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout + done.stderr == ""
+    done = python("-W", "default", "-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -7,6 +7,7 @@ import pytest
 
 from stac import config
 from stac.environments import catch
+from tests.environments.rows import assert_rows_stay
 
 STEPS = catch.ROWS - 1  # of an episode
 
@@ -103,14 +104,7 @@ def test_the_same_seed_gives_the_same_games_and_another_seed_others():
 
 def test_a_later_step_does_not_write_into_an_earlier_row():
     environment = catch.Catch("features", seed=0, num_envs=2)
-    kept = [environment.reset()]
-    kept += [environment.step(np.ones(2, int)) for _ in range(STEPS)]
-    before = [tuple(field.copy() for field in row) for row in kept]
-    environment.step(np.ones(2, int))
-    environment.reset()
-    for row, copy in zip(kept, before, strict=True):
-        for field, old in zip(row, copy, strict=True):
-            np.testing.assert_array_equal(field, old)
+    assert_rows_stay(environment, np.ones((STEPS + 1, 2), int))
 
 
 @pytest.mark.parametrize("action", [[0, 3], [-1, 0], [0]])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +11,9 @@ from stac import config
 from stac.environments import base, control, make
 from stac.environments.vector import batched
 from tests.conftest import ROOT
+from tests.environments import snapshotting
 from tests.environments.vector import scripted
+from tests.programs import python
 
 # Dimensions of actions and of observations, as benchmark papers list them.
 BENCHMARK = {
@@ -60,10 +60,8 @@ def played(environment: base.BatchedEnvironment, steps: int) -> list[np.ndarray]
     """Observations and rewards of a reset and of random actions, row after row."""
     random = np.random.default_rng(0)
     shape = (environment.num_envs, environment.spec.num_actions)
-    rows = [environment.reset()]
-    rows += [environment.step(random.normal(size=shape)) for _ in range(steps)]
-    environment.close()
-    return [field for row in rows for field in row]
+    actions = [random.normal(size=shape) for _ in range(steps)]
+    return [field for row in snapshotting.rows(environment, actions) for field in row]
 
 
 def test_the_benchmark_has_its_28_tasks_which_step_and_each_its_dimensions():
@@ -253,15 +251,7 @@ assert "OpenGL" not in sys.modules and "glfw" not in sys.modules
 @pytest.mark.parametrize("variable", [{}, {"MUJOCO_GL": "no such backend"}])
 def test_features_need_no_opengl_and_nothing_is_said(tmp_path, monkeypatch, variable):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    for name, value in variable.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    run = subprocess.run(
-        [sys.executable, *scripted.WARNINGS, "-c", _QUIET],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    words = (*scripted.WARNINGS, "-c", _QUIET)
+    run = python(*words, folder=tmp_path, PYTHONPATH=str(ROOT), **variable)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []  # MuJoCo writes warnings to a file

@@ -13,6 +13,7 @@ from stac import config
 from stac.environments import base, gymnasium, make
 from stac.types import Timestep
 from tests.environments import own_environments
+from tests.environments.rows import assert_laid_out, stacked
 
 OWN = "tests.environments.own_environments"
 
@@ -23,26 +24,14 @@ def built(name: str, num_envs: int = 2, seed: int = 1, **named: Any):
 
 def played(environment: gymnasium.Gymnasium, steps: int) -> Timestep:
     """Rows of a reset and of the same action again and again: [E, steps + 1, ...]."""
-    action = np.ones(environment.num_envs, np.int32)
-    rows = [environment.reset(), *(environment.step(action) for _ in range(steps))]
-    environment.close()
-    return Timestep(*(np.stack(field, axis=1) for field in zip(*rows, strict=True)))
+    actions = np.ones((steps, environment.num_envs), np.int32)
+    return stacked(environment, actions)
 
 
 def test_rows_are_laid_out_as_the_protocol_says():
     rows = played(built("Counting"), 10)
-    for env in range(2):
-        episode, step = rows.observation[env, :, 0], rows.observation[env, :, 1]
-        np.testing.assert_array_equal(episode, [0] * 4 + [1] * 6 + [2])
-        np.testing.assert_array_equal(step, [*range(4), *range(6), 0])
-        np.testing.assert_array_equal(rows.reward[env], [*range(4), *range(6), 0])
-        np.testing.assert_array_equal(np.nonzero(rows.first[env])[0], [0, 4, 10])
-        np.testing.assert_array_equal(np.nonzero(rows.last[env])[0], [3, 9])
-        # 0 at the true end alone: not at the time limit, not where an episode begins.
-        np.testing.assert_array_equal(np.nonzero(rows.discount[env] != 1)[0], [3])
-        assert rows.discount[env, 3] == 0
-    dtypes = [np.asarray(field).dtype for field in rows]
-    assert dtypes == [np.float32, np.float32, np.float32, bool, bool]
+    episode, step = rows.observation[..., 0], rows.observation[..., 1]
+    assert_laid_out(rows, episode, step)
 
 
 def test_a_box_is_flattened_and_discrete_actions_begin_where_the_space_does():

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 
 import pytest
 
 from stac.launch import actors
-from tests import conftest
 from tests.launch.hosts.ports import free_pair
 from tests.launch.runs import END_SECONDS, LONG, START_SECONDS, rows, wait_for_actors
+from tests.programs import python
 
 pytestmark = pytest.mark.faults
 
@@ -46,12 +44,7 @@ def test_without_launchpad_it_is_refused_in_one_line(monkeypatch, capfd):
 
 
 def test_it_says_how_it_is_used_also_as_a_part_of_stac():
-    ended = subprocess.run(
-        [sys.executable, "-m", "stac", "actors", "--help"],
-        cwd=conftest.ROOT,
-        capture_output=True,
-        text=True,
-    )
+    ended = python("-m", "stac", "actors", "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("usage: stac actors [-h] --connect HOST:PORT")
 

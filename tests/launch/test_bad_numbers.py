@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
+from stac.config import changed
 from stac.configs import catch as numbers
 from stac.environments import catch
 from stac.launch import catch as command
@@ -36,9 +35,8 @@ def test_catch_is_learned_although_some_rewards_are_no_numbers(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(catch, "Catch", Poisoned)
-    config = numbers.config(agent="stac")
-    runtime = dataclasses.replace(config.runtime, name="lockstep", learner_devices=(0,))
-    config = dataclasses.replace(config, runtime=runtime, total_frames=150_000)
+    short = {"runtime.name": "lockstep", "runtime.learner_devices": (0,)}
+    config = changed(numbers.config(agent="stac"), short | {"total_frames": 150_000})
     threads.run(config, tmp_path)
     output = capsys.readouterr().out
     skipped = rows(tmp_path)[-1]["skipped_updates"]

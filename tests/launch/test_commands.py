@@ -8,20 +8,17 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from stac import __main__ as commands
 from stac import compiled
 from stac.launch import domains
 from tests.conftest import ROOT
+from tests.programs import python
 
 
 def stac(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stac", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return python("-m", "stac", *arguments)
 
 
 def test_every_row_of_the_domains_has_a_command_and_numbers() -> None:
@@ -69,23 +66,18 @@ def test_make_run_takes_variables_as_flags() -> None:
 
 
 def test_a_terminal_without_unicode_shows_a_workdir_escaped_and_programs_are_kept(
-    tmp_path: pathlib.Path,
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training run of two updates, in the words of a user."""
-    environment = {**os.environ, "LANG": "C", "PYTHONIOENCODING": "ascii"}
-    del environment[compiled.VARIABLE]  # the tests' own
-    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), compiled._SHORTEST: "0"}
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "launch.catch", "--runtime=lockstep"),
-            *(f"--workdir={tmp_path / 'Zürich'}", "--agent=impala"),
-            *("--total_frames=320", "--config.network.mlp_hiddens=4"),
-        ],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
+    monkeypatch.delenv(compiled.VARIABLE)  # the tests' own
+    ended = python(
+        *("-m", "launch.catch", "--runtime=lockstep", "--agent=impala"),
+        *(f"--workdir={tmp_path / 'Zürich'}", "--total_frames=320"),
+        "--config.network.mlp_hiddens=4",
+        LANG="C",
+        PYTHONIOENCODING="ascii",
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        **{compiled._SHORTEST: "0"},
     )
     assert ended.returncode == 0, ended.stderr
     # At the start, three times in the last commands, and at the end.

@@ -7,7 +7,6 @@ import importlib
 import json
 import pathlib
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -25,6 +24,7 @@ from tests.conftest import ROOT
 from tests.evaluation.saving import saved
 from tests.launch import endings
 from tests.launch.test_threads import tiny, with_runtime
+from tests.programs import python
 
 TASK = "cartpole.balance"
 
@@ -226,7 +226,5 @@ def test_a_wrong_line_comes_without_the_seconds_of_jax() -> None:
         "print('jax' in sys.modules)\n"
         "sys.exit(status)"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
-    )
+    ended = python("-c", code)
     assert (ended.returncode, ended.stdout) == (2, "False\n")

@@ -17,6 +17,7 @@ from stac.config import Config, ConfigError
 from stac.launch import atari, catch, control, flags, gymnasium, realworld
 from stac.launch.domains import DOMAINS
 from tests.conftest import ROOT
+from tests.programs import python
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -319,13 +320,7 @@ def test_help_that_nobody_reads_to_its_end_is_no_error() -> None:
 
 
 def test_a_real_command_ends_with_one_line_and_no_traceback() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "launch.catch", "--task=featurs", "--runtime=lockstep"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ended = python("-m", "launch.catch", "--task=featurs", "--runtime=lockstep")
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.startswith("launch.catch: ")
@@ -353,9 +348,7 @@ def test_a_command_line_is_refused_before_heavy_libraries_are_imported(
         f"assert command.main(['x', '{argument}']) == 2\n"
         f"print([name for name in {HEAVY} if name in sys.modules])\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
-    )
+    ended = python("-c", script)
     assert ended.stdout == "[]\n", ended.stderr
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import threading
 
 import pytest
 
-from stac.config import BatchConfig
+from stac.config import changed
 from stac.configs import atari, catch, control, mujoco, realworld
 from stac.environments import catch as games
 from stac.launch import lockstep, replays, threads
@@ -24,36 +23,31 @@ UPDATES = 4  # before the cut, and after; trajectories wait at both
 
 def small(config, actors=2, envs=3, batch=4):
     """Little of everything, and a batch that is not a whole number of unrolls."""
-    overlap = 2 if config.network.lstm_size else 0
-    return dataclasses.replace(
-        config,
-        network=dataclasses.replace(
-            config.network,
-            mlp_hiddens=(8,),
-            head_hidden=8,
-            lstm_size=4 * (config.network.lstm_size > 0),
-        ),
-        batch=BatchConfig(batch_size=batch, unroll_length=8, overlap=overlap),
-        runtime=dataclasses.replace(
-            config.runtime,
-            name="lockstep",
-            num_actors=actors,
-            envs_per_actor=envs,
-            queue_capacity=batch,
-        ),
-        total_frames=10**6,
-    )
+    few = {
+        "network.mlp_hiddens": (8,),
+        "network.head_hidden": 8,
+        "network.lstm_size": 4 * (config.network.lstm_size > 0),
+        "batch.batch_size": batch,
+        "batch.unroll_length": 8,
+        "batch.overlap": 2 if config.network.lstm_size else 0,
+        "runtime.name": "lockstep",
+        "runtime.num_actors": actors,
+        "runtime.envs_per_actor": envs,
+        "runtime.queue_capacity": batch,
+        "total_frames": 10**6,
+    }
+    return changed(config, few)
 
 
 def off_policy():
     """A soft actor-critic with a replay that is full after two updates."""
-    config = small(mujoco.config(env="Hopper-v4", agent="meta_sac"))
-    few = dataclasses.replace(
-        config.agent.soft, minibatch=8, first_steps=30, replay_capacity=60
-    )
-    agent = dataclasses.replace(config.agent, soft=few)
-    batch = dataclasses.replace(config.batch, overlap=1)
-    return dataclasses.replace(config, agent=agent, batch=batch)
+    few = {
+        "agent.soft.minibatch": 8,
+        "agent.soft.first_steps": 30,
+        "agent.soft.replay_capacity": 60,
+        "batch.overlap": 1,
+    }
+    return changed(small(mujoco.config(env="Hopper-v4", agent="meta_sac")), few)
 
 
 class Few:

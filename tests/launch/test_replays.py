@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import sys
 
@@ -10,7 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from stac import snapshots
-from stac.config import Config
+from stac.config import Config, changed
 from stac.configs import mujoco
 from stac.launch import start, threads
 from tests.launch.runs import rows
@@ -20,19 +19,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def config(updates: int, **numbers: object) -> Config:
+def config(updates: int, numbers: dict[str, object]) -> Config:
     """Meta-SAC in short: ten steps and updates a call, at random until the third."""
     plain = mujoco.config(env="Hopper-v4", agent="meta_sac")
-    few = {"minibatch": 8, "first_steps": 30, "initial_states": 8, **numbers}
-    return dataclasses.replace(
-        plain,
-        agent=dataclasses.replace(
-            plain.agent,
-            soft=dataclasses.replace(plain.agent.soft, **few),  # type: ignore[arg-type]
-        ),
-        network=dataclasses.replace(plain.network, mlp_hiddens=(8,)),
-        total_frames=10 * updates,
-    )
+    few = {
+        "agent.soft.minibatch": 8,
+        "agent.soft.first_steps": 30,
+        "agent.soft.initial_states": 8,
+        "network.mlp_hiddens": (8,),
+        "total_frames": 10 * updates,
+    }
+    return changed(plain, few | numbers)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +43,7 @@ def test_a_run_goes_on_with_its_replay(
     runtime: str, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for updates in (20, 24):
-        plain = config(updates)
-        chosen = dataclasses.replace(plain.runtime, name=runtime)
-        start.run(dataclasses.replace(plain, runtime=chosen), str(tmp_path))
+        start.run(config(updates, {"runtime.name": runtime}), str(tmp_path))
     assert "continuing from update 20" in capfd.readouterr().out
     seen, kept, drawn, ring = snapshots.load(saved(tmp_path))
     ahead = drawn - 24  # samples that were taken before their update
@@ -61,9 +56,7 @@ def test_a_replay_that_is_not_saved_fills_again_before_anything_is_learned(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for updates in (8, 10):
-        plain = config(updates)
-        none = dataclasses.replace(plain.runtime, saved_replay_mb=0)
-        threads.run(dataclasses.replace(plain, runtime=none), tmp_path)
+        threads.run(config(updates, {"runtime.saved_replay_mb": 0}), tmp_path)
     printed = capfd.readouterr()
     assert "the replay begins empty: nothing of it was saved" in printed.err
     assert "leave out the replay, 108 MB when it is full: runtime.saved" in printed.out

@@ -33,31 +33,27 @@ FIRST, ALL = 5, 9  # updates of a run, and of its continuation
 
 def tiny(runtime: str, updates: int, **changes: object) -> configuration.Config:
     """A few updates on catch, small in every respect."""
-    config = numbers.config(agent="stac")
-    batch = configuration.BatchConfig(batch_size=4, unroll_length=5)
-    config = dataclasses.replace(
-        config,
-        agent=dataclasses.replace(config.agent, self_tuned="gamma,alpha"),
-        network=dataclasses.replace(config.network, mlp_hiddens=(8,), head_hidden=8),
-        batch=batch,
-        runtime=dataclasses.replace(
-            config.runtime,
-            name=runtime,
-            num_actors=2,
-            envs_per_actor=3,
-            queue_capacity=8,
-            learner_devices=(0,),
-        ),
-        **changes,
-    )
+    few = {
+        "agent.self_tuned": "gamma,alpha",
+        "network.mlp_hiddens": (8,),
+        "network.head_hidden": 8,
+        "batch.batch_size": 4,
+        "batch.unroll_length": 5,
+        "runtime.name": runtime,
+        "runtime.num_actors": 2,
+        "runtime.envs_per_actor": 3,
+        "runtime.queue_capacity": 8,
+        "runtime.learner_devices": (0,),
+    }
+    config = configuration.changed(numbers.config(agent="stac"), few | changes)
     frames = configuration.frames_per_update(config, frames_per_step=1)
     # The learning rate ends where the run does, so the length is part of the bits.
     return dataclasses.replace(config, total_frames=frames * updates)
 
 
 def with_runtime(config: configuration.Config, **changes: object):
-    runtime = dataclasses.replace(config.runtime, **changes)
-    return dataclasses.replace(config, runtime=runtime)
+    named = {f"runtime.{name}": value for name, value in changes.items()}
+    return configuration.changed(config, named)
 
 
 def saved(path: pathlib.Path, config: configuration.Config) -> checkpoints.Checkpoint:
@@ -257,9 +253,9 @@ def test_runs_on_split_devices_learn_what_one_device_would(
     config = with_runtime(
         tiny(runtime, 3), envs_per_actor=batch_size // 2, queue_capacity=batch_size
     )
-    batch = dataclasses.replace(config.batch, batch_size=batch_size)
-    frames = 3 * batch_size * batch.period
-    config = dataclasses.replace(config, batch=batch, total_frames=frames)
+    frames = 3 * batch_size * config.batch.period
+    more = {"batch.batch_size": batch_size, "total_frames": frames}
+    config = configuration.changed(config, more)
     ends = []
     for places in ([(0,), (0,)], [acting, learning]):
         actors, learners = map(tuple, places)

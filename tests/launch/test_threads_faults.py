@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from stac.config import changed
 from stac.configs import catch as numbers
 from stac.environments import catch
 from stac.launch import threads
@@ -28,11 +28,9 @@ BOTH = pytest.mark.parametrize(
 
 
 def config(runtime, frames=150_000, **changes):
-    defaults = numbers.config(agent="stacx")
-    runtime = dataclasses.replace(
-        defaults.runtime, name=runtime, learner_devices=(0,), **changes
-    )
-    return dataclasses.replace(defaults, runtime=runtime, total_frames=frames)
+    changes |= {"name": runtime, "learner_devices": (0,)}
+    runtimes = {f"runtime.{name}": value for name, value in changes.items()}
+    return changed(numbers.config(agent="stacx"), runtimes | {"total_frames": frames})
 
 
 class Flaky(catch.Catch):

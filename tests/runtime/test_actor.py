@@ -20,13 +20,25 @@ BATCH = {overlap: BatchConfig(2, 5, overlap) for overlap in (0, 1, 2, 4)}
 UNROLLS = 9
 
 
+def built(environment=None, overlap=0, **named):
+    """An actor, of the agent whose actions can be foretold."""
+    environment = environment or fakes.Counting(ENVS)
+    named = {"agent": fakes.following_agent(), "seed": 1, "index": 0} | named
+    return actor.Actor(environment=environment, batch=BATCH[overlap], **named)
+
+
+def supplied(unrolls):
+    """A store with parameters, and a queue for so many unrolls."""
+    store = local.ParameterStore()
+    store.publish(0, offset(0))
+    return store, local.LocalQueue(unrolls * ENVS)
+
+
 @pytest.fixture(name="played", scope="module", params=[0, 1, 2, 4])
 def _played(request):
     """An overlap, its environment afterwards, and UNROLLS experiences."""
     environment = fakes.Counting(ENVS)
-    acting = actor.Actor(
-        fakes.following_agent(), environment, BATCH[request.param], seed=1, index=5
-    )
+    acting = built(environment, request.param, index=5)
     unrolled = [acting.unroll(k, offset(k)) for k in range(UNROLLS)]
     return request.param, environment, unrolled
 
@@ -49,7 +61,7 @@ def test_an_unroll_makes_period_steps_and_the_first_one_fills_all_rows(played):
 def test_the_spec_is_the_shape_of_an_actors_trajectories(overlap):
     environment, agent = fakes.Counting(ENVS), fakes.following_agent()
     batch = BATCH[overlap]
-    unrolled = actor.Actor(agent, environment, batch, 1, 0).unroll(0, offset(0))
+    unrolled = built(environment, overlap).unroll(0, offset(0))
     spec = reverb_items.spec(environment.spec, batch, agent.initial_core_state(7))
     assert spec == experiences.like(unrolled, overlap)
     shapes = {
@@ -131,9 +143,7 @@ def test_episodes_are_reported_once_with_raw_returns_and_first_ones_together(pla
 
 def test_the_first_episodes_of_staggered_environments_are_not_reported():
     environment = fakes.Counting(ENVS, staggered=True)
-    acting = actor.Actor(
-        fakes.following_agent(), environment, BATCH[0], seed=1, index=0
-    )
+    acting = built(environment)
     reports = [acting.unroll(0, offset(0)).report for _ in range(UNROLLS)]
     seen = [
         int(value)
@@ -165,7 +175,7 @@ def test_the_report_names_the_actor_and_the_age_of_the_parameters(played):
 
 def test_the_report_counts_simulations_that_diverged_since_the_one_before():
     environment = fakes.Counting(ENVS)
-    acting = actor.Actor(fakes.following_agent(), environment, BATCH[2], 1, 0)
+    acting = built(environment, overlap=2)
     assert acting.unroll(0, offset(0)).report.diverged.tolist() == [0] * ENVS
     environment.diverged = np.array([2, *[0] * (ENVS - 1)])
     assert acting.unroll(1, offset(1)).report.diverged.tolist() == [2] + [0] * (
@@ -176,9 +186,7 @@ def test_the_report_counts_simulations_that_diverged_since_the_one_before():
 
 
 def test_arrays_have_the_types_of_the_contract_and_are_never_written_again():
-    acting = actor.Actor(
-        fakes.following_agent(), fakes.Counting(ENVS), BATCH[2], seed=1, index=0
-    )
+    acting = built(overlap=2)
     first = acting.unroll(0, offset(0))
     kept = jax.tree.map(np.copy, first)
     for k in range(1, 4):
@@ -206,7 +214,7 @@ def random_actions(seed, index, unrolls=3):
 
     agent = fakes.following_agent()._replace(act=act)
     environment = fakes.Counting(64)
-    acting = actor.Actor(agent, environment, BATCH[0], seed, index)
+    acting = built(environment, agent=agent, seed=seed, index=index)
     for k in range(unrolls):
         acting.unroll(k, offset(k))
     return np.array(environment.actions)
@@ -227,13 +235,8 @@ def test_actors_of_one_process_compile_once_and_never_again():
         return fakes.following_agent().act(*arguments)
 
     agent = fakes.following_agent()._replace(act=act)
-    store = local.ParameterStore()
-    store.publish(0, offset(0))
-    queue = local.LocalQueue(ENVS)
-    actors = [
-        actor.Actor(agent, fakes.Counting(ENVS), BATCH[2], seed=1, index=i)
-        for i in range(2)
-    ]
+    store, queue = supplied(unrolls=1)
+    actors = [built(overlap=2, agent=agent, index=i) for i in range(2)]
     running = [Doing(each.run, store, queue) for each in actors]
     for k in range(6):
         queue.get(ENVS)
@@ -247,19 +250,15 @@ def test_actors_of_one_process_compile_once_and_never_again():
 
 def test_an_actor_runs_until_the_parameters_are_closed():
     store = local.ParameterStore()
-    acting = actor.Actor(
-        fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], seed=1, index=0
-    )
-    running = Doing(acting.run, store, local.LocalQueue(100))
+    running = Doing(built().run, store, local.LocalQueue(100))
     assert running.waits()
     store.close()
     assert running.result() is None
 
 
 def test_only_the_environment_is_timed_and_an_abandoned_actor_hands_in_nothing():
-    store, living, seen = local.ParameterStore(), heartbeat.Heartbeat(), []
-    store.publish(0, offset(0))
-    queue = local.LocalQueue(10 * ENVS)
+    store, queue = supplied(unrolls=10)
+    living, seen = heartbeat.Heartbeat(), []
 
     class Slow(fakes.Counting):
         def step(self, action):
@@ -269,19 +268,16 @@ def test_only_the_environment_is_timed_and_an_abandoned_actor_hands_in_nothing()
             assert len(seen) < 10, "it goes on"
             return super().step(action)
 
-    acting = actor.Actor(fakes.following_agent(), Slow(ENVS), BATCH[0], 1, 0)
-    assert acting.run(store, queue, living) is None
+    assert built(Slow(ENVS)).run(store, queue, living) is None
     assert seen[:6] == [(False, True)] * 4 + [(False, False)] * 2
     assert queue.size() == ENVS
 
 
 def test_an_actor_that_waits_for_another_to_compile_is_alive():
-    store, living = local.ParameterStore(), heartbeat.Heartbeat()
-    store.publish(0, offset(0))
-    queue = local.LocalQueue(ENVS)
-    acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)
+    store, queue = supplied(unrolls=1)
+    living = heartbeat.Heartbeat()
     with actor._COMPILING:
-        running = Doing(acting.run, store, queue, living)
+        running = Doing(built().run, store, queue, living)
         assert running.waits()
         assert living.beats() is None
     queue.get(ENVS)
@@ -290,11 +286,9 @@ def test_an_actor_that_waits_for_another_to_compile_is_alive():
 
 
 def test_an_actor_that_waits_for_the_queue_is_alive():
-    store, living = local.ParameterStore(), heartbeat.Heartbeat()
-    store.publish(0, offset(0))
-    queue = local.LocalQueue(ENVS)
-    acting = actor.Actor(fakes.following_agent(), fakes.Counting(ENVS), BATCH[0], 1, 0)
-    running = Doing(acting.run, store, queue, living)
+    store, queue = supplied(unrolls=1)
+    living = heartbeat.Heartbeat()
+    running = Doing(built().run, store, queue, living)
     queue.get(ENVS)
     assert running.waits()
     assert living.beats() is None
@@ -307,11 +301,8 @@ def test_an_error_of_the_environment_comes_out_of_run():
         def step(self, action):
             raise OSError("the game crashed")
 
-    store = local.ParameterStore()
-    store.publish(0, offset(0))
-    acting = actor.Actor(fakes.following_agent(), Broken(ENVS), BATCH[0], 1, 0)
     with pytest.raises(OSError, match="the game crashed"):
-        acting.run(store, local.LocalQueue(100))
+        built(Broken(ENVS)).run(*supplied(unrolls=30))
 
 
 def test_streams_differ_by_seed_actor_start_and_restart():
@@ -371,9 +362,7 @@ def test_an_environment_may_write_into_its_arrays_again_and_have_other_types():
             return type(fresh)(*self.arrays)
 
     unrolled = [
-        actor.Actor(fakes.following_agent(), game(ENVS), BATCH[2], 1, 0).unroll(
-            0, offset(0)
-        )
+        built(game(ENVS), overlap=2).unroll(0, offset(0))
         for game in (fakes.Counting, Reusing)
     ]
     for right, other in zip(*map(jax.tree.leaves, unrolled), strict=True):

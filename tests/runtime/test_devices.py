@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +10,7 @@ import pytest
 from stac import config
 from stac.agents import base
 from stac.runtime import devices
+from tests.programs import python
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
 
@@ -211,13 +208,8 @@ try:
 except config.ConfigError as error:
     print(error)
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "JAX_PLATFORMS": platform},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    ended = python("-c", code, JAX_PLATFORMS=platform)
+    assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == [
         f"JAX_PLATFORMS={platform}: JAX finds no such device here; leave it out, or set"
         " JAX_PLATFORMS=cpu"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from stac.agents import actor_critic, base
-from stac.config import BatchConfig, NetworkConfig
+from stac.config import BatchConfig, NetworkConfig, changed
 from stac.configs import control as numbers
 from stac.environments.vector import batched
 from stac.networks import network as networks
@@ -54,14 +54,9 @@ def terms_of_one(unroll, params, rows, core_state, outer):
 
 
 def test_the_loss_is_each_episodes_own_and_true_ends_bootstrap_nothing():
-    config = numbers.config(agent="impala")
-    outer = dataclasses.replace(config.agent.outer, gamma=0.9)
-    config = dataclasses.replace(
-        config,
-        agent=dataclasses.replace(config.agent, outer=outer),
-        network=NETWORK,
-        batch=BatchConfig(ENVS, ROWS, OVERLAP),
-    )
+    config = changed(numbers.config(agent="impala"), {"agent.outer.gamma": 0.9})
+    outer, batch = config.agent.outer, BatchConfig(ENVS, ROWS, OVERLAP)
+    config = dataclasses.replace(config, network=NETWORK, batch=batch)
     environment = batched.Batched(
         functools.partial(scripted.make, LENGTHS), range(ENVS)
     )

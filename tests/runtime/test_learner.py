@@ -41,15 +41,24 @@ class Records:
 class Run:
     """A learner with its clock and records."""
 
-    def __init__(self, total=10**6, log=1e9, save=1e9, state=None, counters=None):
+    def __init__(
+        self,
+        total=10**6,
+        log=1e9,
+        save=1e9,
+        state=None,
+        counters=None,
+        agent=None,
+        share=0.1,
+    ):
         self.clock, self.records = Clock(), Records()
         self.devices = devices.LearnerDevices(
-            fakes.counting_agent(FRAMES), jax.local_devices()[:1]
+            agent or fakes.counting_agent(FRAMES), jax.local_devices()[:1]
         )
         self.learner = learner.Learner(
             self.devices,
             fakes.checkpoint(state, counters),
-            fakes.cadence(total, log, save),
+            fakes.cadence(total, log, save, share),
             self.records.outlets(),
             self.clock,
         )

@@ -11,6 +11,8 @@ import pytest
 from stac.environments import actions
 from stac.environments.vector import batched
 from stac.types import Timestep
+from tests.environments import snapshotting
+from tests.environments.rows import assert_laid_out, assert_rows_stay, stacked
 from tests.environments.vector import scripted
 
 LENGTHS = (3, 5)  # a true end after 3 steps, then a time limit after 5, and again
@@ -24,12 +26,7 @@ def built(num_envs: int = 2, *, lengths: tuple[int, ...] = LENGTHS, **named: Any
 
 def played(environment: batched.Batched, steps: int) -> Timestep:
     """Rows of a reset and of random actions: [E, steps + 1, ...]."""
-    random = np.random.default_rng(9)
-    shape = (environment.num_envs, environment.spec.num_actions)
-    rows = [environment.reset()]
-    rows += [environment.step(random.normal(size=shape)) for _ in range(steps)]
-    environment.close()
-    return Timestep(*(np.stack(field, axis=1) for field in zip(*rows, strict=True)))
+    return stacked(environment, snapshotting.actions(environment, steps))
 
 
 def counts(rows: Timestep) -> tuple[np.ndarray, np.ndarray]:
@@ -39,18 +36,7 @@ def counts(rows: Timestep) -> tuple[np.ndarray, np.ndarray]:
 
 def test_rows_are_laid_out_as_the_protocol_says():
     rows = played(built(), 10)
-    episode, step = counts(rows)
-    for env in range(2):
-        np.testing.assert_array_equal(episode[env], [0] * 4 + [1] * 6 + [2])
-        np.testing.assert_array_equal(step[env], [*range(4), *range(6), 0])
-        np.testing.assert_array_equal(rows.reward[env], [*range(4), *range(6), 0])
-        np.testing.assert_array_equal(np.nonzero(rows.first[env])[0], [0, 4, 10])
-        np.testing.assert_array_equal(np.nonzero(rows.last[env])[0], [3, 9])
-        # 0 at the true end alone: not at the time limit, not where an episode begins.
-        np.testing.assert_array_equal(np.nonzero(rows.discount[env] != 1)[0], [3])
-        assert rows.discount[env, 3] == 0
-    dtypes = [np.asarray(field).dtype for field in rows]
-    assert dtypes == [np.float32, np.float32, np.float32, bool, bool]
+    assert_laid_out(rows, *counts(rows))
 
 
 def test_observations_are_the_spec_in_its_order_each_flat_in_c_order():
@@ -122,15 +108,7 @@ def test_an_environment_may_keep_the_action_it_was_given(monkeypatch):
 @pytest.mark.parametrize("way", ["serial", "processes"])
 def test_a_later_step_does_not_write_into_an_earlier_row(way):
     environment = built(2, workers=way, cores=2)
-    kept = [environment.reset()]
-    kept += [environment.step(np.ones((2, 3))) for _ in range(4)]
-    before = [tuple(np.array(field) for field in row) for row in kept]
-    environment.step(np.zeros((2, 3)))
-    environment.reset()
-    environment.close()
-    for row, copy in zip(kept, before, strict=True):
-        for field, old in zip(row, copy, strict=True):
-            np.testing.assert_array_equal(field, old)
+    assert_rows_stay(environment, snapshotting.actions(environment, 5))
 
 
 @pytest.mark.parametrize(

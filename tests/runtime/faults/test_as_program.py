@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from stac.runtime.faults import shutdown
 from tests import conftest
+from tests.programs import python
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
 
@@ -77,18 +77,8 @@ sys.meta_path.insert(0, Interrupt)
 
 def test_ctrl_c_while_a_run_imports_its_libraries_ends_it_in_one_line(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(IMPORTING)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "launch.catch", "--runtime=threads"),
-            f"--workdir={tmp_path / 'run'}",
-        ],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        cwd=conftest.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    words = ("-m", "launch.catch", "--runtime=threads", f"--workdir={tmp_path / 'run'}")
+    done = python(*words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0
     assert done.stdout == f"writing to {tmp_path / 'run'}\n"
     assert done.stderr == f"SIGINT: {shutdown.NOTHING}\n"

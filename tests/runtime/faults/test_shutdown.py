@@ -13,6 +13,7 @@ import pytest
 
 from stac.runtime.faults import shutdown
 from tests.conftest import ROOT
+from tests.programs import python
 from tests.runtime.experiences import WAIT, Doing
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("hang_ups_heard")]
@@ -261,9 +262,7 @@ raise SystemExit(", ".join(heavy) or 0)
 
 
 def test_nothing_heavy_is_imported_before_signals_are_handled():
-    ended = subprocess.run(
-        [sys.executable, "-c", LIGHT], cwd=ROOT, capture_output=True, text=True
-    )
+    ended = python("-c", LIGHT)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 

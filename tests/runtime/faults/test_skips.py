@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-import types
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stac.runtime import devices, learner
 from stac.runtime.faults import shutdown, skips
 from tests.runtime import fakes
 from tests.runtime.experiences import numbered
+from tests.runtime.test_learner import Run
 
 pytestmark = pytest.mark.faults
 
@@ -99,30 +97,15 @@ def skipping_agent():
 
 
 def learned_from(rewards, share=0.1):
-    """(learner, rows, lines, what was saved) after batches with these rewards."""
-    rows, lines, saved = [], [], []
-
-    class Rows:
-        def write(self, values):
-            rows.append(dict(values))
-
-    made = learner.Learner(
-        devices.LearnerDevices(skipping_agent(), jax.local_devices()[:1]),
-        fakes.checkpoint(counters={"skipped_updates": 5, "seconds": 0.0}),
-        fakes.cadence(10**6, 1e-9, 1e9, share),
-        learner.Outlets(
-            publish=lambda *_: None,
-            save=lambda *all_: saved.append(all_),
-            logger=Rows(),
-            status=lines.append,
-            note=lines.append,
-        ),
-    )
+    """(rows, lines, what was saved) after batches with these rewards."""
+    counters = {"skipped_updates": 5, "seconds": 0.0}
+    run = Run(log=0.5, counters=counters, agent=skipping_agent(), share=share)
+    records = run.records
     try:
-        made.run(fakes.Batches(rewards), shutdown.Stop())
+        run.learner.run(fakes.Batches(rewards, run.clock, 1.0), shutdown.Stop())
     except skips.NotFinite as error:
-        lines.append(str(error))
-    return rows, lines, saved
+        records.lines.append(str(error))
+    return records.rows, records.lines, records.saved
 
 
 def test_skipped_updates_are_counted_over_the_whole_run():
@@ -149,26 +132,12 @@ def test_a_metaparameter_is_told_each_time_it_comes_to_its_limit():
 
 def test_a_save_at_any_time_has_the_skips_of_its_update():
     """Of a signal's thread, when the update is published and not told of yet."""
-    saved = []
-
-    def publish(version, params):
-        if version:
-            made.save()
-
-    made = learner.Learner(
-        devices.LearnerDevices(skipping_agent(), jax.local_devices()[:1]),
-        fakes.checkpoint(),
-        fakes.cadence(10**6, 1e9, 1e9, 1.0),
-        learner.Outlets(
-            publish=publish,
-            save=lambda *all_: saved.append(all_),
-            logger=types.SimpleNamespace(write=len),
-            status=lambda line: None,
-            note=lambda line: None,
-        ),
-    )
+    run = Run(agent=skipping_agent(), share=1.0)
+    outlets = run.records.outlets()._replace(publish=lambda *_: run.learner.save())
+    run.learner._outlets = outlets
     for reward in (1.0, np.nan, np.nan, 1.0):
-        made.step(numbered(range(4), reward=reward))
-    made.settle()
+        run.learner.step(numbered(range(4), reward=reward))
+    run.learner.settle()
+    saved = run.records.saved
     counted = [(number, counters["skipped_updates"]) for number, _, counters in saved]
     assert counted == [(1, 0), (2, 1), (3, 2), (4, 2)]

@@ -23,6 +23,7 @@ import pytest
 from stac.runtime.faults import lines
 from stac.runtime.logs import table, terminal, words
 from tests import conftest
+from tests.programs import python
 
 ROW = {
     "frames": 1_250_000.0,
@@ -264,11 +265,8 @@ def test_what_is_no_terminal_does_not_wait_for_rich():
         "view = terminal.view(); assert isinstance(view, terminal.Lines), view\n"
         "assert 'rich' not in sys.modules"
     )
-    environment = {**os.environ, "TERM": "xterm"}
-    command = [sys.executable, "-c", code]
-    subprocess.run(
-        command, cwd=conftest.ROOT, env=environment, check=True, capture_output=True
-    )
+    ended = python("-c", code, TERM="xterm")
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_run_in_a_terminal_shows_one_table_and_ctrl_c_leaves_lines(screen, tmp_path):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests import conftest
+from tests.programs import python
 
 pytest.importorskip("reverb")
 
@@ -22,12 +19,6 @@ assert float(tensorflow.constant([1.0, 2.0])[1] + 1) == 3.0
 """
 
 
-def ended(code: str) -> tuple[int, str]:
-    words = [sys.executable, "-c", code]
-    done = subprocess.run(words, cwd=conftest.ROOT, capture_output=True, text=True)
-    return done.returncode, done.stderr
-
-
 def test_reverb_comes_without_tensorflow_which_can_be_imported_after_it() -> None:
-    status, errors = ended(ALONE)
-    assert status == 0, errors
+    ended = python("-c", ALONE)
+    assert ended.returncode == 0, ended.stderr
