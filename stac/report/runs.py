@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import math
 import pathlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -92,8 +90,6 @@ def noting(path: pathlib.Path, reasons: list[str]) -> Iterator[None]:
         reasons.append(str(error))
     except OSError as error:
         reasons.append(f"{error.filename or path}: {error.strerror}")
-    except RecursionError:
-        reasons.append(f"{path}: it holds lists in lists in lists")
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -143,10 +139,6 @@ def _load(path: pathlib.Path) -> Run:
         if name.startswith("hyperparameters/") and name.split("/")[1] in tuned
     }
     agent, seed = settings["agent.name"], settings["seed"]
-    try:
-        json.dumps(settings, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        check(False, f"{path}: its config.json holds characters that are no text")
     run = Run(_task(settings), agent, seed, frames, returns, metaparameters)
     return run._replace(
         evaluations=_evaluations(path / workdir.EVALUATIONS),
@@ -167,16 +159,12 @@ def _evaluations(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
     """The rows in order, without those that a continued run wrote again."""
     kept: list[dict[str, Any]] = []
-    damaged = 0
     for row in loggers.rows(path):
         if not _is_number(row.get("frames")) or row["frames"] < 0:
-            damaged += 1
             continue
         while kept and kept[-1]["frames"] >= row["frames"]:
             kept.pop()
         kept.append(row)
-    if damaged:
-        print(f"{path}: skipped {damaged} rows without frames", file=sys.stderr)
     return kept
 
 

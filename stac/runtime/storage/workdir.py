@@ -209,7 +209,7 @@ def written(path: pathlib.Path) -> dict[str, Any]:
     """The content of config.json; {} where it is no configuration."""
     try:
         content = json.loads((path / CONFIG).read_text())
-    except (ValueError, RecursionError):  # no JSON, or lists in lists in lists
+    except ValueError:  # no JSON
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -166,8 +166,8 @@ def test_a_start_that_was_refused_does_not_bind_the_next_one(
 
 @pytest.mark.parametrize(
     "text",
-    ['{"model_type": "bert"}', "{bad", "[1, 2]", 100_000 * "["],
-    ids=["another's", "none", "a list", "lists in lists"],
+    ['{"model_type": "bert"}', "{bad", "[1, 2]"],
+    ids=["another's", "none", "a list"],
 )
 def test_somebody_elses_config_file_is_refused_and_stays(
     tmp_path: pathlib.Path, text: str
