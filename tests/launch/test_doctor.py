@@ -67,5 +67,5 @@ def test_a_broken_machine_has_status_1(monkeypatch, capsys):
     checks.append(doctor.Check(doctor.FAULT, "devices", "none"))
     assert doctor.main(["x"]) == 1
     assert capsys.readouterr().err == (
-        "launch.doctor: the front door would not open: mend what is a FAULT\n"
+        "launch.doctor: the front door would not open: fix the lines marked FAULT\n"
     )
