@@ -27,7 +27,8 @@ def config(
     Raises:
       ConfigError: there is no such agent or challenge, or the domain is not RWRL's.
     """
-    first = re.split(r"[\W_]", task.lower())[0]  # in any usual spelling
+    letters = re.sub("[^a-z]", "", task.lower())  # in any usual spelling
+    first = next((name for name in PERTURBATIONS if name in letters), task)
     domain = choose("realworld domain", first, PERTURBATIONS)
     return dataclasses.replace(
         control.config(task, agent, "features"),

@@ -19,7 +19,7 @@ class Domain(NamedTuple):
     """The part of the command line that is one command's own."""
 
     name: str  # "atari"
-    summary: str  # what is trained on, in one line
+    summary: str  # the tasks, in one line
     # {name: (default, help)}: all are words, and the first one names the task.
     flags: Mapping[str, tuple[str, str]]
     # "module:name" of all tasks' names, for `list`, or of a function that returns them;

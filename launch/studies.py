@@ -182,7 +182,9 @@ STUDIES: Mapping[str, Study] = {
         ),
     ),
     "kl": Study("Sec. 9.3", "the outer loss's KL", _of("outer.g_kl", 0, 0.3, 1, 2)),
-    "readings": Study("docs/paper.md", "what the paper leaves open", _readings()),
+    "readings": Study(
+        "docs/paper.md", "readings of the paper, one at a time", _readings()
+    ),
     "alphas": Study(
         "Fig. 5(b), Sec. 4.3",
         "one alpha, two, or a learned truncation",

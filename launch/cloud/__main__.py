@@ -7,6 +7,7 @@ that a mistake in it costs nothing.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import pathlib
 import re
 import secrets
@@ -50,7 +51,7 @@ def _main(arguments: list[str]) -> int:
     hosts = target.hosts(options) if given is None else given
     check(hosts > 0, f"--hosts={hosts}: must be at least 1")
     minutes = options["collect_minutes"]
-    check(minutes > 0, f"--collect_minutes={minutes}: must be at least 1")
+    check(minutes >= 0, f"--collect_minutes={minutes}: must be at least 0")
     launch = _launch(command, hosts, options)
     made_plan = target.plan(launch, hosts)
     if options["dry_run"]:
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         words = own.add_argument
         words("--name", default="", help="name of all that is created; a new one")
         words("--hosts", type=int, help="number of hosts; by the machines' kind, or 1")
-        minutes = "between two copies of the workdir here (default 10)"
+        minutes = "between two copies of the workdir here (default 10); 0: at the end"
         words("--collect_minutes", type=int, default=10, help=minutes)
         words("--dry_run", action="store_true", help="show the plan, and do nothing")
     return parser
@@ -142,10 +143,13 @@ def _launch(command: list[str], hosts: int, options: dict[str, Any]) -> Launch:
 def _check_travels(config: Config, arguments: Sequence[str]) -> None:
     """Refuses a command that reads files of this machine, which a wheel lacks."""
     task = config.environment.task
-    check(":" not in task, f"{task}: a module of yours is on no host: use slurm")
+    module, _, _ = task.rpartition(":")
+    found = importlib.util.find_spec(module.partition(".")[0]) if module else None
+    installed = found is None or "site-packages" in str(found.origin)
+    check(installed, f"{task}: a module of yours is on no host: use slurm")
     for word in arguments:
         check(
-            not word.lstrip("-").startswith("flagfile"),
+            word.lstrip("-").partition("=")[0] != "flagfile",
             f"{word}: the file is on no host: write its flags here",
         )
 

@@ -98,7 +98,7 @@ class Gymnasium(batched.Shares):
         Raises:
           ConfigError: an unknown environment, or one whose observations or actions
             have another form.
-          Exception: whatever the environment raises.
+          Exception: of any kind, raised by the environment.
         """
         build = functools.partial(Share, task(name), draws=draws)
         workers = "serial" if workers == "auto" else workers

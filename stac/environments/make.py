@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -170,16 +170,27 @@ def spec(config: Config) -> base.EnvironmentSpec:
 @functools.lru_cache(maxsize=1)  # a start of a run asks three times
 def spec_of(environment: EnvironmentConfig, torso: str) -> base.EnvironmentSpec:
     """`spec` by all that it depends on."""
+    alone = dataclasses.replace(environment, workers="serial")
     network = NetworkConfig(torso=torso)
-    config = Config(environment=environment, network=network)
+    config = Config(environment=alone, network=network)
+    of_a_user = environment.domain == "gymnasium"
+    with (
+        building(environment.task) if of_a_user else contextlib.nullcontext(),
+        contextlib.closing(factory(config)(0, 1)) as built,
+    ):
+        return built.spec
+
+
+@contextlib.contextmanager
+def building(task: str) -> Iterator[None]:
+    """Turns what a user's environment raises while it is built into a ConfigError."""
     try:
-        with contextlib.closing(factory(config)(0, 1)) as built:
-            return built.spec
+        yield
     except configuration.ConfigError:
         raise
-    except Exception as error:  # a user's environment may raise anything
+    except Exception as error:  # it may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        why = f"{environment.task} cannot be built: {reason}"
+        why = f"{task} cannot be built: {reason}"
         raise configuration.ConfigError(why) from error
 
 

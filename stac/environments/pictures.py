@@ -124,13 +124,15 @@ def _mujoco(config: Config, seed: int) -> Filmed:
 def _gymnasium(config: Config, seed: int) -> Filmed:
     from stac.environments import gymnasium
 
-    environment = gymnasium.Gymnasium(config.environment.task, seed, 1, draws=True)
+    task = config.environment.task
+    with make.building(task):
+        environment = gymnasium.Gymnasium(task, seed, 1, draws=True)
 
     def picture(timestep: Timestep) -> np.ndarray:
         drawn = environment.picture()
         configuration.check(
             isinstance(drawn, np.ndarray) and drawn.ndim == 3,
-            f"{config.environment.task}: draws no picture with render_mode=rgb_array",
+            f"{task}: draws no picture with render_mode=rgb_array",
         )
         return _large(drawn)
 

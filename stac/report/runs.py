@@ -206,9 +206,8 @@ def _challenge(task: str, settings: Mapping[str, Any]) -> str:
     return "changed"
 
 
-# The tasks of Meta-SAC have their own lengths, and Humanoid its temperature of SAC-v1;
-# pixels have another torso than features.
-_OF_TASKS = ("environment.", "total_frames", "agent.soft.alpha", "network.torso")
+# The tasks of Meta-SAC have their own lengths, and Humanoid its temperature of SAC-v1.
+_OF_TASKS = ("environment.", "total_frames", "agent.soft.alpha")
 
 
 def _labelled(group: Sequence[Run]) -> list[Run]:
@@ -219,21 +218,25 @@ def _labelled(group: Sequence[Run]) -> list[Run]:
     a task. An option that this version does not have any more differs among the runs
     that have it.
     """
-    tasks = grouped(group, lambda run: run.task).values()
+    tasks = [*grouped(group, lambda run: run.task).values()]
+    kinds = grouped(group, lambda run: run.settings.get("environment.observations"))
     names = sorted({name for run in group for name in run.settings})
     same = ("seed", *workdir.FREE)
 
     def values(members: Sequence[Run], name: str) -> set[str]:
         return {str(run.settings[name]) for run in members if name in run.settings}
 
+    def compared(name: str) -> Iterable[Sequence[Run]]:
+        """The runs that are to have one value."""
+        if name == "network.torso":  # pixels have another than features
+            return kinds.values()
+        return tasks if name.startswith(_OF_TASKS) else [group]
+
     differing = [
         name
         for name in names
         if not name.startswith(same)
-        and any(
-            len(values(members, name)) > 1
-            for members in (tasks if name.startswith(_OF_TASKS) else [group])
-        )
+        and any(len(values(members, name)) > 1 for members in compared(name))
     ]
 
     def label_of(run: Run) -> str:

@@ -197,13 +197,19 @@ def _save(
     counters: Counters,
 ) -> None:
     """The learner's state comes first: where a replay finds no room, it goes alone."""
+    states = None
     try:
-        saved.save(updates, state, counters, acting(updates))
-    except Exception as error:  # noqa: BLE001 - of environments, or of the disk
-        saved.save(updates, state, counters)
-        full = isinstance(error, checkpoints.NotSaved)
-        why = str(error) if full else disk.reason(error)
-        progress.note(f"saved without the states of actors and the replay: {why}")
+        states = acting(updates)
+    except Exception as error:  # noqa: BLE001 - environments raise anything
+        reason = disk.reason(error)
+        progress.note(f"saved without the states of actors: {reason}")
+    try:
+        saved.save(updates, state, counters, states)
+    except checkpoints.NotSaved as error:
+        if not states:
+            raise
+        if saved.save(updates, state, counters):
+            progress.note(f"saved without the states of actors and the replay: {error}")
 
 
 def _save_nothing(updates: int, state: LearnerState, counters: Counters) -> None:

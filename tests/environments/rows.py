@@ -1,4 +1,4 @@
-"""What the tests of several environments ask of their rows."""
+"""Assertions on rows, for the tests of several environments."""
 
 from __future__ import annotations
 

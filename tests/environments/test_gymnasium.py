@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stac import config
-from stac.environments import base, gymnasium, make
+from stac.environments import base, gymnasium, make, pictures
 from stac.types import Timestep
 from tests.environments import own_environments
 from tests.environments.rows import assert_laid_out, stacked
@@ -153,6 +153,8 @@ def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch,
     chosen = config.EnvironmentConfig("gymnasium", f"{OWN}:Counting-v3")
     with pytest.raises(config.ConfigError, match=message):
         make.spec_of(chosen, "mlp")
+    with pytest.raises(config.ConfigError, match="cannot be built: TypeError"):
+        pictures.filmed(config.Config(environment=chosen), 0)
     with pytest.raises(error):  # of an actor: it may start again
         built("Counting")
 

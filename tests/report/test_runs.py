@@ -224,6 +224,9 @@ def test_a_tasks_name_tells_settings_apart_and_references_are_for_the_usual_one(
     ]
     labels = {run.label for run in found if run.task.startswith(TASK)}
     assert labels == {"stac"}  # though pixels have another torso
+    run(tmp_path / "g", **{"network.torso": "shallow"}, **domain, seed=2)
+    labels = {run.label for run in runs.read([tmp_path]).runs}
+    assert "stac, network.torso=shallow" in labels
     columns = [{*scores.published(task)} for task in tasks]
     assert [*map(bool, columns)] == [False, True, False, False, False, False, True]
     assert {"trivial", "a3c_100M"} < columns[1]

@@ -72,7 +72,7 @@ def test_actors_that_cannot_tell_their_states_cost_the_learner_nothing(
     with opened(tmp_path, acting) as learner:
         learn(learner, 1)
     output = capsys.readouterr().out
-    line = "states of actors and the replay: RuntimeError: the game crashed"
+    line = "saved without the states of actors: RuntimeError: the game crashed"
     assert line in output
     with opened(tmp_path) as learner:
         assert (learner.updates, learner.acting) == (1, {})

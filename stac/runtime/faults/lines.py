@@ -47,9 +47,10 @@ def _prefixed(text: str) -> str:
 def leave(status: int) -> NoReturn:
     """Ends the process at once, whatever its threads are in."""
     if put_away is not None:
-        eraser = threading.Thread(target=put_away, daemon=True)
-        eraser.start()
-        eraser.join(_ERASE_SECONDS)
+        with contextlib.suppress(RuntimeError):  # no more threads
+            eraser = threading.Thread(target=put_away, daemon=True)
+            eraser.start()
+            eraser.join(_ERASE_SECONDS)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             if has_room(stream):

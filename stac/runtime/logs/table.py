@@ -8,6 +8,7 @@ In the background there are plain lines, as a shell has the screen.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import math
 import os
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any, TextIO
 
 from rich import console as rich_console
-from rich import constrain, live, panel, progress_bar, text
+from rich import file_proxy, live, panel, progress_bar, segment, text
 from rich import table as rich_table
 
 from stac.runtime.faults import lines
@@ -53,14 +54,11 @@ class Table:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="backslashreplace")
         self._live = _Live(
-            console=_Console(
-                file=file, highlight=False, markup=False, emoji=False, soft_wrap=True
-            ),
+            console=_Console(file),
             get_renderable=self._drawn,
             refresh_per_second=1 / SECONDS,
             redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
             transient=True,
-            vertical_overflow="crop",
         )
         self._live.start()
         lines.put_away = self.close
@@ -81,6 +79,9 @@ class Table:
         """Erases the table, for a plain line of `state`; may be called twice."""
         lines.put_away = None
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            for stream in (sys.stdout, sys.stderr):  # of a line without an end
+                if isinstance(stream, file_proxy.FileProxy):
+                    stream.flush()
             self._live.stop()
         if state is not None and state.row:
             self.note(words.last_line(state))
@@ -88,31 +89,75 @@ class Table:
     def _drawn(self) -> rich_console.RenderableType:
         if self._state is None:
             return ""
-        table = constrain.Constrain(self._contents(self._state), WIDEST)
-        return rich_console.Group(table, "")  # the cursor's line
+        return rich_console.Group(_Cropped(self._contents(self._state)), "")
+
+
+@dataclasses.dataclass
+class _Cropped:
+    """As much as fits above the cursor's line and one more."""
+
+    inside: rich_console.RenderableType
+
+    def __rich_console__(
+        self, console: rich_console.Console, options: rich_console.ConsoleOptions
+    ) -> rich_console.RenderResult:
+        width = min(options.max_width, WIDEST)
+        options = options.update(width=width, no_wrap=False, overflow="fold")
+        rows = console.render_lines(self.inside, options, pad=False)
+        for row in rows[: max(0, options.size.height - 2)]:
+            yield from row
+            yield segment.Segment.line()
 
 
 class _Console(rich_console.Console):
     """Never hides the cursor: nothing would show it again after a kill."""
 
+    def __init__(self, file: TextIO) -> None:
+        """For a terminal, whatever rich's variables say of it, of any size."""
+        sizes = ("COLUMNS", "LINES")
+        environ = {name: x for name, x in os.environ.items() if name not in sizes}
+        super().__init__(
+            file=file,
+            force_terminal=True,
+            force_interactive=True,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+            _environ=environ,
+        )
+
     def show_cursor(self, show: bool = True) -> bool:
         return False
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except (OSError, ValueError):  # the terminal is gone: nothing piles up
+            del self._buffer[:]
+            raise
 
 
 class _Live(live.Live):
     """Draws in the foreground alone."""
 
     def refresh(self) -> None:
-        if _in_foreground(self.console.file):
+        if self._has_the_screen():
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
                 super().refresh()
 
     def process_renderables(
         self, renderables: list[rich_console.ConsoleRenderable]
     ) -> list[rich_console.ConsoleRenderable]:
-        if not _in_foreground(self.console.file):
+        if not self._has_the_screen():
             return renderables
         return super().process_renderables(renderables)
+
+    def _has_the_screen(self) -> bool:
+        if _in_foreground(self.console.file):
+            return True
+        self._live_render._shape = None  # a shell writes below: nothing is to be erased
+        return False
 
 
 def _in_foreground(file: IO[str]) -> bool:

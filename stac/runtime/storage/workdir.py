@@ -154,11 +154,14 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_foreign(path: pathlib.Path) -> None:
-    """Nothing has been written yet: a config.json that is not ours stays as it is."""
-    check(
-        not (path / CONFIG).exists() or {*written(path)} >= _SECTIONS,
-        f"{path / CONFIG} is not a configuration; name another --workdir",
-    )
+    """Nothing has been written yet: files that are not ours stay as they are."""
+    if (path / CONFIG).exists():
+        ours = {*written(path)} >= _SECTIONS
+        why = f"{path / CONFIG} is not a configuration"
+    else:
+        ours = not _begun(path)
+        why = f"{path} holds checkpoints or {METRICS}, and no {CONFIG}"
+    check(ours, f"{why}; name another --workdir")
 
 
 def _begun(path: pathlib.Path) -> bool:

@@ -208,6 +208,8 @@ def test_the_command_refuses_in_one_line_and_leaves_nothing(
 
 
 def test_tasks_are_spelled_as_one_likes():
+    for spelling in ("walkerwalk", "realworld_walker_walk", "dm_control/walker-walk"):
+        assert parsed(f"--task={spelling}").environment.task == "walker.walk"
     environment = parsed("--task=Humanoid-Walk", "--challenge=medium").environment
     assert environment.task == "humanoid.walk"
     assert environment.challenges == numbers.challenges("humanoid", "medium")

@@ -12,6 +12,7 @@ from stac.launch.cloud import __main__ as command
 QUEUED = ("queued-resource", "--zone=z-1-a", "--accelerator_type=v4-8")
 JOBSET = ("jobset", "--image=i", "--topology=2x2", "--accelerator=a")
 CATCH = ("--", "launch.catch")
+OWN = "tests.environments.own_environments"
 
 
 @pytest.mark.parametrize(
@@ -24,10 +25,10 @@ CATCH = ("--", "launch.catch")
         ),
         ((*QUEUED, "--zon=a", *CATCH), "unrecognized arguments: --zon=a: see --help"),
         ((*QUEUED, "--use", *CATCH), "--use needs --name"),
-        ((*QUEUED, "--collect_minutes=0", *CATCH), "--collect_minutes=0: must be at"),
+        ((*QUEUED, "--collect_minutes=-1", *CATCH), "--collect_minutes=-1: must be"),
         (
-            (*QUEUED, "--", "launch.gymnasium", "--env=gymnasium:CartPole-v1"),
-            "gymnasium:CartPole-v1: a module of yours is on no host: use slurm",
+            (*QUEUED, "--", "launch.gymnasium", f"--env={OWN}:Tiny-v3"),
+            f"{OWN}:Tiny-v3: a module of yours is on no host: use slurm",
         ),
         (
             (*QUEUED, *CATCH, "--flagfile=/dev/null"),

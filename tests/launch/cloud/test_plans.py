@@ -67,6 +67,9 @@ def dry_run(*arguments: str) -> str:
 
 
 def test_the_wheel_brings_what_a_suite_or_a_logger_needs(capsys):
+    words = ["--", "launch.gymnasium", "--env=gymnasium:CartPole-v1"]
+    assert command.main([*CASES["jobset"], *NEW, *words]) == 0
+    assert " ./*.whl " in capsys.readouterr().out
     words = ["--", "launch.minatar", "--logger=tensorboard,wandb"]
     assert command.main([*CASES["jobset"], *NEW, *words]) == 0
     assert '"$(echo ./*.whl)[minatar,wandb]" ' in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import fcntl
+import io
 import os
 import pty
 import re
@@ -231,6 +232,50 @@ def test_in_the_background_lines_alone_are_printed(drawn, screen, monkeypatch):
     emulator.feed(screen.take())
     assert emulator.codes.count("\x1b") == 0
     live.close()
+
+
+def test_a_run_that_ends_in_the_background_erases_nothing(drawn, screen, monkeypatch):
+    emulator, live = Emulator(), drawn()
+    follow(screen, emulator, lambda text: "╯" in text)
+    monkeypatch.setattr(table, "_in_foreground", lambda file: False)
+    time.sleep(0.3)  # for a table that was on its way
+    emulator.feed(screen.take())
+    emulator.codes = ""
+    live.close(STATE)
+    follow(screen, emulator, lambda text: words.last_line(STATE) in text)
+    assert "\x1b[1A" not in emulator.codes
+
+
+def test_a_line_without_an_end_is_there_after_the_table(drawn, screen):
+    emulator, live = Emulator(), drawn()
+    follow(screen, emulator, lambda text: "╯" in text)
+    print("half a line", end="")
+    live.close()
+    follow(screen, emulator, lambda text: text.rstrip("\n").endswith("half a line"))
+
+
+def test_a_low_and_narrow_terminal_gets_the_upper_part_and_whole_words():
+    console = table._Console(io.StringIO())
+    console.size = (50, 40)
+    with console.capture() as capture:
+        console.print(table._Cropped(table.contents(STATE)))
+    bottleneck = "the environments bind (the learner waits 45 %)"
+    assert bottleneck in re.sub(r"[│\s]+", " ", capture.get())
+    console.size = (50, 8)
+    with console.capture() as capture:
+        console.print(table._Cropped(table.contents(STATE)))
+    assert capture.get().count("\n") == 6
+
+
+def test_nothing_piles_up_for_a_terminal_that_is_gone():
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError("gone")
+
+    console = table._Console(Gone())
+    with pytest.raises(OSError, match="gone"):
+        console.print("x")
+    assert console._buffer == []
 
 
 def test_a_terminal_of_ascii_gets_a_table(

@@ -188,6 +188,15 @@ def test_a_checkpoint_alone_makes_it_a_run_to_continue_also_a_damaged_one(
         workdir.prepare(tmp_path, dataclasses.replace(CONFIG, seed=2))
 
 
+def test_rows_without_a_configuration_are_refused_and_stay(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / workdir.METRICS).write_text("{}")
+    with pytest.raises(ConfigError, match="holds checkpoints or metrics"):
+        workdir.prepare(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == [workdir.METRICS]
+
+
 def test_a_log_that_is_there_before_the_run_stays(tmp_path: pathlib.Path) -> None:
     (tmp_path / "log.txt").write_text("mine")
     workdir.prepare(tmp_path, CONFIG).close()
