@@ -111,6 +111,12 @@ def seeds(seed: int, num_envs: int) -> np.ndarray:
     return (words >> 1).astype(np.int64)
 
 
+def refusal(what: str, error: Exception) -> config.ConfigError:
+    """A refusal for a reason that another's code gives, in one line."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return config.ConfigError(f"{what}: {reason}")
+
+
 def named(kind: str, name: str, known: Iterable[str], hint: str = "") -> str:
     """The one of the known names that has the same letters.
 

@@ -46,7 +46,7 @@ def task(name: str) -> str:
     try:
         importlib.import_module(module or "gymnasium")
     except Exception as error:  # a user's module may raise anything
-        raise _refusal(f"{module} cannot be imported", error) from error
+        raise base.refusal(f"{module} cannot be imported", error) from error
     newest = gymnasium.envs.registration.find_highest_version(None, wanted)
     if newest is not None and wanted not in gymnasium.registry:
         wanted = f"{wanted}-v{newest}"
@@ -165,7 +165,7 @@ class Share:
         try:
             picture: np.ndarray = self._vector.envs[0].render()
         except Exception as error:  # it may lack a library
-            raise _refusal("no picture can be drawn", error) from error
+            raise base.refusal("no picture can be drawn", error) from error
         return picture
 
     def snapshot(self) -> list[bytes | None]:
@@ -267,8 +267,3 @@ def _layers(environment: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any,
     yield environment
     if isinstance(environment, gymnasium.Wrapper):
         yield from _layers(environment.env)
-
-
-def _refusal(what: str, error: Exception) -> config.ConfigError:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return config.ConfigError(f"{what}: {reason}")

@@ -189,9 +189,7 @@ def building(task: str) -> Iterator[None]:
     except configuration.ConfigError:
         raise
     except Exception as error:  # it may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        why = f"{task} cannot be built: {reason}"
-        raise configuration.ConfigError(why) from error
+        raise base.refusal(f"{task} cannot be built", error) from error
 
 
 def first_observations(config: Config, seed: int, count: int) -> np.ndarray:
