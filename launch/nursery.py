@@ -34,6 +34,7 @@ from stac.config import RunError
 
 _ANSWER_SECONDS = 120.0  # of the nursery, which may import from a slow disk
 _LOOK_SECONDS = 0.01  # between two looks at a child that is to end
+_ORPHANED_SECONDS = 0.001  # between two looks of a child for its new parent
 _MOST_BYTES, _MOST_FILES = 65536, 64  # of a message
 _PR_SET_CHILD_SUBREAPER = 36
 # Not by -m, which puts the working directory before our modules.
@@ -171,8 +172,11 @@ def _fork(line: socket.socket, message: bytes, files: Sequence[int]) -> bytes:
     """The process id of a child that has its new parent; empty: none was forked."""
     reader, writer = os.pipe()
     if os.fork() == 0:
+        between = os.getpid()
         try:
             if (pid := os.fork()) == 0:
+                while os.getppid() == between:  # whose end may take a while
+                    time.sleep(_ORPHANED_SECONDS)
                 for file in (line.detach(), reader, writer):
                     os.close(file)
                 _live(message, files)

@@ -136,6 +136,17 @@ def test_modules_of_the_working_directory_hide_none_of_pythons(tmp_path, monkeyp
         assert child.process.wait(SOON) == 3
 
 
+def test_a_child_begins_when_it_has_its_parent(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    slow = "os._exit = lambda n, end=os._exit: end(time.sleep(0.3) or n)"
+    (tmp_path / "slow_end.py").write_text(f"import os, time; {slow}")
+    with contextlib.closing(nursery.Nursery("slow_end")) as begins:
+        program = "import os, sys; print(os.getppid(), file=sys.stderr)"
+        child = Started(begins.start, tmp_path, program)
+        assert int(child.line) == os.getpid()
+        assert child.process.wait(SOON) == 0
+
+
 def test_a_child_that_cannot_be_forked_is_a_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     hook = "import os; os.register_at_fork(after_in_child=lambda: os._exit(1))"

@@ -170,12 +170,14 @@ def test_every_game_is_closed_and_none_is_played_twice(runs):
 def test_the_others_begin_after_an_update_or_where_the_first_actor_has_no_result(
     tmp_path, monkeypatch
 ):
-    built, hangs = [], threading.Event()
+    built, hangs, second_built = [], threading.Event(), threading.Event()
 
     def build(parts, index, *arguments, real=threads.Parts.actor):
         if hangs.is_set() and index == 0:
-            time.sleep(3)
+            second_built.wait(60)
         built.append((index, int(parts.store.latest()[0])))
+        if hangs.is_set() and index == 1:
+            second_built.set()
         return real(parts, index, *arguments)
 
     monkeypatch.setattr(threads.Parts, "actor", build)
