@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of a turn")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the library never outlives
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the library ends, too
     networks = given.networks.split(",")
     check(set(networks) <= set(NETWORKS), f"--networks: of {', '.join(NETWORKS)}")
     check(os.access(given.library, os.X_OK), f"--library={given.library}: no file")

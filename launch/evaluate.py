@@ -78,6 +78,9 @@ def _main(name: str, arguments: Sequence[str]) -> int:
         except ConfigError as error:  # the others are scored all the same
             lines.say(f"{name}: {error}")
             refused = True
+        except OSError as error:
+            lines.say(f"{name}: {error.filename or path}: {error.strerror}")
+            refused = True
     return USER_ERROR if refused else 0
 
 

@@ -13,12 +13,12 @@ import importlib.util
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from stac.agents.make import VARIANTS, reads
+from stac.agents import make as agents
 from stac.config import (
     FAILED,
     RUNTIMES,
@@ -32,6 +32,7 @@ from stac.config import (
     flat,
 )
 from stac.config.checks import nearest
+from stac.environments import make
 from stac.launch.domains import Domain
 from stac.launch.hosts import find, supervisor
 from stac.launch.hosts.find import ALONE, Hosts
@@ -145,12 +146,11 @@ def exit_status(program: str, command: Callable[[], int]) -> int:
 
 
 def _run(run: Run, request: Request) -> int:
-    from stac.environments import make
     from stac.runtime.logs import trackers
 
-    # An unknown logger or task leaves no workdir behind.
+    # An unknown logger or task, or an agent that cannot play it, leaves no workdir.
     trackers.names(request.config.runtime.logger)
-    make.spec(request.config)
+    agents.check_fit(request.config, make.spec(request.config))
     with supervisor.together(request.config, request.hosts) as hosts:
         if request.hosts.index:
             return run(request.config, "", hosts) or 0
@@ -179,9 +179,10 @@ def parse(argv: Sequence[str], domain: Domain) -> Request:
     hosts = find.find(coordinator, count, index, os.environ)
     if hosts.count > 1 and values["runtime"].using_default_value:
         values["runtime"].value = "threads"
-    _refuse_rest(rest, values, domain.task_flag)
-    changes = _changes(values)
     plain = domain.config(str(values["agent"].value), **words)
+    _refuse_rest(rest, values, domain.task_flag, plain)
+    changes = _changes(values)
+    _refuse_unread(changes, plain)
     changes = {**challenges.implied(plain.environment.challenges, changes), **changes}
     config = changed(plain, changes)
     config = changed(config, {"environment.task": domain.spelled(task)})
@@ -220,7 +221,7 @@ def _define(domain: Domain) -> flags.FlagValues:
     """Flags of this parse alone: absl's global ones would outlive it."""
     values = flags.FlagValues()
     words = {
-        "agent": (domain.agent, ", ".join(VARIANTS)),
+        "agent": (domain.agent, ", ".join(agents.VARIANTS)),
         **domain.flags,
         "workdir": (None, "all that the run writes; an existing one is continued"),
         **{name: (None, about) for name, (_, about) in _COMMON.items()},
@@ -302,10 +303,12 @@ _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _refuse_rest(rest: list[str], values: flags.FlagValues, task: str) -> None:
+def _refuse_rest(
+    rest: list[str], values: flags.FlagValues, task: str, plain: Config
+) -> None:
     """Refuses a runtime that is not installed, and flags that nothing has read.
 
-    `task` is the flag that names the task.
+    `task` is the flag that names the task, and `plain` the configuration without flags.
     """
     runtime = values["config.runtime.name"].value or values["runtime"].value
     if runtime == "launchpad" and not _installed("launchpad"):
@@ -318,11 +321,23 @@ def _refuse_rest(rest: list[str], values: flags.FlagValues, task: str) -> None:
     if not rest[0].startswith("-"):
         raise ConfigError(f"unexpected argument {rest[0]!r}: write --name=value")
     name = rest[0].lstrip("-").partition("=")[0]
-    hint = f"use --{task}" if name in TASK_FLAGS else _hint(name, values)
+    hint = f"use --{task}" if name in TASK_FLAGS else _hint(name, values, plain)
     raise ConfigError(f"unknown flag --{name}: {hint}")
 
 
-def _hint(name: str, known: flags.FlagValues) -> str:
+def _refuse_unread(changes: Iterable[str], plain: Config) -> None:
+    """Refuses settings that the agent or its environment does not read."""
+    for name in changes:
+        by = "agent" if name.startswith("agent.") else "suite"
+        check(_is_read(name, plain), f"--config.{name}: this {by} does not read it")
+
+
+def _is_read(name: str, plain: Config) -> bool:
+    domain = plain.environment.domain
+    return agents.reads(plain.agent.name, name) and make.reads(domain, name)
+
+
+def _hint(name: str, known: flags.FlagValues, plain: Config) -> str:
     """The cure for an unknown flag.
 
     The last word of a configuration key is enough to find it: `--learning_rate` is
@@ -332,9 +347,8 @@ def _hint(name: str, known: flags.FlagValues) -> str:
         return f"use {elsewhere}"
     name = name.rpartition(".")[2]
     spellings: dict[str, list[str]] = {}
-    agent = str(known["agent"].value)
     for flag in known:
-        if not flag.endswith("_") and reads(agent, flag.removeprefix("config.")):
+        if not flag.endswith("_") and _is_read(flag.removeprefix("config."), plain):
             spellings.setdefault(flag.rpartition(".")[2], []).append(f"--{flag}")
     words = [name] if name in spellings else nearest(name, spellings)[:2]
     near = [spelling for word in words for spelling in spellings[word]]
@@ -352,16 +366,12 @@ def program(argv: Sequence[str], name: str) -> str:
 
 def _help(values: flags.FlagValues, program: str, domain: Domain) -> str:
     """The flags and their defaults, and every number of the domain's configuration."""
-    from stac.environments import make
-
     words = {name: default for name, (default, _) in domain.flags.items()}
-    agent = str(values["agent"].value)
-    config = domain.config(agent, **words)
-    others = [f"environment.{name}" for name in make.unused(config.environment.domain)]
+    config = domain.config(str(values["agent"].value), **words)
     shown = {
         name.removesuffix("_"): value
         for name, value in numbers(config).items()
-        if reads(agent, name) and not name.startswith(tuple(others))
+        if _is_read(name, config)
     }
     start = program if program.startswith("stac ") else f"python -m {program}"
     elsewhere = ("help", "h", *_fields())  # those of fields have lines of their own

@@ -19,6 +19,7 @@ the control suite, of policies that are up to 124,000 steps old (with 24 environ
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import pathlib
 import re
 import sys
@@ -73,7 +74,10 @@ def _main(name: str, arguments: list[str]) -> None:
     inside = sections.everything(curves, parts, drawn, found.left_out)
     (out / "index.html").write_text(page.whole(options.title, inside), encoding="utf-8")
     tables.write(curves, out / "curves.csv")
-    for file, group in _named(drawn).items():
+    drawable = _named(drawn) if importlib.util.find_spec("matplotlib") else {}
+    if not drawable:
+        lines.say("no PNG files, which need: pip install 'stac-rl[figures]'")
+    for file, group in drawable.items():
         (out / f"{file}.png").write_bytes(figures.png(figures.draw(group)))
     lines.show(sections.markdown(curves))
     lines.say(f"written: {out / 'index.html'}")

@@ -107,12 +107,13 @@ def train(
     config = dataclasses.replace(
         config, runtime=dataclasses.replace(config.runtime, name=runtime)
     )
+    from stac.agents import make as agents
     from stac.environments import make
     from stac.runtime.logs import trackers
 
     trackers.names(config.runtime.logger)
     make.spec_of.cache_clear()  # a notebook may have registered the environment anew
-    make.spec(config)
+    agents.check_fit(config, make.spec(config))
     with workdir_.prepare(path, config) as place, shutdown.borrowed():
         return run(config, str(place.path), loggers=loggers)
 

@@ -17,6 +17,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -286,7 +287,8 @@ class Sweep:
 
             def prepare(cores: set[int] = cores, parent: int = parent) -> None:
                 os.sched_setaffinity(0, cores)
-                children.die_with_parent(parent, signal.SIGTERM)  # it saves and leaves
+                # It saves and leaves, also where a SIGTERM has told it to before.
+                children.die_with_parent(parent, signal.SIGUSR1)
 
             with run.log.open("ab") as output:
                 process = subprocess.Popen(
@@ -322,9 +324,10 @@ class Sweep:
             lines.show(f"{len(self._children)} runs are saving and leaving")
         for child in self._children:
             child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + END_SECONDS
         for child in self._children:
             try:
-                child.process.wait(END_SECONDS)
+                child.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()

@@ -21,6 +21,7 @@ _PUBLIC = {
     "Config": "stac.config",
     "ConfigError": "stac.config",
     "RunError": "stac.config",
+    "changed": "stac.config",  # changed(config, {"optimizer.learning_rate": 1e-3})
     "train": "stac.launch.start",
     "load": "stac.evaluation.policies",  # what it has learned
     # Agents: pure functions, built from a configuration.

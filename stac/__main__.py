@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -39,6 +40,9 @@ def _run() -> int:
         trains, others = _rows(TRAINING), _rows(OTHERS)
         parts = [usage, "", "Trains an agent on:", *trains, "", "Other commands:"]
         lines.show("\n".join([*parts, *others]))
+        return 0
+    if name == "--version":
+        lines.show(f"stac {importlib.metadata.version('stac-rl')}")
         return 0
     try:
         choose("command", name, COMMANDS)

@@ -1,6 +1,6 @@
 """Policies over actions: a softmax, and a squashed Gaussian, behind one interface.
 
-A distribution turns a policy head's outputs y (last axis `num_outputs`) into samples,
+A distribution turns a policy head's outputs y (last axis) into samples,
 log-probabilities and the two divergences of the losses. All functions work on any
 leading axes.
 
@@ -30,8 +30,7 @@ _LOG_2PI = 1.8378770664093453
 class Distribution(NamedTuple):
     """One family of policies."""
 
-    num_outputs: int  # of the policy head
-    bias: np.ndarray  # [num_outputs], of the head's last layer at the start
+    bias: np.ndarray  # [outputs], of the head's last layer at the start
     sample: Callable[[Array, Array], Array]  # (key, y) -> action
     mode: Callable[[Array], Array]  # y -> the likeliest action
     log_prob: Callable[[Array, Array], Array]  # (y, action) -> [...]
@@ -61,7 +60,6 @@ def categorical(num_actions: int) -> Distribution:
         return jnp.sum(jnp.exp(log_pi) * (log_pi - log_other), axis=-1)
 
     return Distribution(
-        num_outputs=num_actions,
         bias=np.zeros(num_actions, np.float32),
         sample=lambda key, y: jax.random.categorical(key, y).astype(jnp.int32),
         mode=lambda y: jnp.argmax(y, axis=-1).astype(jnp.int32),
@@ -123,7 +121,6 @@ def tanh_normal(action_size: int, initial_std: float | None = None) -> Distribut
         }
 
     return Distribution(
-        num_outputs=2 * action_size,
         bias=np.repeat(np.array([0.0, spread], np.float32), action_size),
         sample=sample,
         mode=lambda outputs: mean_and_log_std(outputs)[0],

@@ -23,6 +23,8 @@ from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
 from stac.launch.cloud.plan import Launch, Plan
 from stac.launch.domains import DOMAINS
 from stac.runtime.faults import lines, shutdown
+from stac.runtime.logs import summary
+from stac.runtime.storage import workdir
 
 TARGETS = {
     "queued-resource": gcloud.QUEUED_RESOURCE,
@@ -118,6 +120,9 @@ def _launch(command: list[str], hosts: int, options: dict[str, Any]) -> Launch:
         )
     arguments = ("--runtime=threads", *command[1:])
     request = flags.parse([f"launch.{program}", *arguments, "--hosts=1"], domain)
+    workdir.refuse_another(request.workdir, request.config)
+    done = summary.finished(request.workdir, request.config.total_frames)
+    check(not done, f"{request.workdir}: its run is finished")
     own_wheel = "extra" in options
     if own_wheel:
         _check_travels(request.config, arguments)

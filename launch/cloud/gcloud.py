@@ -156,7 +156,7 @@ def _plan(
     launch: Launch, hosts: int, steps: tuple[Step, ...], ssh: Callable[[int, str], Argv]
 ) -> Plan:
     """The part that is the same for all hosts with ssh."""
-    place, run = host.DIRECTORY, f"{host.DIRECTORY}/run"
+    place, run = host.DIRECTORY, f"{host.DIRECTORY}/{host.run(launch)}"
 
     def all_hosts(command: str) -> tuple[Argv, ...]:
         return tuple(ssh(index, command) for index in range(hosts))

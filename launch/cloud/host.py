@@ -7,6 +7,7 @@ so do the virtual environment, the log, the exit status and the workdir.
 from __future__ import annotations
 
 import shlex
+import zlib
 from collections.abc import Mapping
 
 from stac.launch.cloud.plan import Argv, Launch, Step, flags_of, shell
@@ -69,9 +70,9 @@ def files(launch: Launch, hosts: int, where: str, after: str = "") -> Mapping[st
       where: shell that sets `host`, this one's index, and `coordinator`, host 0.
       after: shell for when the run has ended.
     """
-    run = _RUN.format(
+    script = _RUN.format(
         where=where,
-        command=command(launch, "run", hosts, f"$coordinator:{PORT}", "$host"),
+        command=command(launch, run(launch), hosts, f"$coordinator:{PORT}", "$host"),
         wait=WAIT,
         after=after,
     )
@@ -81,10 +82,15 @@ def files(launch: Launch, hosts: int, where: str, after: str = "") -> Mapping[st
     install = INSTALL.format(wheel=wheel, extra=extra)
     return {
         "package/install.sh": install,
-        "package/run.sh": run,
+        "package/run.sh": script,
         "package/follow.sh": FOLLOW,
         "package/status.sh": STATUS,
     }
+
+
+def run(launch: Launch) -> str:
+    """The workdir's name on a host, where other launches may have left their own."""
+    return f"run-{zlib.crc32(launch.workdir.encode()):08x}"
 
 
 def command(
@@ -120,10 +126,11 @@ def send(folder: str, receive: Argv) -> Argv:
 
 
 def fetch(sending: Argv, workdir: str) -> Step:
-    """Fetches the workdir, and unpacks it only when all of it has come."""
+    """Fetches the workdir when all of it has come; older checkpoints go."""
     place = shlex.quote(workdir)
     script = (
-        f"{shlex.join(sending)} >{{folder}}/run.tar && mkdir -p {place}"
+        f"{shlex.join(sending)} >{{folder}}/run.tar && tar -tf {{folder}}/run.tar"
+        f" >/dev/null && mkdir -p {place} && rm -rf {place}/checkpoints {place}/best"
         f" && tar -C {place} -xf {{folder}}/run.tar"
     )
     return Step(f"fetching the workdir to {workdir}", (shell(script),))

@@ -116,7 +116,8 @@ def _plan(launch: Launch, hosts: int) -> Plan:
     logs = (*kubectl, "logs", everyone, "--tail=20", "--prefix")
     code = "{.status.containerStatuses[*].state.terminated.exitCode}"
     exit_code = (*kubectl, "get", "pod", "{pod0}", f"--output=jsonpath={code}")
-    receive = pod_0(f"{host.unpack(f'{PLACE}/run')} && touch {PLACE}/sent", "--stdin")
+    run = f"{PLACE}/{host.run(launch)}"
+    receive = pod_0(f"{host.unpack(run)} && touch {PLACE}/sent", "--stdin")
     package = ("create", "configmap", name, "--from-file={folder}/package")
     steps = [
         Step("building the wheel", (launch.build,)),
@@ -171,7 +172,7 @@ def _plan(launch: Launch, hosts: int) -> Plan:
             f"{shlex.join(pod_0(f'bash {PLACE}/status.sh'))} || {shlex.join(exit_code)}"
         ),
         stop=(pod_0(f'kill -TERM "$(cat {PLACE}/pid)"'),),
-        collect=(host.fetch(pod_0(host.pack(f"{PLACE}/run")), launch.workdir),),
+        collect=(host.fetch(pod_0(host.pack(run)), launch.workdir),),
     )
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from stac import config as configuration
 from stac import distributions
 from stac.agents import base
-from stac.config import SHALLOW_PIXELS, Config
+from stac.config import Config
 from stac.distributions import Distribution
 from stac.environments.base import EnvironmentSpec
 from stac.learning import metaparameters, metrics, update
@@ -39,17 +39,6 @@ def build(
     Raises:
       ConfigError: network and observations do not fit.
     """
-    configuration.check(
-        len(spec.observation_shape) == 3 or config.network.torso == "mlp",
-        f"network.torso={config.network.torso} reads images, but observations have"
-        f" shape {spec.observation_shape}: use network.torso=mlp",
-    )
-    least, smallest = SHALLOW_PIXELS, min(spec.observation_shape[1:], default=0)
-    configuration.check(
-        smallest >= least or config.network.torso != "shallow",
-        f"network.torso=shallow reads images of {least} pixels a side or more, and"
-        f" these have {smallest}: use network.torso=minatar or deep",
-    )
     own = own_distribution(config, spec)
     distribution = distributions.with_noise(own, noise, spec.continuous)
     network = networks.make(config, distribution.bias, spec)

@@ -14,7 +14,15 @@ import pkgutil
 from typing import Any, NamedTuple
 
 from stac.agents import base
-from stac.config import METAPARAMETERS, AgentConfig, Config, Soft, choose
+from stac.config import (
+    METAPARAMETERS,
+    SHALLOW_PIXELS,
+    AgentConfig,
+    Config,
+    Soft,
+    check,
+    choose,
+)
 from stac.environments.base import EnvironmentSpec
 
 _SOFT = "stac.agents.soft:build"
@@ -81,6 +89,56 @@ def build(config: Config, spec: EnvironmentSpec, noise: float = 1.0) -> base.Age
     Raises:
       ConfigError: there is no such agent, or it does not fit the environments.
     """
-    row = VARIANTS[choose("agent", config.agent.name, VARIANTS)]
+    check_fit(config, spec)
+    row = VARIANTS[config.agent.name]
     agent: base.Agent = pkgutil.resolve_name(row.family)(config, spec, noise)
     return agent
+
+
+def check_fit(config: Config, spec: EnvironmentSpec) -> None:
+    """Checks that the agent can play these environments.
+
+    Raises:
+      ConfigError: it cannot; the message says which agent or number would.
+    """
+    fits = _check_soft if is_soft(config.agent.name) else _check_actor_critic
+    fits(config, spec)
+
+
+def _check_actor_critic(config: Config, spec: EnvironmentSpec) -> None:
+    check(
+        len(spec.observation_shape) == 3 or config.network.torso == "mlp",
+        f"network.torso={config.network.torso} reads images, but observations have"
+        f" shape {spec.observation_shape}: use network.torso=mlp",
+    )
+    least, smallest = SHALLOW_PIXELS, min(spec.observation_shape[1:], default=0)
+    check(
+        smallest >= least or config.network.torso != "shallow",
+        f"network.torso=shallow reads images of {least} pixels a side or more, and"
+        f" these have {smallest}: use network.torso=minatar or deep",
+    )
+
+
+def _check_soft(config: Config, spec: EnvironmentSpec) -> None:
+    name = config.agent.name
+    check(
+        spec.continuous,
+        f"--agent={name} is for continuous actions: use --agent=stacx, or a command"
+        " with continuous ones (launch.mujoco, launch.control)",
+    )
+    check(
+        len(spec.observation_shape) == 1,
+        f"--agent={name} learns from features, but observations have shape"
+        f" {spec.observation_shape}",
+    )
+    check(
+        config.batch.overlap == 1,
+        f"batch.overlap={config.batch.overlap}: must be 1 for --agent={name}, so that"
+        " its replay gets every transition once",
+    )
+    first = config.agent.soft.first_steps * spec.frames_per_step
+    check(
+        config.total_frames > first,
+        f"total_frames={config.total_frames}: --agent={name} learns after {first}"
+        " frames: give it more, or set --config.agent.soft.first_steps",
+    )

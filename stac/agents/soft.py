@@ -39,7 +39,6 @@ def build(
       ConfigError: actions are discrete, or observations are images; or the steps of a
         batch are not worth a whole number of updates.
     """
-    _check(config, spec)
     numbers = config.agent.soft
     steps = configuration.frames_per_update(config, frames_per_step=1)
     network = networks.make(config.network, 2 * spec.num_actions, spec)
@@ -104,31 +103,6 @@ def build(
             minibatch=numbers.minibatch,
             initial=numbers.initial_states * sees_beginnings,
         ),
-    )
-
-
-def _check(config: Config, spec: EnvironmentSpec) -> None:
-    name = config.agent.name
-    configuration.check(
-        spec.continuous,
-        f"--agent={name} is for continuous actions: use --agent=stacx, or a command"
-        " with continuous ones (launch.mujoco, launch.control)",
-    )
-    configuration.check(
-        len(spec.observation_shape) == 1,
-        f"--agent={name} learns from features, but observations have shape"
-        f" {spec.observation_shape}",
-    )
-    configuration.check(
-        config.batch.overlap == 1,
-        f"batch.overlap={config.batch.overlap}: must be 1 for --agent={name}, so that"
-        " its replay gets every transition once",
-    )
-    first = config.agent.soft.first_steps * spec.frames_per_step
-    configuration.check(
-        config.total_frames > first,
-        f"total_frames={config.total_frames}: --agent={name} learns after {first}"
-        " frames: give it more, or set --config.agent.soft.first_steps",
     )
 
 

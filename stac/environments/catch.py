@@ -32,14 +32,14 @@ class Catch:
         """Sets up E games.
 
         Args:
-          task: one of `TASKS`, also as `catch.<task>`.
+          task: one of `TASKS`.
           seed: not negative; equal seeds and actions give equal rows.
           num_envs: E.
 
         Raises:
           ConfigError: an unknown task.
         """
-        self._task = config.choose("catch task", task.removeprefix("catch."), TASKS)
+        self._task = config.choose("catch task", task, TASKS)
         self._title = f"catch {self._task}, {num_envs} games"
         self.num_envs = num_envs
         pixels = self._task == "pixels"

@@ -50,23 +50,24 @@ def task(name: str) -> str:
     newest = gymnasium.envs.registration.find_highest_version(None, wanted)
     if newest is not None and wanted not in gymnasium.registry:
         wanted = f"{wanted}-v{newest}"
-    known = config.choose("environment", wanted, tasks())
+    every = "--env=list names all; your own is --env=module:Id"
+    known = config.choose("environment", wanted, tasks(), every)
     return f"{module}:{known}" if module else known
 
 
 def tasks() -> list[str]:
-    """Every registered environment."""
-    return [name for name, spec in gymnasium.registry.items() if spec.entry_point]
+    """Every registered environment, but MuJoCo's that need a library of the past."""
+    return [name for name, built_by in _entries() if "_mujoco_py_" not in built_by]
 
 
 def mujoco_tasks() -> list[str]:
-    """Those of MuJoCo that can be built: others need a library that is no more."""
-    return [
-        name
-        for name in tasks()
-        if "envs.mujoco" in str(gymnasium.registry[name].entry_point)
-        and name.endswith(("-v4", "-v5"))
-    ]
+    """Those of MuJoCo."""
+    return [name for name, built_by in _entries() if "envs.mujoco" in built_by]
+
+
+def _entries() -> list[tuple[str, str]]:
+    known = gymnasium.registry.items()
+    return [(name, str(x.entry_point)) for name, x in known if x.entry_point]
 
 
 class Gymnasium(batched.Shares):
@@ -191,7 +192,10 @@ class Share:
         return ""
 
     def _packed(self, index: int) -> bytes | None:
-        """Attributes but spaces; for many an environment pickles as it was built."""
+        """All attributes but spaces; None: they do not pickle.
+
+        Many environments (EzPickle's) would themselves pickle as they were built.
+        """
         layers = [
             {
                 name: value
@@ -240,7 +244,7 @@ def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
     config.check(
         not image or (len(seen.shape) == 3 and seen.shape[-1] in (1, 3, 4)),
         f"{task}: its observations are uint8 {seen.shape}; images must be [H, W, C]"
-        " with C 1, 3 or 4, and features must be floats; where"
+        " with C 1, 3 or 4, and features of another dtype; where"
         " gymnasium.wrappers.TransformObservation can, it makes them so",
     )
     height, width, channels = seen.shape if image else (0, 0, 0)
@@ -257,7 +261,7 @@ def _spec(task: str, built: vector.VectorEnv) -> base.EnvironmentSpec:
     )
     config.check(
         bool(np.isfinite([low, high]).all()),
-        f"{task}: its actions have no finite bounds to which ours could be scaled",
+        f"{task}: its actions need finite bounds, to which an agent's are scaled",
     )
     return base.EnvironmentSpec(shape, dtype, len(low), True, 1, low, high)
 

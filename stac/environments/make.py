@@ -27,6 +27,7 @@ _ONLY = {
     "ramping": ("minatar",),
     "stagger": ("control", "realworld"),
     "sticky_actions": ("minatar",),
+    "threads": ("atari", "control", "gymnasium", "realworld"),
     "workers": ("control", "gymnasium", "realworld"),
 }
 _AT_ONCE = 16  # environments that look at the beginnings of episodes
@@ -152,9 +153,10 @@ def factory(config: Config) -> base.EnvironmentFactory:
     return functools.partial(DOMAINS[domain], config)
 
 
-def unused(domain: str) -> list[str]:
-    """Fields of the environment's configuration that --help need not list."""
-    return [name for name, readers in _ONLY.items() if domain not in readers]
+def reads(domain: str, field: str) -> bool:
+    """Whether the domain reads a field, such as "environment.ramping"."""
+    name = field.removeprefix("environment.").partition(".")[0]
+    return not field.startswith("environment.") or domain in _ONLY.get(name, [domain])
 
 
 def spec(config: Config) -> base.EnvironmentSpec:

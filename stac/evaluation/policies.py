@@ -155,7 +155,8 @@ def configuration(path: pathlib.Path) -> Config:
     strange = [
         name for name in values.keys() - default if not name.startswith(workdir.FREE)
     ]
-    check(not strange, f"{place}: is another version's: {', '.join(sorted(strange))}")
+    options = ", ".join(sorted(strange))
+    check(not strange, f"{place}: this version of stac does not know {options}")
     # JSON has lists, and a configuration tuples.
     known = {
         name: tuple(value) if isinstance(value, list) else value

@@ -30,7 +30,7 @@ def evaluated(config: Config, beside: bool = False) -> Config:
         cores are the run's.
     """
     environment, runtime = config.environment, config.runtime
-    if "stagger" not in make.unused(environment.domain):
+    if make.reads(environment.domain, "environment.stagger"):
         environment = dataclasses.replace(environment, stagger=False)
     if beside:
         environment = dataclasses.replace(environment, threads=1, workers="serial")

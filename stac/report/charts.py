@@ -25,13 +25,12 @@ HEADS = (
     *("#1f77b4", "#ff7f0e", "#e377c2", "#2ca02c"),
     *("#d62728", "#9467bd", "#8c564b", "#a5a614"),
 )
-TABLE = re.compile(r" of \S+\.csv$")  # of a label: the table the curve is from
+TABLE = re.compile(r" of .+\.csv$")  # of a label: the table the curve is from
 ACROSS = {  # published scores that are drawn as a line, and their label
     "a3c_100M": "A3C, 10^8 steps",
     "trivial": "best of the trivial policies tried",
 }
 POINTS = 120  # of a line
-BANDS_FROM = 3  # seeds; fewer are drawn as thin lines
 FRAMES = "million frames"
 
 
@@ -252,7 +251,7 @@ def _of_seeds(
     if len(lines) == 1:
         return [Series(label, lines[0], colour, dashed=dashed)]
     together = np.array(lines)
-    if len(lines) >= BANDS_FROM:
+    if len(lines) >= statistics.MINIMUM:  # fewer are drawn as thin lines
         mean, low, high = statistics.band(together)
         return [Series(label, mean, colour, low, high, dashed)]
     thin = [Series("", line, colour, dashed=dashed, thin=True) for line in lines]

@@ -57,16 +57,10 @@ def order(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
 
 def _number(tasks: statistics.Scores, known: statistics.Interval, index: int) -> str:
     """An aggregate, with its interval where there are seeds enough."""
-    if statistics.enough(tasks):
-        return _interval(known, index)
-    return page.short(known.estimate[index])
-
-
-def _interval(known: statistics.Interval, index: int) -> str:
-    low, high = known.low[index], known.high[index]
-    return (
-        f"{page.short(known.estimate[index])} [{page.short(low)}, {page.short(high)}]"
+    estimate, low, high = (
+        page.short(x[index]) for x in (known.estimate, known.low, known.high)
     )
+    return f"{estimate} [{low}, {high}]" if statistics.enough(tasks) else estimate
 
 
 def aggregates(
@@ -124,14 +118,21 @@ def improvement(part: Normalised) -> str:
             text += f" [{low:.2f}, {high:.2f}]"
         else:
             low = high = value
-        rows.append([first, second, Cell(text, value, (low, value, high))])
+        chance = Cell(text, value, (low, value, high))
+        rows.append([first, second, chance, _p(statistics.no_difference(*pair))])
     if not rows:
         return ""
     note = page.paragraph(
         f"On {page.count(part.tasks, 'task')}; ½ is no difference. {_INTERVALS} There"
-        " are none where an agent has fewer than three seeds."
+        " are none where an agent has fewer than three seeds. p is of no difference,"
+        " two-sided, by a permutation of both agents' seeds within each task."
     )
-    return note + page.table(["agent", "is better than", "with probability"], rows)
+    header = ["agent", "is better than", "with probability", "p"]
+    return note + page.table(header, rows)
+
+
+def _p(value: float) -> Cell:
+    return Cell(f"{value:.3f}" if value >= 0.001 else "< 0.001", value)
 
 
 def relative(part: Normalised) -> str:
@@ -148,7 +149,7 @@ def relative(part: Normalised) -> str:
             if before:
                 gain = part.scores[label][index].mean() - before
                 percents[task] = float(100 * gain / abs(before))
-        axis = (min(0.0, *percents.values(), 0.0), max(0.0, *percents.values(), 0.0))
+        axis = (min([0.0, *percents.values()]), max([0.0, *percents.values()]))
         rows: list[page.Row] = [
             [task, Cell(f"{value:+.1f} %", value, (value, value, value), axis)]
             for task, value in sorted(percents.items(), key=lambda x: -x[1])

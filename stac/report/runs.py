@@ -210,6 +210,12 @@ def _challenge(task: str, settings: Mapping[str, Any]) -> str:
 _OF_TASKS = ("environment.", "total_frames", "agent.soft.alpha")
 
 
+def _kind(run: Run) -> tuple[Any, ...]:
+    """Runs that should have the same torso: pixels have another than features."""
+    alike = run.settings.get("environment.domain") not in ("catch", "gymnasium")
+    return run.settings.get("environment.observations"), alike or run.task
+
+
 def _labelled(group: Sequence[Run]) -> list[Run]:
     """Labels the runs of one agent in one domain by all that differs between them.
 
@@ -219,7 +225,7 @@ def _labelled(group: Sequence[Run]) -> list[Run]:
     that have it.
     """
     tasks = [*grouped(group, lambda run: run.task).values()]
-    kinds = grouped(group, lambda run: run.settings.get("environment.observations"))
+    kinds = grouped(group, _kind)
     names = sorted({name for run in group for name in run.settings})
     same = ("seed", *workdir.FREE)
 
@@ -228,7 +234,7 @@ def _labelled(group: Sequence[Run]) -> list[Run]:
 
     def compared(name: str) -> Iterable[Sequence[Run]]:
         """The runs that are to have one value."""
-        if name == "network.torso":  # pixels have another than features
+        if name == "network.torso":
             return kinds.values()
         return tasks if name.startswith(_OF_TASKS) else [group]
 

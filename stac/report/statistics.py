@@ -16,6 +16,7 @@ Scores = Sequence[np.ndarray]  # a task each: [..., seeds]
 AGGREGATE_RESAMPLES = 50_000
 MINIMUM = 3  # seeds, for an interval
 RESAMPLES = 2_000  # of profiles and probabilities of improvement
+PERMUTATIONS = 10_000
 _NUMBERS = 2_000_000  # drawn at once: 16 MB
 
 
@@ -69,6 +70,24 @@ def improvement(scores: Scores, others: Scores) -> np.ndarray:
         for x, y in zip(scores, others, strict=True)
     ]
     return np.asarray((np.mean(signs, axis=0) + 1) / 2)
+
+
+def no_difference(scores: Scores, others: Scores, seed: int = 0) -> float:
+    """The p value of no difference, two-sided, by `improvement` of permuted seeds.
+
+    Each permutation gives the seeds of both agents, task by task, new owners. So it
+    holds for any number of seeds, but few seeds of few tasks cannot make it small.
+    """
+    random = np.random.default_rng(seed)
+    groups: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for x, y in zip(scores, others, strict=True):
+        pool = np.tile(np.concatenate([x, y]), (PERMUTATIONS, 1))
+        parts = np.split(random.permuted(pool, axis=-1), [len(x)], axis=-1)
+        for group, part in zip(groups, parts, strict=True):
+            group.append(part)
+    found = abs(improvement(scores, others) - 0.5)
+    as_far = abs(improvement(*groups) - 0.5) >= found - 1e-9
+    return float((1 + as_far.sum()) / (1 + PERMUTATIONS))
 
 
 def interval(

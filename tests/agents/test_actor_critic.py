@@ -170,7 +170,7 @@ def test_a_burn_in_brings_the_core_up_to_date_and_is_not_learned_from():
 def test_a_torso_for_images_refuses_features():
     wrong = dataclasses.replace(config("stac"), network=NetworkConfig(torso="deep"))
     with pytest.raises(ConfigError, match=r"network\.torso=deep reads images"):
-        actor_critic.build(wrong, SPEC)
+        make.build(wrong, SPEC)
 
 
 def test_the_shallow_torso_refuses_images_that_it_has_no_window_for():
@@ -181,7 +181,7 @@ def test_the_shallow_torso_refuses_images_that_it_has_no_window_for():
             with pytest.raises(
                 ConfigError, match=r"20 pixels a side or more.* have 19"
             ):
-                actor_critic.build(chosen, spec)
+                make.build(chosen, spec)
         else:
             jax.eval_shape(actor_critic.build(chosen, spec).init, jax.random.PRNGKey(0))
 

@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused(
     config: Config, spec: EnvironmentSpec, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        soft.build(config, spec)
+        make.build(config, spec)
 
 
 @pytest.mark.parametrize(

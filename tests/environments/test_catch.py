@@ -20,7 +20,7 @@ def follow(observation: np.ndarray) -> np.ndarray:
 
 
 def test_a_perfect_player_always_gets_1_at_the_end_and_nothing_before():
-    environment = catch.Catch("catch.features", seed=0, num_envs=16)
+    environment = catch.Catch("features", seed=0, num_envs=16)
     timestep = environment.reset()
     for _ in range(STEPS):
         assert not timestep.last.any()
@@ -70,7 +70,7 @@ def test_the_paddle_stays_on_the_grid():
 
 
 def test_a_cut_episode_ends_with_discount_1():
-    environment = catch.Catch("catch.cut", seed=0, num_envs=2)
+    environment = catch.Catch("cut", seed=0, num_envs=2)
     environment.reset()
     for _ in range(2):
         for step in range(1, 6):
@@ -81,8 +81,8 @@ def test_a_cut_episode_ends_with_discount_1():
 
 
 def test_pixels_show_the_features_in_larger_cells():
-    pixels = catch.Catch("catch.pixels", seed=4, num_envs=3)
-    features = catch.Catch("catch.features", seed=4, num_envs=3)
+    pixels = catch.Catch("pixels", seed=4, num_envs=3)
+    features = catch.Catch("features", seed=4, num_envs=3)
     pictures, grids = pixels.reset().observation, features.reset().observation
     assert pictures.dtype == pixels.spec.observation_dtype == np.uint8
     assert pictures.shape == (3, *pixels.spec.observation_shape) == (3, 1, 40, 20)
@@ -117,4 +117,4 @@ def test_an_action_that_does_not_exist_is_refused(action):
 
 def test_an_unknown_task_is_refused_with_the_nearest_name():
     with pytest.raises(config.ConfigError, match="did you mean pixels"):
-        catch.Catch("catch.pixel", seed=0, num_envs=1)
+        catch.Catch("pixel", seed=0, num_envs=1)

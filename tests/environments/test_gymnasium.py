@@ -116,6 +116,8 @@ def test_an_id_may_leave_out_its_version_and_name_a_module(name, known):
     [
         ("CartPole-v7", r"^unknown environment 'CartPole-v7': did you mean CartPole-v"),
         ("cartpol-v1", "did you mean CartPole-v1"),
+        ("Hopper-v9", r"did you mean Hopper-v5 or Hopper-v4\?$"),
+        ("nonesuch", "--env=list names all; your own is --env=module:Id$"),
         ("no.such_module:X-v0", "^no.such_module cannot be imported: ModuleNotFound"),
         (f"{OWN}:Countin-v3", "did you mean Counting-v3"),
     ],
@@ -134,7 +136,7 @@ def test_an_unknown_id_is_refused_with_the_nearest(name, message):
         ),
         ("Gray", r"its observations are uint8 \(84, 84\); images must be \[H, W, C\]"),
         ("Worded", "its observations are Dict, not a Box"),
-        ("Boundless", "its actions have no finite bounds"),
+        ("Boundless", "its actions need finite bounds"),
         ("Paired", "its actions are MultiDiscrete, not Discrete or a Box"),
     ],
 )

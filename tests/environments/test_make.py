@@ -20,8 +20,8 @@ def configured(**environment: object) -> config.Config:
     ("domain", "task", "shape", "actions", "frames"),
     [
         ("atari", "james_bond", (4, 84, 84), 18, 4),
-        ("catch", "catch.features", (50,), 3, 1),
-        ("catch", "catch.pixels", (1, 40, 20), 3, 1),
+        ("catch", "features", (50,), 3, 1),
+        ("catch", "pixels", (1, 40, 20), 3, 1),
     ],
 )
 def test_the_spec_is_that_of_the_environments(domain, task, shape, actions, frames):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import pathlib
 import subprocess
@@ -46,6 +47,7 @@ def test_the_rest_of_the_line_is_the_commands_and_its_messages_say_how_it_began(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "stac catch: --seed=one: must be a whole number\n"
     assert stac("catch", "--help").stdout.startswith("stac catch: trains an agent on ")
+    assert stac("--version").stdout == f"stac {importlib.metadata.version('stac-rl')}\n"
 
 
 def test_make_run_takes_variables_as_flags() -> None:

@@ -113,6 +113,12 @@ def test_runs_are_scored_and_filmed_and_the_numbers_are_written(
     assert re.fullmatch(rf"written: {film}, one episode, sampled, return -?1", written)
     content = json.loads((place / workdir.EVALUATION).read_text())
     assert content["checkpoint"] == "best/7"
+    (place / workdir.EVALUATION).unlink()
+    (place / workdir.EVALUATION).mkdir()  # cannot be written
+    line = refusals.of(
+        evaluate.main, [str(place), str(other), "--episodes=2"], monkeypatch, capsys
+    )
+    assert f"{place / workdir.EVALUATION}" in line
     assert frames(film) == (320, 640, 10)
     capsys.readouterr()  # of the library that reads films
     monkeypatch.setattr(episodes, "MOST_STEPS", 8)

@@ -195,6 +195,10 @@ BAD = {
     "--config.environment.domain=chess": "use another command (launch.atari,",
     "--config.environment.task=pong": "environment.task: use --game (launch",
     "--config.environment.protocol=macado": "did you mean machado",
+    "--sticky_actions=0.2": "unknown flag --sticky_actions: see --help",
+    "--config.environment.sticky_actions=0.2": "sticky_actions: this suite does not r",
+    "--config.agent.soft.alpha=0.1": "--config.agent.soft.alpha: this agent does not",
+    "--agent=sac": "--agent=sac is for continuous actions",
 }
 
 

@@ -18,12 +18,12 @@ def curve(label: str, seed: int, *points: tuple[float, float], task: str = "x") 
 
 def test_an_agent_has_its_colour_however_its_runs_differ() -> None:
     labels = ["impala_aux, seed=1", "impala", "stac, a=1", "stac", "stacx (b)", "x"]
-    named = [*labels, "x of y.csv", "stacx of y.csv"]
+    named = [*labels, "x of y.csv", "stacx of y y.csv"]
     colours = charts.colours(curve(label, 1, (0, 0)) for label in named)
     own = charts.AGENTS
     assert colours["impala_aux, seed=1"] == own["impala_aux"]
     assert colours["stac"] == own["stac"]
-    assert colours["stacx of y.csv"] == own["stacx"]
+    assert colours["stacx of y y.csv"] == own["stacx"]
     assert colours["x of y.csv"] == colours["x"]
     assert len({colours[label] for label in labels}) == len(labels)
 

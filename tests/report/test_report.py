@@ -60,7 +60,10 @@ def test_a_runs_curve_takes_the_place_of_a_tables_and_left_out_runs_are_named(
 
 def test_an_evaluation_of_a_run_that_is_not_finished_is_in_no_mean(
     tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # is not installed
     for seed, last, earned in ((1, 1_000_000, 10), (2, 500_000, 2)):
         place = tmp_path / "runs" / str(seed)
         rows = [(last // 2, 1.0), (last, 1.0)]
@@ -72,6 +75,8 @@ def test_an_evaluation_of_a_run_that_is_not_finished_is_in_no_mean(
     page = (tmp_path / "index.html").read_text()
     (row,) = re.findall(r"<tr>(?:(?!</tr>).)*<td[^>]*>mean</td>.*?</tr>", page, re.S)
     assert re.findall(r"<td[^>]*>([^<]*)</td>", row)[3:6] == ["1", "10", "3"]
+    assert "no PNG files, which need: pip install" in capsys.readouterr().err
+    assert not [*tmp_path.glob("*.png")]
 
 
 def test_a_tables_curves_go_beside_the_runs_as_agents_of_their_own(

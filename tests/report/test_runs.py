@@ -212,7 +212,10 @@ def test_a_tasks_name_tells_settings_apart_and_references_are_for_the_usual_one(
         **{**EASY, "environment.challenges.action_delay": 9},
     )
     run(tmp_path / "d", **{"environment.domain": "atari", "environment.task": "pong"})
-    run(tmp_path / "e", **{"environment.domain": "catch", "environment.task": "pixels"})
+    small = {"environment.domain": "catch", "environment.task": "pixels"}
+    run(tmp_path / "e", **small)
+    features = {"environment.task": "features", "network.torso": "mlp"}
+    run(tmp_path / "e2", **{**small, **features})
     game = {"environment.domain": "minatar", "environment.task": "breakout"}
     run(tmp_path / "f", **game)
     found = sorted(runs.read([tmp_path]).runs)
@@ -220,15 +223,16 @@ def test_a_tasks_name_tells_settings_apart_and_references_are_for_the_usual_one(
     assert tasks == [
         "breakout, minatar",
         *(TASK, f"{TASK}, pixels", f"{TASK}, realworld changed"),
-        *(f"{TASK}, realworld easy", "catch, pixels", "pong"),
+        *(f"{TASK}, realworld easy", "catch, features", "catch, pixels", "pong"),
     ]
     labels = {run.label for run in found if run.task.startswith(TASK)}
     assert labels == {"stac"}  # though pixels have another torso
+    assert {run.label for run in found} == {"stac"}
     run(tmp_path / "g", **{"network.torso": "shallow"}, **domain, seed=2)
     labels = {run.label for run in runs.read([tmp_path]).runs}
     assert "stac, network.torso=shallow" in labels
     columns = [{*scores.published(task)} for task in tasks]
-    assert [*map(bool, columns)] == [False, True, False, False, False, False, True]
+    assert [*map(bool, columns)] == [False, True, *[False] * 5, True]
     assert {"trivial", "a3c_100M"} < columns[1]
     assert {"random", "human", "stacx_discorl"} < columns[-1]
 

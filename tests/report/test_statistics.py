@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,22 @@ def test_profiles_and_improvement_of_resamples_are_those_of_each_alone() -> None
         np.testing.assert_allclose(profiles, statistics.profile(pair[0], limits))
         chance = statistics.improvement(first, second)[number]
         np.testing.assert_allclose(chance, statistics.improvement(*pair))
+
+
+def test_the_p_value_is_the_share_of_all_exchanges_of_seeds_within_tasks() -> None:
+    pair = normal(6, (3,), (2,)), [scores + 1.5 for scores in normal(7, (2,), (3,))]
+    found = abs(float(statistics.improvement(*pair)) - 0.5)
+    pools = [np.concatenate(task) for task in zip(*pair, strict=True)]
+    owners = [itertools.combinations(range(5), len(task)) for task in pair[0]]
+    as_far = []
+    for owned in itertools.product(*owners):
+        first = [pool[[*own]] for pool, own in zip(pools, owned, strict=True)]
+        second = [np.delete(x, own) for x, own in zip(pools, owned, strict=True)]
+        as_far.append(abs(float(statistics.improvement(first, second)) - 0.5))
+    exact = np.mean([far >= found - 1e-9 for far in as_far])
+    assert 0.05 < exact < 0.9
+    assert statistics.no_difference(*pair) == pytest.approx(exact, abs=0.02)
+    assert statistics.no_difference(pair[0], pair[0]) == 1.0
 
 
 def test_seeds_are_drawn_within_each_task() -> None:

@@ -1,10 +1,11 @@
 """How a run ends when it is asked to: by a signal, or by the failure of another part.
 
 The first signal sets the `Stop`: whatever waits is closed, the learner saves, and the
-run returns as it does at its end. A second signal leaves at once. A main thread that
-compiles or waits for a device runs no signal handlers, for minutes at times. So signals
-arrive through a pipe that a thread of its own reads. If the run has not returned after
-`GRACE_SECONDS`, that thread saves the last finished state and ends the process.
+run returns as it does at its end. A second signal, but SIGUSR1, leaves at once. A main
+thread that compiles or waits for a device runs no signal handlers, at times for
+minutes. So signals arrive through a pipe that a thread of its own reads. If the run has
+not returned after `GRACE_SECONDS`, that thread saves the last finished state and ends
+the process.
 
 Before a run a signal ends the process, and after it signals do nothing: `as_program`.
 
@@ -262,7 +263,7 @@ class _Watcher:
                 )
                 ending.start()
                 self._ending = ending  # only now: it may be joined
-            elif now - first > ECHO_SECONDS:
+            elif now - first > ECHO_SECONDS and number != signal.SIGUSR1:
                 lines.leave(128 + number)
 
     def _end(self, number: int) -> None:

@@ -77,7 +77,9 @@ def last_row(path: str | pathlib.Path) -> dict[str, Any]:
     """The last of `rows`, read from the file's end; {} where there is none."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_ROW))
-        return (_parsed(file.read()) or [{}])[-1]
+        for line in reversed(file.read().splitlines()):
+            if row := _parsed(line):
+                return row[0]
     return {}
 
 

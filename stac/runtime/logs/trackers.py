@@ -54,7 +54,7 @@ def names(text: str) -> list[str]:
         return []
     for name in words:
         check(name != NONE, f"--logger={text}: none stands alone")
-        tracker = TRACKERS[choose("logger", name, TRACKERS)]
+        tracker = TRACKERS[choose("logger", name, [*TRACKERS, NONE])]
         if not _installed(tracker.library):
             raise ConfigError(
                 f"--logger={name}: {tracker.library} is not installed: {tracker.cure}"

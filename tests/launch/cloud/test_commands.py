@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 
 import pytest
 
+from stac.configs import catch
 from stac.launch.cloud import __main__ as command
+from stac.runtime.storage import workdir
 
 QUEUED = ("queued-resource", "--zone=z-1-a", "--accelerator_type=v4-8")
 JOBSET = ("jobset", "--image=i", "--topology=2x2", "--accelerator=a")
@@ -89,6 +92,23 @@ def test_a_mistake_is_one_line_with_status_2(arguments, line, capsys):
     assert shown.err.startswith("launch.cloud: ")
     assert shown.err.count("\n") == 1
     assert line in shown.err
+
+
+def test_a_run_that_its_hosts_would_not_continue_costs_no_machine(tmp_path, capsys):
+    def launched(*flags):
+        place = f"--workdir={tmp_path / 'run'}"
+        status = command.main([*QUEUED, "--dry_run", *CATCH, place, *flags])
+        return status, capsys.readouterr().err
+
+    config = catch.config()
+    with workdir.prepare(tmp_path / "run", config) as begun:
+        row = json.dumps({"frames": config.total_frames, "updates": 7})
+        (begun.path / workdir.METRICS).write_text(f"{row}\n")
+    assert launched() == (0, "")
+    assert launched("--seed=2")[0] == 2
+    (tmp_path / "run" / workdir.CHECKPOINTS / "7").mkdir(parents=True)
+    status, line = launched()
+    assert (status, line.endswith("run: its run is finished\n")) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -125,10 +125,11 @@ def test_a_second_signal_leaves_at_once_whatever_the_first_one_began(slow):
     assert time.monotonic() - began < 5
 
 
-def test_an_echo_of_the_first_signal_is_no_second_one():
-    program = Program("stop.wait(20); time.sleep(0.5)", echo=5)
+@pytest.mark.parametrize(("second", "echo"), [("SIGTERM", 5), ("SIGUSR1", 0)])
+def test_an_echo_of_the_first_signal_and_a_hint_are_no_second_one(second, echo):
+    program = Program("stop.wait(20); time.sleep(0.5)", echo=echo)
     program.send(signal.SIGTERM)
-    program.send(signal.SIGTERM, after=0.05)
+    program.send(signal.Signals[second], after=0.05)
     status, out, _ = program.end()
     assert (status, out) == (0, ["left the block"])
 
