@@ -22,7 +22,7 @@ from typing import NamedTuple
 from stac import config as configuration
 from stac.config import Config
 from stac.environments import make
-from stac.launch import asking, flags
+from stac.launch import cli, flags
 from stac.launch.domains import DOMAINS
 from tests.launch import moments, runs
 from tests.launch.moments import Moment
@@ -212,7 +212,7 @@ def chosen(only: str) -> Iterator[tuple[Case, str]]:
 
 
 def main() -> int:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="words of fault or runtime: a, b")
     only = parser.parse_args().only
     configuration.check(
@@ -234,4 +234,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

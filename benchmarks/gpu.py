@@ -26,7 +26,7 @@ from benchmarks.update import SPEC
 from stac.agents import actor_critic
 from stac.agents.make import ACTOR_CRITICS
 from stac.configs import atari as numbers
-from stac.launch import asking
+from stac.launch import cli
 from stac.networks import network as networks
 from stac.runtime import actor
 
@@ -92,7 +92,7 @@ def watched() -> Iterator[list[float]]:
 
 
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     long = "each measurement (default %(default)g)"
     parser.add_argument("--seconds", type=float, default=60.0, help=long)
     parser.add_argument("--network", default="deep", help="deep or shallow")
@@ -129,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

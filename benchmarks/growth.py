@@ -23,7 +23,7 @@ from stac.agents import actor_critic
 from stac.config import Config, check
 from stac.configs import atari as numbers
 from stac.environments import make
-from stac.launch import asking
+from stac.launch import cli
 from stac.report import charts, figures
 from stac.runtime.actor import Actor
 
@@ -106,7 +106,7 @@ def panel(
 
 
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("growth.png"))
     known = ",".join(row[1] for row in PANELS)
     parser.add_argument("--only", default=known, help="of them (default %(default)s)")
@@ -121,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

@@ -18,7 +18,7 @@ import numpy as np
 
 from stac.agents import base
 from stac.config import check
-from stac.launch import asking
+from stac.launch import cli
 from stac.runtime.queues import reverb_import
 from stac.runtime.queues.replay import Replay
 from stac.types import Transition
@@ -72,7 +72,7 @@ def table(room: int, at_once: int) -> Iterator[int]:
 
 def main() -> None:
     """Prints a line for each way."""
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="each")
     given = parser.parse_args()
     check(given.seconds > 0, f"--seconds={given.seconds}: must be positive")
@@ -91,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

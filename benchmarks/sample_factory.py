@@ -27,7 +27,7 @@ from datetime import datetime
 
 from benchmarks import throughput
 from stac.config import check
-from stac.launch import asking
+from stac.launch import cli
 
 # Networks of ours and the library's name for its own of that kind.
 NETWORKS = {"shallow": "convnet_impala", "deep": "resnet_impala"}
@@ -60,7 +60,7 @@ WAIT_SECONDS = 120.0  # for its first steps
 
 def main() -> None:
     """Prints a line a round, and the medians."""
-    parser = asking.Parser(
+    parser = cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--library", required=True, help="its Python")
@@ -136,4 +136,4 @@ def _rate(log: pathlib.Path, process: subprocess.Popen, seconds: float) -> float
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

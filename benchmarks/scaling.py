@@ -27,7 +27,7 @@ from benchmarks.update import SPEC
 from stac.agents import actor_critic
 from stac.configs import atari as numbers
 from stac.environments import make
-from stac.launch import asking
+from stac.launch import cli
 from stac.runtime import actor
 from stac.runtime.queues import reverb, reverb_items
 from stac.runtime.storage import checkpoints
@@ -158,7 +158,7 @@ def show(name: str, value: float, unit: str) -> None:
 
 
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--clients", type=int, default=2)
     arguments = parser.parse_args()
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

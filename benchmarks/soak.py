@@ -19,7 +19,7 @@ import time
 
 import psutil
 
-from stac.launch import asking, child
+from stac.launch import child, cli
 from stac.runtime.logs import loggers
 
 COMMAND = (sys.executable, "-m", "launch.atari")
@@ -73,7 +73,7 @@ def interrupt(process: subprocess.Popen) -> str:
 
 
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("command", nargs="*")
     arguments = parser.parse_args()
@@ -144,4 +144,4 @@ def report(lines: list[str], seen: list[dict[str, float]], last: dict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator
 
 from stac.config import check
-from stac.launch import asking
+from stac.launch import cli
 from stac.runtime.logs import loggers
 from stac.runtime.storage import workdir
 
@@ -61,7 +61,7 @@ for index, part in enumerate(parts):
 
 def main() -> None:
     """Prints a line a round, and the medians."""
-    parser = asking.Parser(
+    parser = cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--env", default="Hopper-v4")
@@ -147,4 +147,4 @@ def started(python: str, *words: str | int) -> Iterator[tuple[float, float]]:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

@@ -19,7 +19,7 @@ import time
 
 from stac import compiled
 from stac.config import check
-from stac.launch import asking, flags
+from stac.launch import cli, flags
 from stac.launch.domains import DOMAINS
 
 COMMANDS = (
@@ -34,7 +34,7 @@ MOST_SECONDS = 300.0
 
 def main() -> None:
     """Prints a line for each command: the first start, the later ones, their median."""
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--commands", default=";".join(COMMANDS), help="flags, separated by semicolons"
     )
@@ -79,4 +79,4 @@ def start(words: list[str], environment: dict[str, str]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

@@ -29,7 +29,7 @@ import numpy as np
 from stac.config import Config, check
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
-from stac.launch import asking, flags
+from stac.launch import cli, flags
 from stac.launch.domains import DOMAINS, Domain
 from stac.runtime.logs import loggers
 
@@ -162,7 +162,7 @@ def _rows_of(
 
 
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     example = "any number of command:task:variant, such as control:walker.walk:features"
     parser.add_argument("what", nargs="*", default=ATARI, help=example)
     long = "each measurement (default 60)"
@@ -190,4 +190,4 @@ def show(rate: Rate) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

@@ -28,7 +28,7 @@ from stac.agents import actor_critic, base
 from stac.config import Config
 from stac.configs import atari, control
 from stac.environments.base import EnvironmentSpec
-from stac.launch import asking
+from stac.launch import cli
 from stac.runtime import assembly
 
 SPEC = EnvironmentSpec((4, 84, 84), np.dtype(np.uint8), 18, False, 4)  # Atari's
@@ -97,7 +97,7 @@ def product() -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", default="deep,shallow")
     parser.add_argument("--batch_size", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.0, help="0 times nothing")
@@ -127,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

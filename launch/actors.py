@@ -6,7 +6,7 @@ The learner runs with `--runtime=launchpad --listen=HOST:PORT`, and says what is
 from __future__ import annotations
 
 from stac.config import check
-from stac.launch import asking, flags, listening
+from stac.launch import cli, flags, listening
 from stac.runtime.faults import shutdown
 
 _ABOUT = """Acts for a learner on another machine, which says what is played. Ctrl-C
@@ -15,7 +15,7 @@ _MOST_ACTORS = 65536  # as of runtime.num_actors
 
 
 def _main(name: str, arguments: list[str]) -> int:
-    parser = asking.Parser(prog=name, description=_ABOUT)
+    parser = cli.Parser(prog=name, description=_ABOUT)
     words = parser.add_argument
     meaning = "HOST:PORT that the learner's --listen names"
     words("--connect", required=True, metavar="HOST:PORT", help=meaning)
@@ -34,7 +34,7 @@ def _main(name: str, arguments: list[str]) -> int:
     return remote.run(listening.parse("connect", given.connect), given.num_actors)
 
 
-main = asking.script("launch.actors", _main)
+main = cli.script("launch.actors", _main)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from stac import cores
 from stac.children import python_path
 from stac.config import FAILED
-from stac.launch import asking, flags, start
+from stac.launch import cli, flags, start
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.logs import words
 
@@ -89,7 +89,7 @@ class Answer(NamedTuple):
 def _main(name: str, arguments: list[str]) -> int:
     """Prints the report; returns 0, or 1 if the front door would not open."""
     about = __doc__.splitlines()[0].split(": ", 1)[1]
-    asking.Parser(prog=name, description=about).parse_args(arguments)
+    cli.Parser(prog=name, description=about).parse_args(arguments)
     faults = 0
     for check in checks():
         lines.show(f"{check.state:<7}  {check.about:<10}  {check.text}")
@@ -250,7 +250,7 @@ def _read(path: str) -> str:
         return ""
 
 
-main = asking.script("launch.doctor", _main)
+main = cli.script("launch.doctor", _main)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

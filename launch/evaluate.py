@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stac.config import USER_ERROR, ConfigError, check
-from stac.launch import asking
+from stac.launch import cli
 from stac.runtime.faults import lines
 from stac.runtime.storage import disk, workdir
 
@@ -34,12 +34,12 @@ _SECONDS = 5.0  # between two lines of progress
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = asking.Parser(
+    parser = cli.Parser(
         prog=name,
         description=(__doc__ or "").split("\n", 1)[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    path = asking.path
+    path = cli.path
     parser.add_argument("runs", type=path, nargs="*", metavar="RUN", help="a workdir")
     parser.add_argument(
         "--workdir", type=path, action="append", default=[], help="the same"
@@ -160,7 +160,7 @@ def _factors(written: str) -> list[float]:
     raise ConfigError(f"--noise={written}: write factors, as in --noise=1,0.5,0")
 
 
-main = asking.script("launch.evaluate", _main)
+main = cli.script("launch.evaluate", _main)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,7 +26,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from stac.config import check, choose
-from stac.launch import asking
+from stac.launch import cli
 from stac.report import charts, figures, page, runs, scores, sections, tables
 from stac.report.runs import Run
 from stac.runtime.faults import lines
@@ -36,15 +36,15 @@ TABLE = ".csv"
 
 def _parser(name: str) -> argparse.ArgumentParser:
     about = __doc__.splitlines()[0].split(": ", 1)[1]
-    parser = asking.Parser(prog=name, description=about)
+    parser = cli.Parser(prog=name, description=about)
     places = "workdirs, folders with workdirs in them, or tables (.csv)"
-    parser.add_argument("runs", type=asking.path, nargs="+", metavar="RUN", help=places)
+    parser.add_argument("runs", type=cli.path, nargs="+", metavar="RUN", help=places)
     here = pathlib.Path("report")
     folder = "a folder (default %(default)s)"
-    parser.add_argument("--out", type=asking.path, default=here, help=folder)
+    parser.add_argument("--out", type=cli.path, default=here, help=folder)
     parser.add_argument("--title", default="Report of runs", help="above the page")
     beside = "a table whose curves of the same tasks are drawn, too, dashed"
-    parser.add_argument("--beside", type=asking.path, help=beside)
+    parser.add_argument("--beside", type=cli.path, help=beside)
     again = "these alone; may be given again"
     parser.add_argument("--task", action="append", default=[], help=again)
     parser.add_argument("--agent", action="append", default=[], help=again)
@@ -157,7 +157,7 @@ def _named(drawn: charts.Drawn) -> dict[str, Sequence[charts.Chart]]:
     return {name: group for name, group in figure.items() if group}
 
 
-main = asking.script("launch.report", _main)
+main = cli.script("launch.report", _main)
 
 if __name__ == "__main__":
     sys.exit(main())

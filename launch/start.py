@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from stac.config import Config, check
-from stac.launch import nursery
+from stac.launch import fork_server
 from stac.launch.hosts import supervisor
 from stac.launch.hosts.party import Party
 from stac.runtime.faults import lines, shutdown
@@ -73,7 +73,9 @@ def run(
     if config.runtime.name != "launchpad":
         threads = importlib.import_module("stac.launch.threads")
         return threads.run(config, workdir, loggers or {})
-    with contextlib.closing(nursery.Nursery("stac.launch.launchpad.nodes")) as begun:
+    with contextlib.closing(
+        fork_server.ForkServer("stac.launch.launchpad.nodes")
+    ) as begun:
         program = importlib.import_module("stac.launch.launchpad.program")
         return program.run(config, workdir, begun)
 

@@ -25,7 +25,7 @@ from stac import children
 from stac.agents.make import is_soft
 from stac.config import FAILED, check, choose
 from stac.environments import make
-from stac.launch import asking, flags, watching
+from stac.launch import cli, flags, watching
 from stac.launch.domains import DOMAINS, Domain
 from stac.launch.processes import END_SECONDS
 from stac.launch.studies import STUDIES, Arm
@@ -80,7 +80,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         f"  {study:<17} {row.about} ({row.source}): {len(row.arms)} arms"
         for study, row in STUDIES.items()
     )
-    parser = asking.Parser(
+    parser = cli.Parser(
         prog=name,
         description="Runs a study of the paper and compares its runs.",
         epilog=f"studies:\n{listed}\n\nAny other flag goes to every run, such as"
@@ -350,7 +350,7 @@ def _last_line(log: pathlib.Path) -> str:
     return f"{full[-1] if full else 'it printed nothing'} (see {log})"
 
 
-main = asking.script("launch.sweep", _main)
+main = cli.script("launch.sweep", _main)
 
 if __name__ == "__main__":
     shutdown.as_program(main)

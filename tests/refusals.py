@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from stac.launch import asking
+from stac.launch import cli
 
 
 def of(
@@ -18,7 +18,7 @@ def of(
 ) -> str:
     """The one line that it says before it ends with status 2."""
     monkeypatch.setattr(sys, "argv", ["x", *arguments])
-    assert asking.run(main) == 2
+    assert cli.run(main) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1, printed
     return printed

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stac.config import Config, check, choose
-from stac.launch import asking, flags
+from stac.launch import cli, flags
 from stac.launch.cloud import gcloud, jobset, plan, runner, slurm
 from stac.launch.cloud.plan import Launch, Plan
 from stac.launch.domains import DOMAINS
@@ -40,7 +40,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Launches; returns the run's exit status, or 2 for a mistake."""
     own = list(sys.argv[1:] if arguments is None else arguments)
-    return asking.run(lambda: _main(own), "launch.cloud")
+    return cli.run(lambda: _main(own), "launch.cloud")
 
 
 def _main(arguments: list[str]) -> int:
@@ -70,7 +70,7 @@ def _run(launch_plan: Plan, collect_seconds: float) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = asking.Parser(
+    parser = cli.Parser(
         prog="launch.cloud",
         usage="python -m launch.cloud TARGET [--option=value ...] -- launch.atari ...",
         description="Makes machines, trains on them, fetches the workdir, deletes the"

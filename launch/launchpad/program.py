@@ -39,8 +39,8 @@ from stac.config import Config
 from stac.environments import make
 from stac.environments.base import EnvironmentSpec
 from stac.launch import child, listening, processes
+from stac.launch.fork_server import ForkServer
 from stac.launch.launchpad import nodes
-from stac.launch.nursery import Nursery
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.logs import terminal
 from stac.runtime.queues import reverb_items
@@ -55,13 +55,13 @@ _QUIET = {
 _OWN_HOSTS = ("localhost", "127.0.0.1")  # where the parts of one program listen
 
 
-def run(config: Config, workdir: str | pathlib.Path, nursery: Nursery) -> int:
+def run(config: Config, workdir: str | pathlib.Path, forks: ForkServer) -> int:
     """Trains to `total_frames`, or until a signal (shutdown.SIGNALS), and saves.
 
     Args:
       config: with runtime `launchpad`.
       workdir: a prepared directory; a checkpoint in it is continued.
-      nursery: which starts the processes.
+      forks: which starts the processes.
 
     Returns:
       An exit status: 0, or 1 where a node failed, or 2 for a user's mistake. The reason
@@ -78,7 +78,7 @@ def run(config: Config, workdir: str | pathlib.Path, nursery: Nursery) -> int:
         shutdown.on_signals(stop, processes.END_SECONDS + _LAST_SECONDS),
         _table() as view,
     ):
-        running = _launch(config, str(workdir), nursery, view)
+        running = _launch(config, str(workdir), forks, view)
         stop.wakes(running.ask)
         first = running.watch()
         running.finish(processes.END_SECONDS)
@@ -206,7 +206,7 @@ def _table() -> Iterator[terminal.View | None]:
 
 
 def _launch(
-    config: Config, workdir: str, nursery: Nursery, view: terminal.View | None
+    config: Config, workdir: str, forks: ForkServer, view: terminal.View | None
 ) -> processes.Processes:
     program = build(config, workdir)
     actors = config.runtime.num_actors
@@ -218,13 +218,13 @@ def _launch(
             f" joins; the ports {at.port} (learner) and {at.next.port} (queue) are open"
             " on all network interfaces"
         )
-    return start(program, config, nursery, view)
+    return start(program, config, forks, view)
 
 
 def start(
     program: lp.Program,
     config: Config,
-    nursery: Nursery,
+    forks: ForkServer,
     view: terminal.View | None = None,
 ) -> processes.Processes:
     """Launches a program as processes of this terminal; see processes.Process."""
@@ -234,7 +234,7 @@ def start(
         runtime=config.runtime,
         files=workdir_.locks(),
         view=view,
-        begin=nursery.start,
+        begin=forks.start,
     )
     return lp.launch(
         program,

@@ -20,8 +20,8 @@ import launchpad as lp
 from stac import cores
 from stac.config import ConfigError, changed
 from stac.launch import listening, processes, version
+from stac.launch.fork_server import ForkServer
 from stac.launch.launchpad import join, nodes, program
-from stac.launch.nursery import Nursery
 from stac.runtime.faults import lines, shutdown
 
 _RETRY_SECONDS = 3.0  # between two attempts to join
@@ -48,13 +48,13 @@ def run(address: listening.Address, actors: int = 0) -> int:
     stop = shutdown.Stop()
     attempt = functools.partial(Learner, address, actors, key, stop)
     with (
-        contextlib.closing(Nursery(nodes.__name__)) as nursery,
+        contextlib.closing(ForkServer(nodes.__name__)) as forks,
         shutdown.on_signals(stop, 2 * _END_SECONDS),
     ):
         learner = _first(attempt, stop)
         while learner is not None:
             with contextlib.closing(learner):
-                status = _act(learner, stop, nursery)
+                status = _act(learner, stop, forks)
             if status is not None or stop.is_set():
                 return status or 0
             learner = _again(attempt, stop)
@@ -189,11 +189,11 @@ class _Talk:
         return sum(each.acts for each in everyone)
 
 
-def _act(learner: Learner, stop: shutdown.Stop, nursery: Nursery) -> int | None:
+def _act(learner: Learner, stop: shutdown.Stop, forks: ForkServer) -> int | None:
     """Acts until the run is over or cut; an exit status, or None to join again."""
     talk, address = _Talk(learner), learner.address
     with stop.closing(talk.ended.set):
-        if failed := _play(learner, talk, nursery):
+        if failed := _play(learner, talk, forks):
             status = failed.report()
             lines.say("this machine leaves; the learner goes on without it")
             return status
@@ -205,7 +205,7 @@ def _act(learner: Learner, stop: shutdown.Stop, nursery: Nursery) -> int | None:
     return None
 
 
-def _play(learner: Learner, talk: _Talk, nursery: Nursery) -> processes.Process | None:
+def _play(learner: Learner, talk: _Talk, forks: ForkServer) -> processes.Process | None:
     """Runs the actors; returns one that fails too often, or None at the end."""
     config, first = learner.config, learner.first
     spec, item = program.parts(config)
@@ -219,7 +219,7 @@ def _play(learner: Learner, talk: _Talk, nursery: Nursery) -> processes.Process 
         f"joined {learner.address}: actors {first} to {first + number - 1},"
         f" for {config.agent.name} on {played.domain}, {played.task}"
     )
-    running = talk.running = program.start(actors, config, nursery)
+    running = talk.running = program.start(actors, config, forks)
     talk.ended.wakes(running.ask)
     failed = running.watch()
     running.finish(_END_SECONDS)

@@ -26,7 +26,7 @@ from stac.environments import make
 from stac.environments.base import BatchedEnvironment
 from stac.evaluation import episodes, protocols
 from stac.evaluation.episodes import Act, Returns, returns
-from stac.launch import asking
+from stac.launch import cli
 
 FAR = 20.0  # its tanh is 1 in double precision
 
@@ -84,7 +84,7 @@ def row(name: str, num_episodes: int) -> Iterator[tuple[str, Returns]]:
 
 
 def main() -> None:
-    parser = asking.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+", help="task or task:challenge")
     parser.add_argument("--episodes", type=int, default=100, help="(default 100)")
     arguments = parser.parse_args()
@@ -99,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asking.run(main))
+    sys.exit(cli.run(main))

@@ -30,7 +30,7 @@ from stac import evaluation, report
 from stac.config import Config
 from stac.environments.base import BatchedEnvironment
 from stac.evaluation import episodes, trivial_policies
-from stac.launch import asking
+from stac.launch import cli
 from tests import refusals
 from tests.waiting import until
 
@@ -95,7 +95,7 @@ def test_what_a_command_lists_is_listed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["x", "control:list:features"])
-    assert asking.run(throughput.main) == 0
+    assert cli.run(throughput.main) == 0
     assert "walker.walk" in capsys.readouterr().out.splitlines()
 
 
@@ -150,7 +150,7 @@ def test_a_soak_that_is_interrupted_ends_its_command(
     # A job of a script with & ignores SIGINT, and so would what it starts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        assert asking.run(soak.main) == 130
+        assert cli.run(soak.main) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert watched[0].poll() == -signal.SIGINT

@@ -37,7 +37,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def pretend(name: str) -> Any:
         asked.append(name)
-        return types.SimpleNamespace(run=lambda config, workdir, nursery=None: 7)
+        return types.SimpleNamespace(run=lambda config, workdir, forks=None: 7)
 
     monkeypatch.setattr(importlib, "import_module", pretend)
     return asked

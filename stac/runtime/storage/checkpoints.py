@@ -21,7 +21,6 @@ import json
 import logging
 import pathlib
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -72,7 +71,6 @@ class Checkpoints:
 
     def __init__(self, directory: str | pathlib.Path, keep: int) -> None:
         logging.getLogger("absl").addFilter(_is_news)  # through which Orbax logs
-        sys.unraisablehook = _hide_closed_loops
         self.directory = pathlib.Path(directory).absolute()
         self._damaged = self.directory.with_name(f"{self.directory.name}.damaged")
         alone = self._alone = ocp.options.MultiprocessingOptions(
@@ -373,9 +371,3 @@ def _is_news(record: logging.LogRecord) -> bool:
         return True
     raised_too = record.pathname.endswith("/futures/future.py")
     return record.levelno >= logging.ERROR and not raised_too
-
-
-def _hide_closed_loops(unraisable: Any) -> None:
-    """Hides what Orbax's threads meet once a full disk has made it close its loop."""
-    if "loop is closed" not in str(unraisable.exc_value):
-        sys.__unraisablehook__(unraisable)

@@ -89,7 +89,7 @@ def test_ctrl_c_while_a_run_imports_its_libraries_ends_it_in_one_line(tmp_path):
     [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)],
 )
 def test_a_signal_is_no_success_of_a_command_that_trains_nothing(number, status):
-    body = f"from stac.launch import asking; return asking.run(lambda: ({WAITS}), 'x')"
+    body = f"from stac.launch import cli; return cli.run(lambda: ({WAITS}), 'x')"
     process = command(body)
     process.send_signal(number)
     assert ending(process) == (status, "")

@@ -1,15 +1,15 @@
 """Processes that begin with everything imported: forks of one that has imported it.
 
-    parent ──starts──▶ nursery ──forks──▶ a process between ──forks──▶ child
-       ▲                                                                 │
-       └───────────────────────── its parent from now on ────────────────┘
+    parent ──starts──▶ fork server ──forks──▶ a process between ──forks──▶ child
+       ▲                                                                     │
+       └─────────────────────────── its parent from now on ──────────────────┘
 
 JAX, Launchpad and what they need take seconds of a core to import, in each process of a
-program. The nursery imports them once, while its parent does the same, and each child
-begins as a copy of it. It has no JAX backend and no thread but OpenBLAS's, which ends
-it for a fork; all copies share its memory. The process between ends at once. Linux then
-gives the child to the nearest process above that asks for orphans, which is the parent.
-From then on that is as if it had started the child itself.
+program. The fork server imports them once, while its parent does the same, and each
+child begins as a copy of it. It has no JAX backend and no thread but OpenBLAS's, which
+ends it for a fork; all copies share its memory. The process between ends at once. Linux
+then gives the child to the nearest process above that asks for orphans, which is the
+parent. From then on that is as if it had started the child itself.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from typing import NoReturn
 from stac import children
 from stac.config import RunError
 
-_ANSWER_SECONDS = 120.0  # of the nursery, which may import from a slow disk
+_ANSWER_SECONDS = 120.0  # of the fork server, which may import from a slow disk
 _LOOK_SECONDS = 0.01  # between two looks at a child that is to end
 _ORPHANED_SECONDS = 0.001  # between two looks of a child for its new parent
 _MOST_BYTES, _MOST_FILES = 65536, 64  # of a message
 _PR_SET_CHILD_SUBREAPER = 36
 # Not by -m, which puts the working directory before our modules.
-_PROGRAM = """import sys; del sys.path[0]; from stac.launch import nursery
-nursery.main(int(sys.argv[1]), *sys.argv[2:])"""
+_PROGRAM = """import sys; del sys.path[0]; from stac.launch import fork_server
+fork_server.main(int(sys.argv[1]), *sys.argv[2:])"""
 
 
-class Nursery:
+class ForkServer:
     """The parent's side. Use it in the thread that started it; then close it."""
 
     def __init__(self, *modules: str) -> None:
-        """Starts the nursery, and does not wait for it.
+        """Starts the fork server, and does not wait for it.
 
         Args:
           modules: to import; none may start a thread or a JAX backend.
@@ -85,7 +85,7 @@ class Nursery:
           pass_fds: held open in the child.
 
         Raises:
-          RunError: the nursery ended, and a second one as well.
+          RunError: the fork server ended, and a second one as well.
         """
         changed = {k: v for k, v in env.items() if self._known.get(k) != v}
         message = json.dumps({"argv": list(command[1:]), "env": changed}).encode()
@@ -101,7 +101,7 @@ class Nursery:
         raise RunError("the process that starts the others has ended")
 
     def close(self) -> None:
-        """Ends the nursery. Its children live on."""
+        """Ends the fork server. Its children live on."""
         self._line.close()
         self._process.kill()
         self._process.wait()
@@ -151,9 +151,9 @@ def _adopting() -> Iterator[None]:
 
 
 def main(parent: int, *modules: str) -> None:
-    """The nursery's side: imports, and forks until the parent ends."""
+    """The fork server's side: imports, and forks until the parent ends."""
     children.die_with_parent(parent)
-    children.name("stac nursery")
+    children.name("stac forks")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's business
     line = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     for name in modules:

@@ -1,4 +1,4 @@
-"""Processes that a nursery forks: as subprocess would start them."""
+"""Processes that a fork server forks: as subprocess would start them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from stac import children
 from stac.config import RunError
-from stac.launch import nursery
+from stac.launch import fork_server
 from tests import conftest
 
 pytestmark = pytest.mark.faults
@@ -62,7 +62,7 @@ class Started:
 
 @pytest.fixture(scope="module")
 def begun():
-    with contextlib.closing(nursery.Nursery("wave")) as begins:
+    with contextlib.closing(fork_server.ForkServer("wave")) as begins:
         yield begins
 
 
@@ -112,7 +112,7 @@ def test_a_child_is_killed(begun, tmp_path):
     child.process.kill()  # of a process that is no more
 
 
-def test_another_nursery_begins_where_one_was_killed(begun, tmp_path):
+def test_another_begins_where_one_was_killed(begun, tmp_path):
     os.kill(begun._process.pid, signal.SIGKILL)
     begun._process.wait()
     child = Started(begun.start, tmp_path, "raise SystemExit(3)")
@@ -120,7 +120,7 @@ def test_another_nursery_begins_where_one_was_killed(begun, tmp_path):
 
 
 def test_children_draw_numbers_of_their_own(tmp_path):
-    with contextlib.closing(nursery.Nursery("numpy")) as begins:
+    with contextlib.closing(fork_server.ForkServer("numpy")) as begins:
         program = "import numpy, sys; print(numpy.random.random(), file=sys.stderr)"
         first, second = (Started(begins.start, tmp_path, program) for _ in range(2))
     assert float(first.line) != float(second.line)
@@ -131,7 +131,7 @@ def test_modules_of_the_working_directory_hide_none_of_pythons(tmp_path, monkeyp
     (tmp_path / "runpy.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(conftest.ROOT), *sys.path[1:]])
-    with contextlib.closing(nursery.Nursery("wave")) as begins:
+    with contextlib.closing(fork_server.ForkServer("wave")) as begins:
         child = Started(begins.start, tmp_path, "raise SystemExit(3)")
         assert child.process.wait(SOON) == 3
 
@@ -140,7 +140,7 @@ def test_a_child_begins_when_it_has_its_parent(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     slow = "os._exit = lambda n, end=os._exit: end(time.sleep(0.3) or n)"
     (tmp_path / "slow_end.py").write_text(f"import os, time; {slow}")
-    with contextlib.closing(nursery.Nursery("slow_end")) as begins:
+    with contextlib.closing(fork_server.ForkServer("slow_end")) as begins:
         program = "import os, sys; print(os.getppid(), file=sys.stderr)"
         child = Started(begins.start, tmp_path, program)
         assert int(child.line) == os.getpid()
@@ -152,15 +152,15 @@ def test_a_child_that_cannot_be_forked_is_a_line(tmp_path, monkeypatch):
     hook = "import os; os.register_at_fork(after_in_child=lambda: os._exit(1))"
     (tmp_path / "broken_fork.py").write_text(hook)
     with (
-        contextlib.closing(nursery.Nursery("broken_fork")) as broken,
+        contextlib.closing(fork_server.ForkServer("broken_fork")) as broken,
         pytest.raises(RunError, match="starts the others has ended"),
     ):
         Started(broken.start, tmp_path, "pass")
 
 
-def test_a_nursery_that_cannot_import_is_a_line(tmp_path, capfd):
+def test_a_fork_server_that_cannot_import_is_a_line(tmp_path, capfd):
     with (
-        contextlib.closing(nursery.Nursery("stac.no_such_module")) as broken,
+        contextlib.closing(fork_server.ForkServer("stac.no_such_module")) as broken,
         pytest.raises(RunError, match="starts the others has ended"),
     ):
         Started(broken.start, tmp_path, "pass")
