@@ -73,11 +73,10 @@ def run(
     if config.runtime.name != "launchpad":
         threads = importlib.import_module("stac.launch.threads")
         return threads.run(config, workdir, loggers or {})
-    with contextlib.closing(
-        fork_server.ForkServer("stac.launch.launchpad.nodes")
-    ) as begun:
+    forks = fork_server.ForkServer("stac.launch.launchpad.nodes")
+    with contextlib.closing(forks):
         program = importlib.import_module("stac.launch.launchpad.program")
-        return program.run(config, workdir, begun)
+        return program.run(config, workdir, forks)
 
 
 def train(
