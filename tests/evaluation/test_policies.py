@@ -105,7 +105,7 @@ def test_a_run_of_an_older_version_is_read_with_the_defaults_of_what_is_new(
     place.write_text(text)
     assert policies.load(tmp_path).config == config
     place.write_text(text.replace('"agent": {', '"agent": {"age": 7,'))
-    with pytest.raises(ConfigError, match=r"another version's: agent\.age"):
+    with pytest.raises(ConfigError, match=r"does not know agent\.age"):
         policies.load(tmp_path)
 
 
