@@ -78,8 +78,10 @@ def _main(name: str, arguments: Sequence[str]) -> int:
         except ConfigError as error:  # the others are scored all the same
             lines.say(f"{name}: {error}")
             refused = True
+        except (ConnectionError, TimeoutError):
+            raise
         except OSError as error:
-            lines.say(f"{name}: {error.filename or path}: {error.strerror}")
+            lines.say(f"{name}: {error.filename or path}: {error.strerror or error}")
             refused = True
     return USER_ERROR if refused else 0
 

@@ -328,8 +328,9 @@ def _refuse_rest(
 def _refuse_unread(changes: Iterable[str], plain: Config) -> None:
     """Refuses settings that the agent or its environment does not read."""
     for name in changes:
-        by = "agent" if name.startswith("agent.") else "suite"
-        check(_is_read(name, plain), f"--config.{name}: this {by} does not read it")
+        by = "suite" if agents.reads(plain.agent.name, name) else "agent"
+        flag = f"--config.{name.removesuffix('_')}"
+        check(_is_read(name, plain), f"{flag}: this {by} does not read it")
 
 
 def _is_read(name: str, plain: Config) -> bool:

@@ -288,6 +288,7 @@ class Sweep:
             def prepare(cores: set[int] = cores, parent: int = parent) -> None:
                 os.sched_setaffinity(0, cores)
                 # It saves and leaves, also where a SIGTERM has told it to before.
+                signal.signal(signal.SIGUSR1, signal.SIG_DFL)
                 children.die_with_parent(parent, signal.SIGUSR1)
 
             with run.log.open("ab") as output:

@@ -121,8 +121,8 @@ def _launch(command: list[str], hosts: int, options: dict[str, Any]) -> Launch:
     arguments = ("--runtime=threads", *command[1:])
     request = flags.parse([f"launch.{program}", *arguments, "--hosts=1"], domain)
     workdir.refuse_another(request.workdir, request.config)
-    done = summary.finished(request.workdir, request.config.total_frames)
-    check(not done, f"{request.workdir}: its run is finished")
+    if row := summary.finished(request.workdir, request.config.total_frames):
+        raise flags.Help("\n".join(summary.nothing_left(request.workdir, row)))
     own_wheel = "extra" in options
     if own_wheel:
         _check_travels(request.config, arguments)

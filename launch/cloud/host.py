@@ -129,9 +129,10 @@ def fetch(sending: Argv, workdir: str) -> Step:
     """Fetches the workdir when all of it has come; older checkpoints go."""
     place = shlex.quote(workdir)
     script = (
-        f"{shlex.join(sending)} >{{folder}}/run.tar && tar -tf {{folder}}/run.tar"
-        f" >/dev/null && mkdir -p {place} && rm -rf {place}/checkpoints {place}/best"
-        f" && tar -C {place} -xf {{folder}}/run.tar"
+        f"{shlex.join(sending)} >{{folder}}/run.tar && mkdir -p {place}/.fetched"
+        f" && tar -C {place}/.fetched -xf {{folder}}/run.tar"
+        f" && rm -rf {place}/checkpoints {place}/best"
+        f" && cp -alf {place}/.fetched/. {place} && rm -rf {place}/.fetched"
     )
     return Step(f"fetching the workdir to {workdir}", (shell(script),))
 

@@ -35,9 +35,6 @@ def build(
       config: the run.
       spec: of the environments.
       noise: with which it acts; see `distributions.with_noise`.
-
-    Raises:
-      ConfigError: network and observations do not fit.
     """
     own = own_distribution(config, spec)
     distribution = distributions.with_noise(own, noise, spec.continuous)

@@ -36,8 +36,7 @@ def build(
       noise: with which it acts; see `distributions.with_noise`.
 
     Raises:
-      ConfigError: actions are discrete, or observations are images; or the steps of a
-        batch are not worth a whole number of updates.
+      ConfigError: the steps of a batch are not worth a whole number of updates.
     """
     numbers = config.agent.soft
     steps = configuration.frames_per_update(config, frames_per_step=1)

@@ -116,7 +116,7 @@ def test_a_second_signal_leaves_at_once(runtime, start, tmp_path):
     run = moments.UPDATING.run(tmp_path, f"--runtime={runtime}", start=start)
     moments.UPDATING.reached(run)
     run.terminate()
-    run.wait_for("SIGTERM: saving and leaving (a second one leaves at once)")
+    run.wait_for("SIGTERM: saving and leaving (a second signal leaves at once)")
     time.sleep(1.0)
     run.terminate()
     assert run.status(AT_ONCE_SECONDS) == 128 + signal.SIGTERM

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -221,7 +222,10 @@ def test_the_time_left_counts_runs_that_wait():
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_sweep_that_is_interrupted_continues_without_repeating_a_run(tmp_path):
-    """45 s: real runs of catch; one is finished and one at work when Ctrl-C comes."""
+    """60 s: real runs of catch; one is finished and one at work when Ctrl-C comes.
+
+    The next sweep is killed, and its runs save and leave.
+    """
     command = [sys.executable, "-m", "launch.sweep", "--study=kl", "--suite=catch"]
     command += [
         "--seeds=1",
@@ -258,6 +262,19 @@ def test_a_sweep_that_is_interrupted_continues_without_repeating_a_run(tmp_path)
     before = metrics()
     done = [name for name in before if frames(name) >= 40_000]
     assert 1 <= len(done) < 4
+
+    def logs() -> str:
+        return "".join(path.read_text() for path in tmp_path.glob("logs/*"))
+
+    begun = logs().count("waiting for the actors")
+    with log.open("wb") as file:
+        running = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        until(lambda: logs().count("waiting for the actors") > begun, 120, logs)
+        running.kill()
+        running.wait()
+    until(lambda: "SIGUSR1: saving and leaving" in logs(), 60, logs)
+    time.sleep(10)  # until the last has left
+    before = metrics()
     ended = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=240
     )

@@ -270,7 +270,7 @@ class _Watcher:
         deadline = time.monotonic() + self._grace
         if number in SIGNALS:
             name = signal.Signals(number).name
-            lines.say(f"{name}: saving and leaving (a second one leaves at once)")
+            lines.say(f"{name}: saving and leaving (a second signal leaves at once)")
         try:
             self._stop.set()
         except Exception:  # noqa: BLE001 - what cannot be woken is left behind

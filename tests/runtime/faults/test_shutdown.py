@@ -73,7 +73,7 @@ def test_the_first_signal_says_one_line_and_lets_the_run_return(name):
     assert program.end() == (
         0,
         ["left the block"],
-        [f"{name}: saving and leaving (a second one leaves at once)"],
+        [f"{name}: saving and leaving (a second signal leaves at once)"],
     )
 
 
