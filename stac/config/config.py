@@ -72,8 +72,8 @@ class AgentConfig(Checked, section="agent."):
     initial_raw_gamma: RawValue = 4.6  # gamma's own (Fig. 4(c), bottom; top sets both)
     reward_clip: NotNegative = 1.0  # to [-1, 1] in the loss only (IMPALA); 0 is off
     reduction: Annotated[str, REDUCTIONS] = "sum"  # of losses; see REDUCTIONS
-    bootstrap: Annotated[str, ("target", "mixed")] = "target"  # of the advantage: v_s+1
-    # (line 20), or lambda v_s+1 + (1 - lambda) V(x_s+1) as in rlax
+    # Of the advantage: v_s+1 (line 20), or lambda v_s+1 + (1 - lambda) V(x_s+1) (rlax).
+    bootstrap: Annotated[str, ("target", "mixed")] = "target"
     # The policy whose values a head learns: its own, as in the paper, or head 1's.
     evaluated: Annotated[str, ("own", "head_1")] = "own"
     behaviour: Annotated[str, BEHAVIOURS] = "head_1"  # the policy that acts (Sec. 9.3)
@@ -182,12 +182,12 @@ class EnvironmentConfig(Checked, section="environment."):
     task: str = "pong"  # a ROM in snake_case, or domain.task
     protocol: str = "impala"  # Atari: a row of stac.environments.atari.PROTOCOLS
     threads: Count = 0  # of one actor's environments; 0: its share of the cores
-    observations: Annotated[str, ("features", "pixels")] = (
-        "features"  # control: or a camera's
-    )
+    # Control: features, or a camera's pixels.
+    observations: Annotated[str, ("features", "pixels")] = "features"
     workers: Annotated[str, WORKERS] = "auto"  # control: stepped here, or by processes
-    stagger: bool = True  # control: cut first episodes short, for with 1,000 steps each
-    # all would end at once; their returns are left out
+    # Control: first episodes are cut short, as with 1,000 steps each all would end at
+    # once; their returns are left out.
+    stagger: bool = True
     challenges: Challenges = Challenges()  # realworld
     sticky_actions: Fraction = 0.1  # MinAtar: probability of the action before
     minimal_actions: bool = False  # MinAtar: only the actions that do something
@@ -201,8 +201,9 @@ class RuntimeConfig(Checked, section="runtime."):
     name: Annotated[str, RUNTIMES] = "launchpad"
     num_actors: Copies = 2  # on this machine
     envs_per_actor: Copies = 0  # E; 0: by stac.environments.make.envs_per_actor
-    queue_capacity: Count = 0  # trajectories; 0: one batch. Actors wait when it is
-    # full: every batch that waits in it was acted with parameters one update older
+    # Trajectories; 0: one batch. Actors wait when it is full: every batch that waits in
+    # it was acted with parameters one update older.
+    queue_capacity: Count = 0
     # Indices of this host's devices; (): as stac.runtime.devices.split does.
     actor_devices: tuple[int, ...] = ()
     learner_devices: tuple[int, ...] = ()
@@ -215,8 +216,9 @@ class RuntimeConfig(Checked, section="runtime."):
     checkpoint_every_seconds: Positive = 300.0
     checkpoints_to_keep: AtLeastOne = 3
     saved_replay_mb: Count = 700  # a larger replay is not part of checkpoints; 0: none
-    skipped_share: Fraction = 0.1  # of the last 100 updates; more that are passed over,
-    # for a loss or a gradient that is not finite, stop the run
+    # Of the last 100 updates; more that are passed over, for a loss or a gradient that
+    # is not finite, stop the run.
+    skipped_share: Fraction = 0.1
     actor_restarts: Count = 10  # of each actor, within so many minutes; 0: none
     actor_restart_minutes: AtLeastOne = 10
     # Without a sign of life: a fault; 0: never. Lockstep waits.

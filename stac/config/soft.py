@@ -19,12 +19,12 @@ TEMPERATURES = ("fixed", "entropy", "meta")
 class Soft(Checked, section="agent.soft."):
     """The temperature, its tuning, and the replay."""
 
-    temperature: Annotated[str, TEMPERATURES] = "fixed"  # how it is tuned: not at all,
-    # by an entropy target (SAC-v2), or by its metagradient (Meta-SAC)
+    # How it is tuned: not at all, by an entropy target (SAC-v2), or by its metagradient
+    # (Meta-SAC).
+    temperature: Annotated[str, TEMPERATURES] = "fixed"
     alpha: Positive = 1.0  # the temperature, or where it starts
-    entropy_per_action: Annotated[
-        float, "(-inf, inf)"
-    ] = -1.0  # SAC-v2's target for each action dimension
+    # SAC-v2's target for each action dimension.
+    entropy_per_action: Annotated[float, "(-inf, inf)"] = -1.0
     gamma: Fraction = 0.99  # discount
     tau: Fraction = 0.005  # of the targets' moving average (SAC-v2, Table 1)
     minibatch: AtLeastOne = 256  # transitions; Meta-SAC draws two for each update
