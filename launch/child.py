@@ -82,7 +82,7 @@ def _status(work: Work, stop: Stop, beating: Heartbeat) -> int:
         return 0
     except ConfigError as error:
         line = " ".join(str(error).split())
-        lines.say(line)
+        lines.to_stderr(line)
         tell(words=(line, ""))
         return USER_ERROR
     except RunError as error:  # its message says it all

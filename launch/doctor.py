@@ -92,12 +92,14 @@ def _main(name: str, arguments: list[str]) -> int:
     cli.Parser(prog=name, description=about).parse_args(arguments)
     faults = 0
     for check in checks():
-        lines.show(f"{check.state:<7}  {check.about:<10}  {check.text}")
+        lines.to_stdout(f"{check.state:<7}  {check.about:<10}  {check.text}")
         faults += check.state == FAULT
     if faults:
-        lines.say(f"{name}: the front door would not open: fix the lines marked FAULT")
+        lines.to_stderr(
+            f"{name}: the front door would not open: fix the lines marked FAULT"
+        )
         return FAILED
-    lines.show("python -m launch.atari --agent=stacx --game=james_bond would work")
+    lines.to_stdout("python -m launch.atari --agent=stacx --game=james_bond would work")
     return 0
 
 

@@ -76,12 +76,14 @@ def _main(name: str, arguments: Sequence[str]) -> int:
         try:
             _evaluate(path, noise, given)
         except ConfigError as error:  # the others are scored all the same
-            lines.say(f"{name}: {error}")
+            lines.to_stderr(f"{name}: {error}")
             refused = True
         except (ConnectionError, TimeoutError):
             raise
         except OSError as error:
-            lines.say(f"{name}: {error.filename or path}: {error.strerror or error}")
+            lines.to_stderr(
+                f"{name}: {error.filename or path}: {error.strerror or error}"
+            )
             refused = True
     return USER_ERROR if refused else 0
 
@@ -106,7 +108,7 @@ def _evaluate(
         tell = _Progress(f"{path}: {way}", f" of {count} episodes")
         results[way] = scores.score(policy, noise, count, given.seed, tell)
     cells = [f"{way} {_cell(policy, returns)}" for way, returns in results.items()]
-    lines.show("  ".join([f"{path}  update {policy.updates:,}", *cells]))
+    lines.to_stdout("  ".join([f"{path}  update {policy.updates:,}", *cells]))
     kept = workdir.BEST if given.best else workdir.CHECKPOINTS
     content: dict[str, Any] = {
         "frames": policy.frames,
@@ -136,7 +138,7 @@ def _film(
 
     tell = _Progress(f"{path}: filming", " episodes")
     total = video.record(path, policy, noise, seed, tell)
-    lines.show(f"written: {path}, one episode, {way}, return {total:,.4g}")
+    lines.to_stdout(f"written: {path}, one episode, {way}, return {total:,.4g}")
 
 
 class _Progress:
@@ -151,7 +153,7 @@ class _Progress:
     def __call__(self, ended: int, steps: int) -> None:
         if self._clock() - self._printed >= _SECONDS:
             self._printed = self._clock()
-            lines.say(f"{self._what}: {ended}{self._unit}, {steps:,} steps")
+            lines.to_stderr(f"{self._what}: {ended}{self._unit}, {steps:,} steps")
 
 
 def _factors(written: str) -> list[float]:

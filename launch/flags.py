@@ -135,13 +135,13 @@ def exit_status(program: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except Help as text:
-        lines.show(str(text))
+        lines.to_stdout(str(text))
         return 0
     except ConfigError as error:
-        lines.say(f"{program}: {' '.join(str(error).split())}")
+        lines.to_stderr(f"{program}: {' '.join(str(error).split())}")
         return USER_ERROR
     except RunError as error:
-        lines.say(f"{program}: {error}")
+        lines.to_stderr(f"{program}: {error}")
         return FAILED
 
 
@@ -156,7 +156,7 @@ def _run(run: Run, request: Request) -> int:
             return run(request.config, "", hosts) or 0
         with workdir.prepare(request.workdir, request.config) as place:
             verb = "continuing" if place.resumed else "writing to"
-            lines.show(f"{verb} {place.path}")
+            lines.to_stdout(f"{verb} {place.path}")
             return run(request.config, str(place.path), hosts) or 0
 
 

@@ -16,7 +16,7 @@ from stac.config import Config, ConfigError
 from stac.environments import make
 from stac.runtime.actor import Actor
 from stac.runtime.faults import restarts
-from stac.runtime.faults.lines import say
+from stac.runtime.faults.lines import to_stderr
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.learner import Learner
 from stac.runtime.logs.statistics import EnvironmentShare
@@ -95,7 +95,7 @@ class Turns:
             self._build_all()
             known = isinstance(error, ValueError)  # said in a line
             reason = str(error) if known else restarts.describe(error)
-            say(f"episodes begin anew: {reason}")
+            to_stderr(f"episodes begin anew: {reason}")
 
     def next(self) -> Experience:
         with self._busy:
@@ -124,7 +124,7 @@ class Turns:
         the run continues.
         """
         if not self._busy.acquire(timeout=_UNROLL_SECONDS):
-            say("an unroll does not end: saved without the actors' states")
+            to_stderr("an unroll does not end: saved without the actors' states")
             return None
         try:
             begun = self._given - updates
@@ -173,7 +173,7 @@ class Turns:
                 self._actors[index] = None
             elif index == 0:  # the same holds for all
                 task = self._config.environment.task
-                say(f"episodes begin anew: {task} takes no snapshots")
+                to_stderr(f"episodes begin anew: {task} takes no snapshots")
         self._turn, self._updates, self._again = turn, updates, again
         for counted, total in zip(self._restarts, totals, strict=True):
             counted.total = total

@@ -29,7 +29,7 @@ from stac.config import FAILED, USER_ERROR, RunError, RuntimeConfig
 from stac.launch import child
 from stac.runtime.faults import shutdown
 from stac.runtime.faults.heartbeat import Heartbeat, Watch
-from stac.runtime.faults.lines import say
+from stac.runtime.faults.lines import to_stderr
 from stac.runtime.faults.restarts import Restarts
 from stac.runtime.logs.words import State
 
@@ -153,7 +153,9 @@ class Process:
         """Says how it ended the run; returns the exit status for that."""
         if self.status == USER_ERROR:
             return USER_ERROR  # it has said why
-        say(f"{self.title} {self.how()}: the run is stopped\n{self.trace}".rstrip())
+        to_stderr(
+            f"{self.title} {self.how()}: the run is stopped\n{self.trace}".rstrip()
+        )
         return FAILED
 
     def ask(self) -> None:
@@ -271,7 +273,7 @@ class Processes:
 
     def _fails(self, process: Process, how: str) -> bool:
         pause = process.restarts.failed(process.worked_seconds)
-        say(f"{process.title} {how}; {process.restarts.verdict(pause)}")
+        to_stderr(f"{process.title} {how}; {process.restarts.verdict(pause)}")
         if pause is not None:
             process.starts_at = time.monotonic() + pause
         return pause is None

@@ -53,7 +53,7 @@ def build(
     megabytes = size.capacity * transition_bytes(spec) / 1e6
     saved = megabytes <= config.runtime.saved_replay_mb
     if not saved:
-        lines.show(
+        lines.to_stdout(
             f"checkpoints leave out the replay, {megabytes:,.0f} MB when it is full:"
             f" runtime.saved_replay_mb={config.runtime.saved_replay_mb}"
         )
@@ -76,7 +76,7 @@ def resume(replay: Replay | None, learner: Learner) -> None:
     try:
         replay.restore(saved)
     except ValueError as error:
-        lines.say(f"the replay begins empty: {error}")
+        lines.to_stderr(f"the replay begins empty: {error}")
         return
     if not len(replay):
-        lines.say("the replay begins empty: nothing of it was saved")
+        lines.to_stderr("the replay begins empty: nothing of it was saved")

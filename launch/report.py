@@ -56,7 +56,7 @@ def _main(name: str, arguments: list[str]) -> None:
     options = _parser(name).parse_args(arguments)
     found = _read(options.runs)
     for reason in found.left_out:
-        lines.say(f"left out: {reason}")
+        lines.to_stderr(f"left out: {reason}")
     curves = _select(found.runs, options.task, options.agent)
     if options.beside:
         curves += _beside(options.beside, dict.fromkeys(run.task for run in curves))
@@ -76,11 +76,11 @@ def _main(name: str, arguments: list[str]) -> None:
     tables.write(curves, out / "curves.csv")
     drawable = _named(drawn) if importlib.util.find_spec("matplotlib") else {}
     if not drawable:
-        lines.say("no PNG files, which need: pip install 'stac-rl[figures]'")
+        lines.to_stderr("no PNG files, which need: pip install 'stac-rl[figures]'")
     for file, group in drawable.items():
         (out / f"{file}.png").write_bytes(figures.png(figures.draw(group)))
-    lines.show(sections.markdown(curves))
-    lines.say(f"written: {out / 'index.html'}")
+    lines.to_stdout(sections.markdown(curves))
+    lines.to_stderr(f"written: {out / 'index.html'}")
 
 
 def _read(places: Iterable[pathlib.Path]) -> runs.Found:
@@ -112,7 +112,7 @@ def _merged(
         if name in earlier:
             old, new = (f"{known.frames[-1]:.2f}" for known in (earlier[name], run))
             place = f"{new} million frames take the place of {old}"
-            lines.say(f"{run.task}, {run.label}, seed {run.seed}: {place}")
+            lines.to_stderr(f"{run.task}, {run.label}, seed {run.seed}: {place}")
         curves[name] = run
     return curves
 

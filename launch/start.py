@@ -62,14 +62,14 @@ def run(
 
     place = pathlib.Path(workdir)
     if row := summary.finished(place, config.total_frames):
-        lines.show("\n".join(summary.nothing_left(place, row)))
-        loggers_.Loggers(loggers or {}, lines.show).close()
+        lines.to_stdout("\n".join(summary.nothing_left(place, row)))
+        loggers_.Loggers(loggers or {}, lines.to_stdout).close()
         return None
     played = config.environment
     seen = "atari" if played.domain == "atari" else played.observations
     slow = SLOW.get((seen, config.network.torso))
     if slow and not has_accelerator():
-        lines.show(_warning(slow, config.total_frames))
+        lines.to_stdout(_warning(slow, config.total_frames))
     if config.runtime.name != "launchpad":
         threads = importlib.import_module("stac.launch.threads")
         return threads.run(config, workdir, loggers or {})

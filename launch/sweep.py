@@ -68,7 +68,7 @@ def _main(name: str, arguments: list[str]) -> int:
     cores = make.share_of_cores(own.parallel)
     runs = expand(own.study, own.suite, own.tasks, own.seeds, rest, out, cores)
     if own.dry_run:
-        lines.show("\n".join(shlex.join(("python", *run.command)) for run in runs))
+        lines.to_stdout("\n".join(shlex.join(("python", *run.command)) for run in runs))
         return 0
     report = workdir.place(own.report or out / "report")
     sweep = Sweep(runs, own.parallel)
@@ -240,7 +240,7 @@ class Sweep:
           report: a folder for `launch.report`.
           again: the command that continues.
         """
-        lines.show(
+        lines.to_stdout(
             f"{len(self._runs)} runs in {out}: {self._skipped} finished before,"
             f" {len(self._waiting)} to do, {len(self._shares)} at a time"
         )
@@ -257,12 +257,14 @@ class Sweep:
                     self._end()
             failed = [run for run, status in self._ended.items() if status]
             for run in failed:
-                lines.say(f"{run.name} failed: {_last_line(run.log)}")
+                lines.to_stderr(f"{run.name} failed: {_last_line(run.log)}")
             if self._stop.is_set():
                 done = self._skipped + len(self._ended) - len(failed)
-                lines.show(f"stopped: {done} of {len(self._runs)} runs are finished")
+                lines.to_stdout(
+                    f"stopped: {done} of {len(self._runs)} runs are finished"
+                )
             if failed or self._stop.is_set():
-                lines.show(f"continue  {again}")
+                lines.to_stdout(f"continue  {again}")
         if not self._stop.is_set() and len(failed) < len(self._runs):
             words = [
                 sys.executable,
@@ -272,7 +274,7 @@ class Sweep:
                 f"--out={report}",
             ]
             if subprocess.run(words, check=False).returncode:
-                lines.say(f"the report failed; again: {shlex.join(words)}")
+                lines.to_stderr(f"the report failed; again: {shlex.join(words)}")
                 return FAILED
         return FAILED if failed else 0
 
@@ -317,12 +319,12 @@ class Sweep:
             self._ended[child.run] = status
             if status:
                 outcome = f"FAILED, status {status}: {_last_line(child.run.log)}"
-            lines.show(f"{child.run.name}: {outcome}")
+            lines.to_stdout(f"{child.run.name}: {outcome}")
 
     def _end(self) -> None:
         """Asks what still runs to save and to leave, and waits for it."""
         if self._children:
-            lines.show(f"{len(self._children)} runs are saving and leaving")
+            lines.to_stdout(f"{len(self._children)} runs are saving and leaving")
         for child in self._children:
             child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS

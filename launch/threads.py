@@ -121,7 +121,7 @@ class Parts(NamedTuple):
             config.batch.batch_size,
         )
         if len(jax.local_devices()) > 1:
-            lines.show(places.describe(config.runtime.num_actors))
+            lines.to_stdout(places.describe(config.runtime.num_actors))
         store = ParameterStore()
         stop.wakes(store.close)
         return cls(
@@ -247,4 +247,4 @@ def _join(
         raise failures[0]
     for name, thread in watches.items():
         if thread.is_alive():
-            lines.say(f"{name} still hangs: it is left behind")
+            lines.to_stderr(f"{name} still hangs: it is left behind")

@@ -112,7 +112,7 @@ class Screen:
         elif time.monotonic() - self._printed >= _PLAIN_SECONDS:
             self._printed = time.monotonic()
             runs = ["  ".join(filter(None, line.cells())) for line in progress.running]
-            lines.show("\n  ".join([progress.summary, *runs]))
+            lines.to_stdout("\n  ".join([progress.summary, *runs]))
 
 
 def _contents(progress: Progress) -> Any:

@@ -39,15 +39,15 @@ def _run() -> int:
         usage = "stac COMMAND [--flag=value ...]; stac COMMAND --help lists its flags"
         trains, others = _rows(TRAINING), _rows(OTHERS)
         parts = [usage, "", "Trains an agent on:", *trains, "", "Other commands:"]
-        lines.show("\n".join([*parts, *others]))
+        lines.to_stdout("\n".join([*parts, *others]))
         return 0
     if name == "--version":
-        lines.show(f"stac {importlib.metadata.version('stac-rl')}")
+        lines.to_stdout(f"stac {importlib.metadata.version('stac-rl')}")
         return 0
     try:
         choose("command", name, COMMANDS)
     except ConfigError as error:
-        lines.say(f"stac: {error}")
+        lines.to_stderr(f"stac: {error}")
         return USER_ERROR
     module: Any = importlib.import_module(f"{launch.__name__}.{name}")
     return int(module.main([f"stac {name}", *arguments]))

@@ -57,7 +57,7 @@ def _main(arguments: list[str]) -> int:
     launch = _launch(command, hosts, options)
     made_plan = target.plan(launch, hosts)
     if options["dry_run"]:
-        lines.show(plan.text(made_plan))
+        lines.to_stdout(plan.text(made_plan))
         return 0
     for tool in target.tools:
         check(shutil.which(tool), f"{tool} is not installed here; see docs/launches.md")

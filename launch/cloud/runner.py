@@ -71,7 +71,7 @@ class Runner:
             try:
                 status = self._train()
             except Failed as failure:
-                lines.say(f"launch.cloud: {failure}")
+                lines.to_stderr(f"launch.cloud: {failure}")
             except Stopped:
                 status = 128 + self._signals[0]
             finally:
@@ -79,7 +79,7 @@ class Runner:
                     thing for thing in reversed(self._created) if not _deleted(thing)
                 ]
         for thing in left:
-            lines.say(
+            lines.to_stderr(
                 f"launch.cloud: the {thing.name} COULD NOT BE DELETED and may cost"
                 f" money; delete it by: {shlex.join(thing.delete)}"
             )
@@ -107,7 +107,7 @@ class Runner:
           Failed: it failed.
           Stopped: a signal came.
         """
-        lines.show(f"launch.cloud: {step.about}")
+        lines.to_stdout(f"launch.cloud: {step.about}")
         self._register(step)
         patience = CREATING_SECONDS if step.makes else 0.0
         if step.until:
@@ -138,7 +138,7 @@ class Runner:
             raise Failed(f"cannot look for the {thing.name}, so it is not created")
         if look.output.strip():
             raise Failed(f"there is a {thing.name} already: choose another --name")
-        lines.show(f"launch.cloud: in the end: {shlex.join(thing.delete)}")
+        lines.to_stdout(f"launch.cloud: in the end: {shlex.join(thing.delete)}")
         self._created.append(thing)
 
     def _poll(self, step: Step) -> list[Ended]:
@@ -151,7 +151,7 @@ class Runner:
                 return [ended]
             failures = failures + 1 if ended.status else 0
             if answer != before:
-                lines.show(f"launch.cloud: … {answer}")
+                lines.to_stdout(f"launch.cloud: … {answer}")
             if answer in step.never:
                 self._explain(step)
                 raise Failed(f"failed: {step.about}: it is {answer}")
@@ -162,7 +162,7 @@ class Runner:
     def _follow(self) -> int:
         """Shows the run's log and collects from time to time; returns its status."""
         follow, failures = self._plan.follow, 0
-        lines.show(f"launch.cloud: {follow.about}")
+        lines.to_stdout(f"launch.cloud: {follow.about}")
         self._register(follow)
         while failures < PATIENCE:
             status = self._watch(self._start(follow.commands[0]))
@@ -198,20 +198,20 @@ class Runner:
     def _stop(self) -> None:
         """Asks the run to end, once: to a run that saves, twice is to leave at once."""
         if not self._stopping:
-            lines.show("launch.cloud: asking the run to save and end")
+            lines.to_stdout("launch.cloud: asking the run to save and end")
             ended = self._all(self._plan.stop)
             self._stopping = any(not command.status for command in ended)
 
     def _collect(self, patience: float = 0.0) -> None:
         """Fetches what the run has written. That it fails is said, and no more."""
         for step in self._plan.collect:
-            lines.show(f"launch.cloud: {step.about}")
+            lines.to_stdout(f"launch.cloud: {step.about}")
             if any(ended.status for ended in self._all(step.commands, patience)):
-                lines.say(f"launch.cloud: failed: {step.about}")
+                lines.to_stderr(f"launch.cloud: failed: {step.about}")
 
     def _explain(self, step: Step) -> None:
         if step.explain:
-            lines.show("launch.cloud: the last lines of every host:")
+            lines.to_stdout("launch.cloud: the last lines of every host:")
             self._all(step.explain, patience=PAUSE_SECONDS)
 
     def _all(
@@ -241,7 +241,9 @@ class Runner:
                 if new and now < since:
                     since = now
                     if patience:
-                        lines.show("launch.cloud: ending; another Ctrl-C does not wait")
+                        lines.to_stdout(
+                            "launch.cloud: ending; another Ctrl-C does not wait"
+                        )
                 if new > 1 or now - since >= patience:
                     for process in processes:
                         _end(process)
@@ -273,7 +275,7 @@ class Runner:
 
 def _deleted(thing: Made) -> bool:
     """Deletes a thing and looks whether it is gone. No signal cuts that short."""
-    lines.show(f"launch.cloud: deleting the {thing.name}: please wait")
+    lines.to_stdout(f"launch.cloud: deleting the {thing.name}: please wait")
     for _ in range(PATIENCE):
         _quietly(thing.delete)
         look = _quietly(thing.exists)

@@ -168,7 +168,7 @@ class Party:
         deadline, news, reason = time.monotonic() + MEET_SECONDS, 0.0, ""
         while True:
             if (now := time.monotonic()) > news:
-                lines.show(f"looking for the first host at {where}{reason}")
+                lines.to_stdout(f"looking for the first host at {where}{reason}")
                 news = now + _NEWS_SECONDS
             try:
                 connection = socket.create_connection(
@@ -232,7 +232,9 @@ class Party:
                     self._answer({"missing": why})
                     raise RunError(why)
                 if now > news:
-                    lines.show(f"waiting at {self.hosts.coordinator} for host {who}")
+                    lines.to_stdout(
+                        f"waiting at {self.hosts.coordinator} for host {who}"
+                    )
                     news = now + _NEWS_SECONDS
                 with contextlib.suppress(queue.Empty):
                     self._admit(*self._inbox.get(timeout=_BEAT_SECONDS), difference)
@@ -259,7 +261,7 @@ class Party:
         if not isinstance(host, int) or not {"name", "count"} <= message.keys():
             line.close()
             for left in [k for k, each in self._lines.items() if each is line]:
-                lines.show(f"{self.describe(left)} has left")
+                lines.to_stdout(f"{self.describe(left)} has left")
                 del self._lines[left], self._names[left]
             return
         name = f"host {host} ({message['name']})"

@@ -59,7 +59,7 @@ def together(config: Config, hosts: Hosts) -> Iterator[party.Party | None]:
         yield None
         return
     lines.prefix = f"[host {hosts.index}] "
-    lines.show(f"host {hosts.index} of {hosts.count}; --hosts=1 runs alone")
+    lines.to_stdout(f"host {hosts.index} of {hosts.count}; --hosts=1 runs alone")
     about = describe(config)
     with contextlib.closing(party.Party(hosts, socket.gethostname())) as all_hosts:
         all_hosts.meet(about, lambda theirs: difference(about, theirs))
@@ -127,18 +127,20 @@ def run(config: Config, workdir: str, all_hosts: party.Party) -> int:
         fault = _Watch(all_hosts, child, stop).until_the_end()
         words = fault and f"{all_hosts.describe(fault.host)} {fault.words}"
         if fault and fault.kind == party.FAULT:
-            lines.say(f"{words}: stopping")
+            lines.to_stderr(f"{words}: stopping")
         child.ask()
         child.join(processes.END_SECONDS)
     if not fault:
         return 0
     if fault.kind == party.REFUSED:
         if fault.host != hosts.index:  # its child has said it
-            lines.say(f"{words}")
+            lines.to_stderr(f"{words}")
         return USER_ERROR
     if child.trace and fault.host == hosts.index:
-        lines.say(child.trace.rstrip())
-    lines.say(f"{words}: the run is stopped; the same command on every host continues")
+        lines.to_stderr(child.trace.rstrip())
+    lines.to_stderr(
+        f"{words}: the run is stopped; the same command on every host continues"
+    )
     return FAILED
 
 
@@ -171,7 +173,9 @@ class _Watch:
         if event.kind == party.DONE:
             self._done.add(event.host)
         elif event.kind == party.STOP and self._ends_at is None:
-            lines.say(f"{self._party.describe(event.host)} {event.words}: so does this")
+            lines.to_stderr(
+                f"{self._party.describe(event.host)} {event.words}: so does this"
+            )
             self._end()
         return event.kind == party.REFUSED or (
             event.kind == party.FAULT and event.host not in self._done

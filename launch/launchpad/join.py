@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from stac.config import Config
 from stac.launch import version
-from stac.runtime.faults.lines import say
+from stac.runtime.faults.lines import to_stderr
 
 TICK_SECONDS = 1.0
 SILENCE_SECONDS = 20.0  # without a word: the other side is gone
@@ -68,13 +68,13 @@ class Joined:
                 f"the learner has version {self._code} of stac's code, the actors"
                 f" {code}: install the same on both"
             )
-            say(f"actors on {machine} are refused: {line}")
+            to_stderr(f"actors on {machine} are refused: {line}")
             return line
         with self._lock:
             first, self._next = self._next, self._next + actors
             self._machines[key] = _Machine(machine, 0, time.monotonic())
             self._names.add(machine)
-        say(f"{machine} joins: actors {first} to {first + actors - 1}")
+        to_stderr(f"{machine} joins: actors {first} to {first + actors - 1}")
         return self._config, first
 
     def tell(self, key: str, acting: int) -> str | None:
@@ -126,4 +126,4 @@ class Joined:
             if machine is None or machine.heard >= before:
                 return
             del self._machines[key]
-        say(f"{machine.name} is gone: {why}")
+        to_stderr(f"{machine.name} is gone: {why}")

@@ -84,7 +84,7 @@ def run(config: Config, workdir: str | pathlib.Path, forks: ForkServer) -> int:
         running.finish(processes.END_SECONDS)
     [learner] = [each for each in running.everyone if each.role == child.LEARNER]
     if first is None and not learner.begun:
-        lines.say(shutdown.NOTHING)
+        lines.to_stderr(shutdown.NOTHING)
         return 0
     ended = first or learner
     if ended is learner and learner.status == 0 and not learner.why:
@@ -210,10 +210,10 @@ def _launch(
 ) -> processes.Processes:
     program = build(config, workdir)
     actors = config.runtime.num_actors
-    lines.show(f"starting the processes: queue, learner, actors ({actors})")
+    lines.to_stdout(f"starting the processes: queue, learner, actors ({actors})")
     if listen := config.runtime.listen:
         at = listening.parse("listen", listen)
-        lines.show(
+        lines.to_stdout(
             f"starting to listen at {at}, where python -m launch.actors --connect={at}"
             f" joins; the ports {at.port} (learner) and {at.next.port} (queue) are open"
             " on all network interfaces"

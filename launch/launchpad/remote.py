@@ -195,13 +195,15 @@ def _act(learner: Learner, stop: shutdown.Stop, forks: ForkServer) -> int | None
     with stop.closing(talk.ended.set):
         if failed := _play(learner, talk, forks):
             status = failed.report()
-            lines.say("this machine leaves; the learner goes on without it")
+            lines.to_stderr("this machine leaves; the learner goes on without it")
             return status
     if talk.over:
-        lines.show(f"{address}: {talk.over}")
+        lines.to_stdout(f"{address}: {talk.over}")
         return 0
     if not stop.is_set():
-        lines.say(f"{address} is lost: {talk.why}; the actors stop, and join again")
+        lines.to_stderr(
+            f"{address} is lost: {talk.why}; the actors stop, and join again"
+        )
     return None
 
 
@@ -215,7 +217,7 @@ def _play(learner: Learner, talk: _Talk, forks: ForkServer) -> processes.Process
     if talk.ended.is_set():
         return None
     played, number = config.environment, config.runtime.num_actors
-    lines.show(
+    lines.to_stdout(
         f"joined {learner.address}: actors {first} to {first + number - 1},"
         f" for {config.agent.name} on {played.domain}, {played.task}"
     )

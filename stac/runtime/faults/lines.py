@@ -17,7 +17,7 @@ _ERASE_SECONDS = 1.0  # for it: a terminal may take nothing more
 _ROOM_SECONDS = 1.0  # for a slow reader to make room for one more line
 
 
-def say(line: str) -> None:
+def to_stderr(line: str) -> None:
     """Prints to stderr, if anything still reads it."""
     # The reader may have gone first: `| tee` ends by the same Ctrl-C.
     with contextlib.suppress(OSError, ValueError):
@@ -25,7 +25,7 @@ def say(line: str) -> None:
             print(_prefixed(line), file=sys.stderr, flush=True)
 
 
-def show(text: str, stream: TextIO | None = None) -> None:
+def to_stdout(text: str, stream: TextIO | None = None) -> None:
     """Prints to standard output, or to `stream`, whether or not anybody reads it.
 
     Characters that the stream cannot encode are escaped.

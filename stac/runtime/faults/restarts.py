@@ -17,7 +17,7 @@ from concurrent import futures
 from stac.config import ConfigError, RuntimeConfig
 from stac.runtime.faults import heartbeat
 from stac.runtime.faults.heartbeat import Heartbeat, Silent, Watch
-from stac.runtime.faults.lines import say
+from stac.runtime.faults.lines import to_stderr
 from stac.runtime.faults.shutdown import Stop
 from stac.runtime.queues.base import Closed
 
@@ -112,7 +112,7 @@ def again(
     if stop.is_set():
         raise Closed from error
     pause = restarts.failed(worked_seconds)
-    say(f"{name} failed: {describe(error)}; {restarts.verdict(pause)}")
+    to_stderr(f"{name} failed: {describe(error)}; {restarts.verdict(pause)}")
     if pause is None:
         raise error
     if stop.wait(pause):

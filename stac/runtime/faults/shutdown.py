@@ -133,7 +133,7 @@ def as_program(main: Callable[[], int]) -> NoReturn:
     hurry.daemon = True
     hurry.start()
     if failure:
-        lines.say(failure.rstrip())
+        lines.to_stderr(failure.rstrip())
     atexit._run_exitfuncs()
     lines.leave(status)
 
@@ -270,11 +270,13 @@ class _Watcher:
         deadline = time.monotonic() + self._grace
         if number in SIGNALS:
             name = signal.Signals(number).name
-            lines.say(f"{name}: saving and leaving (a second signal leaves at once)")
+            lines.to_stderr(
+                f"{name}: saving and leaving (a second signal leaves at once)"
+            )
         try:
             self._stop.set()
         except Exception:  # noqa: BLE001 - what cannot be woken is left behind
-            lines.say(traceback.format_exc())
+            lines.to_stderr(traceback.format_exc())
         left = max(0.0, deadline - time.monotonic())
         if not self._over.wait(min(left, threading.TIMEOUT_MAX)):
             self._leave_saving()
@@ -286,10 +288,12 @@ class _Watcher:
             saved = self._stop.save()
             status = 0 if saved.succeeded else 1
             if saved.summary and lines.has_room(sys.stdout):
-                lines.show("\n".join(saved.summary))
+                lines.to_stdout("\n".join(saved.summary))
             if saved.line:
-                lines.say(f"left while a computation was still running; {saved.line}")
+                lines.to_stderr(
+                    f"left while a computation was still running; {saved.line}"
+                )
         except Exception:  # noqa: BLE001 - told, and the status says so
-            lines.say(traceback.format_exc())
+            lines.to_stderr(traceback.format_exc())
         finally:
             lines.leave(status)

@@ -69,11 +69,11 @@ class Table:
         late = now - self._said_at >= _BACKGROUND_SECONDS
         if late and not _in_foreground(self._file):
             self._said_at = now
-            lines.show(self._line(state))
+            lines.to_stdout(self._line(state))
 
     def note(self, text: str) -> None:
         """See terminal.View."""
-        lines.show(text)
+        lines.to_stdout(text)
 
     def close(self, state: words.State | None = None) -> None:
         """Erases the table, for a plain line of `state`; may be called twice."""

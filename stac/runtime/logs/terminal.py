@@ -51,7 +51,7 @@ class Lines:
         self.note(words.line(state))
 
     def note(self, text: str) -> None:
-        lines.show(text, self._file)
+        lines.to_stdout(text, self._file)
 
     def close(self, state: words.State) -> None:
         if state.row and not state.seen:
@@ -70,7 +70,7 @@ class Elsewhere:
         self._tell(state)
 
     def note(self, text: str) -> None:
-        lines.show(text)  # through the other process's pipe
+        lines.to_stdout(text)  # through the other process's pipe
 
     def close(self, state: words.State) -> None:
         if state.row:

@@ -68,7 +68,7 @@ class Replay:
         if not finite.all() and not self._warned:
             self._warned = True
             actors = ", ".join(map(str, np.unique(taken.report.actor)))
-            lines.say(
+            lines.to_stderr(
                 "a step that is not finite is left out of the replay, as all such are:"
                 f" look at what these actors send: {actors}"
             )

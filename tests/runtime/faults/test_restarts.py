@@ -75,7 +75,7 @@ def test_a_failure_that_takes_longer_than_the_window_is_too_often_in_the_end(fai
 def test_a_stream_that_takes_nothing_is_no_fault(monkeypatch):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stderr", full)
-        lines.say("nobody hears this")
+        lines.to_stderr("nobody hears this")
         monkeypatch.undo()
         with contextlib.suppress(OSError):
             full.close()

@@ -186,7 +186,7 @@ def test_lines_of_all_threads_are_above_the_one_table(drawn, screen):
     emulator = Emulator()
     follow(screen, emulator, lambda text: "╯" in text)
     speakers = [
-        threading.Thread(target=lines.say, args=(f"line {number}",))
+        threading.Thread(target=lines.to_stderr, args=(f"line {number}",))
         for number in range(20)
     ]
     for thread in speakers:
@@ -225,7 +225,7 @@ def test_in_the_background_lines_alone_are_printed(drawn, screen, monkeypatch):
     monkeypatch.setattr(table, "_in_foreground", lambda file: False)
     emulator, live = Emulator(), drawn()
     long = "a line that is longer than the terminal " * 4
-    lines.show(long)
+    lines.to_stdout(long)
     text = follow(screen, emulator, lambda text: long in text)  # as one line
     assert text.startswith(words.line(STATE))
     time.sleep(0.3)  # three tables
