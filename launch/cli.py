@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from stac.config import ConfigError
@@ -60,17 +61,25 @@ def run(main: Callable[[], int | None], name: str = "") -> int:
 
     def checked() -> int:
         try:
-            return main() or 0
+            with refusing_files():
+                return main() or 0
         except KeyboardInterrupt:
             return INTERRUPTED
-        except (ConnectionError, TimeoutError):  # no mistake of the user's
-            raise
-        except OSError as error:
-            named = f"{error.filename}: {error.strerror}"
-            raise ConfigError(named if error.filename else str(error)) from error
 
     shutdown.trains_nothing()
     return flags.exit_status(name or _file(), checked)
+
+
+@contextlib.contextmanager
+def refusing_files() -> Iterator[None]:
+    """A file that cannot be read or written is a ConfigError."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError):  # no mistake of the user's
+        raise
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}"
+        raise ConfigError(named if error.filename else str(error)) from error
 
 
 def path(text: str) -> pathlib.Path:

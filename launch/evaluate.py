@@ -74,16 +74,10 @@ def _main(name: str, arguments: Sequence[str]) -> int:
     refused = False
     for path in paths:
         try:
-            _evaluate(path, noise, given)
+            with cli.refusing_files():
+                _evaluate(path, noise, given)
         except ConfigError as error:  # the others are scored all the same
             lines.to_stderr(f"{name}: {error}")
-            refused = True
-        except (ConnectionError, TimeoutError):
-            raise
-        except OSError as error:
-            lines.to_stderr(
-                f"{name}: {error.filename or path}: {error.strerror or error}"
-            )
             refused = True
     return USER_ERROR if refused else 0
 

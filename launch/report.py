@@ -74,11 +74,11 @@ def _main(name: str, arguments: list[str]) -> None:
     inside = sections.everything(curves, parts, drawn, found.left_out)
     (out / "index.html").write_text(page.whole(options.title, inside), encoding="utf-8")
     tables.write(curves, out / "curves.csv")
-    drawable = _named(drawn) if importlib.util.find_spec("matplotlib") else {}
-    if not drawable:
+    if importlib.util.find_spec("matplotlib"):
+        for file, group in _named(drawn).items():
+            (out / f"{file}.png").write_bytes(figures.png(figures.draw(group)))
+    else:
         lines.to_stderr("no PNG files, which need: pip install 'stac-rl[figures]'")
-    for file, group in drawable.items():
-        (out / f"{file}.png").write_bytes(figures.png(figures.draw(group)))
     lines.to_stdout(sections.markdown(curves))
     lines.to_stderr(f"written: {out / 'index.html'}")
 

@@ -129,7 +129,8 @@ def fetch(sending: Argv, workdir: str) -> Step:
     """Fetches the workdir when all of it has come; older checkpoints go."""
     place = shlex.quote(workdir)
     script = (
-        f"{shlex.join(sending)} >{{folder}}/run.tar && mkdir -p {place}/.fetched"
+        f"{shlex.join(sending)} >{{folder}}/run.tar"
+        f" && rm -rf {place}/.fetched && mkdir -p {place}/.fetched"
         f" && tar -C {place}/.fetched -xf {{folder}}/run.tar"
         f" && rm -rf {place}/checkpoints {place}/best"
         f" && cp -alf {place}/.fetched/. {place} && rm -rf {place}/.fetched"
