@@ -22,8 +22,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stac import children
-from stac.agents.make import is_soft
-from stac.config import FAILED, check, choose
+from stac.agents import make as agents
+from stac.config import FAILED, ConfigError, check, choose
 from stac.environments import make
 from stac.launch import cli, flags, watching
 from stac.launch.domains import DOMAINS, Domain
@@ -139,7 +139,9 @@ def expand(
     def words(arm: Arm, task: str, seed: int) -> tuple[str, ...]:
         flag = f"--{domain.task_flag}={task}"
         first = (f"--agent={arm.agent}", flag, f"--seed={seed}")
-        shared = () if is_soft(arm.agent) else (actors,)  # those have one, as published
+        shared = (
+            () if agents.is_soft(arm.agent) else (actors,)
+        )  # those have one, as published
         return (*first, "--runtime=threads", *shared, *arm.flags, *rest)
 
     @functools.cache
@@ -149,11 +151,10 @@ def expand(
         config = flags.parse([domain.program, *given], domain).config
         trackers.names(config.runtime.logger)
         if tasks != "all" or task == names[0]:  # a suite's own tasks are alike
-            check(
-                make.spec(config).continuous or not is_soft(arm.agent),
-                f"--study={study}: {arm.agent} is for continuous actions, which"
-                f" {task} of --suite={suite} has not: use control, mujoco or realworld",
-            )
+            try:
+                agents.check_fit(config, make.spec(config))
+            except ConfigError as error:
+                raise ConfigError(f"{arm.label} on {task}: {error}") from None
         return config.total_frames
 
     # Mujoco's tasks have other lengths, and are few enough to read all lines.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from stac.agents import base
 from stac.config import (
+    IMAGE_TORSOS,
     METAPARAMETERS,
     SHALLOW_PIXELS,
     AgentConfig,
@@ -28,7 +29,7 @@ from stac.environments.base import EnvironmentSpec
 _SOFT = "stac.agents.soft:build"
 # Fields that the soft actor-critics do not read, but for those in the second line.
 _NOT_SOFT = ("agent.", "network.", "optimizer.end_learning_rate")
-_SOFT_READS = ("agent.name", "network.mlp_hiddens", "network.torso")
+_SOFT_READS = ("agent.name", "network.mlp_hiddens")
 
 
 class Variant(NamedTuple):
@@ -106,16 +107,17 @@ def check_fit(config: Config, spec: EnvironmentSpec) -> None:
 
 
 def _check_actor_critic(config: Config, spec: EnvironmentSpec) -> None:
+    torso, shape = config.network.torso, spec.observation_shape
+    image = len(shape) == 3
+    large = image and min(shape[1:]) >= SHALLOW_PIXELS
+    # Of a user's images, whose size is unknown before, "mlp" is but the default.
+    forgotten = image and torso == "mlp" and config.environment.domain == "gymnasium"
+    fits = large if torso == "shallow" else image or torso not in IMAGE_TORSOS
+    cure = "shallow" if large else "minatar" if image else "mlp"
     check(
-        len(spec.observation_shape) == 3 or config.network.torso == "mlp",
-        f"network.torso={config.network.torso} reads images, but observations have"
-        f" shape {spec.observation_shape}: use network.torso=mlp",
-    )
-    least, smallest = SHALLOW_PIXELS, min(spec.observation_shape[1:], default=0)
-    check(
-        smallest >= least or config.network.torso != "shallow",
-        f"network.torso=shallow reads images of {least} pixels a side or more, and"
-        f" these have {smallest}: use network.torso=minatar or deep",
+        fits and not forgotten,
+        f"network.torso={torso}: observations have shape {shape}: set"
+        f" --config.network.torso={cure}",
     )
 
 

@@ -8,6 +8,7 @@ from stac.config.checks import RunError as RunError
 from stac.config.checks import check as check
 from stac.config.checks import choose as choose
 from stac.config.config import BEHAVIOURS as BEHAVIOURS
+from stac.config.config import IMAGE_TORSOS as IMAGE_TORSOS
 from stac.config.config import RUNTIMES as RUNTIMES
 from stac.config.config import SHALLOW_PIXELS as SHALLOW_PIXELS
 from stac.config.config import WORKERS as WORKERS

@@ -37,10 +37,8 @@ _MOST_UPDATES = 2**31 - 1  # they are counted in an int32, frames in Python's in
 
 T = TypeVar("T")
 
-Torso = Annotated[
-    str,
-    ("deep", "shallow", "minatar", "minatar_convolution", "mlp", "residual_strided"),
-]
+IMAGE_TORSOS = ("deep", "shallow", "minatar", "minatar_convolution", "residual_strided")
+Torso = Annotated[str, (*IMAGE_TORSOS, "mlp")]  # those that take features come second
 GammaEmbedding = Annotated[str, ("none", "shared", "per_head")]
 Decay = Annotated[float, "[0, 1)"]
 Copies = Annotated[int, "[0, 65536]"]

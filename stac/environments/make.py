@@ -16,7 +16,7 @@ import numpy as np
 
 from stac import config as configuration
 from stac import cores
-from stac.config import Config, EnvironmentConfig, NetworkConfig
+from stac.config import Config, EnvironmentConfig
 from stac.environments import base
 
 # Fields of the environment's configuration and the domains that read them.
@@ -67,22 +67,9 @@ def _gymnasium(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironm
     from stac.environments import gymnasium
 
     chosen = config.environment
-    environment = gymnasium.Gymnasium(
+    return gymnasium.Gymnasium(
         chosen.task, seed, num_envs, workers=chosen.workers, cores=_cores(config)
     )
-    shape = environment.spec.observation_shape
-    image = len(shape) == 3
-    torso = config.network.torso
-    if image == (torso == "mlp"):
-        environment.close()
-        large = min(shape[1:], default=0) >= configuration.SHALLOW_PIXELS
-        fitting = "shallow" if large else "minatar"
-        kind, cure = ("images", fitting) if image else ("features", "mlp")
-        raise configuration.ConfigError(
-            f"network.torso={torso}: {chosen.task} has {kind}: set"
-            f" --config.network.torso={cure}"
-        )
-    return environment
 
 
 def _minatar(config: Config, seed: int, num_envs: int) -> base.BatchedEnvironment:
@@ -166,15 +153,14 @@ def spec(config: Config) -> base.EnvironmentSpec:
       ConfigError: an unknown domain, task or protocol, or an environment that cannot be
         built here.
     """
-    return spec_of(config.environment, config.network.torso)
+    return spec_of(config.environment)
 
 
 @functools.lru_cache(maxsize=1)  # a start of a run asks three times
-def spec_of(environment: EnvironmentConfig, torso: str) -> base.EnvironmentSpec:
+def spec_of(environment: EnvironmentConfig) -> base.EnvironmentSpec:
     """`spec` by all that it depends on."""
     alone = dataclasses.replace(environment, workers="serial")
-    network = NetworkConfig(torso=torso)
-    config = Config(environment=alone, network=network)
+    config = Config(environment=alone)
     of_a_user = environment.domain == "gymnasium"
     with (
         building(environment.task) if of_a_user else contextlib.nullcontext(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import jax
@@ -167,23 +166,29 @@ def test_a_burn_in_brings_the_core_up_to_date_and_is_not_learned_from():
     )
 
 
-def test_a_torso_for_images_refuses_features():
-    wrong = dataclasses.replace(config("stac"), network=NetworkConfig(torso="deep"))
-    with pytest.raises(ConfigError, match=r"network\.torso=deep reads images"):
-        make.build(wrong, SPEC)
-
-
-def test_the_shallow_torso_refuses_images_that_it_has_no_window_for():
-    for torso, side in (("shallow", 20), ("minatar", 19), ("shallow", 19)):
-        chosen = dataclasses.replace(config("stac"), network=NetworkConfig(torso=torso))
-        spec = SPEC._replace(observation_shape=(1, side, 40))
-        if (torso, side) == ("shallow", 19):
-            with pytest.raises(
-                ConfigError, match=r"20 pixels a side or more.* have 19"
-            ):
-                make.build(chosen, spec)
-        else:
-            jax.eval_shape(actor_critic.build(chosen, spec).init, jax.random.PRNGKey(0))
+@pytest.mark.parametrize(
+    ("torso", "shape", "domain", "cure"),
+    [
+        ("deep", (6,), "catch", "mlp"),
+        ("shallow", (6,), "gymnasium", "mlp"),
+        ("mlp", (6,), "gymnasium", ""),
+        ("mlp", (3, 20, 40), "gymnasium", "shallow"),
+        ("mlp", (3, 19, 40), "gymnasium", "minatar"),
+        ("mlp", (3, 20, 40), "atari", ""),
+        ("shallow", (1, 19, 40), "catch", "minatar"),
+        ("shallow", (1, 20, 40), "catch", ""),
+        ("minatar", (1, 19, 40), "catch", ""),
+    ],
+)
+def test_a_torso_refuses_observations_that_it_does_not_fit(torso, shape, domain, cure):
+    changes = {"network.torso": torso, "environment.domain": domain}
+    chosen = changed(config("stac"), changes)
+    spec = SPEC._replace(observation_shape=shape)
+    if cure:
+        with pytest.raises(ConfigError, match=f"--config.network.torso={cure}"):
+            make.build(chosen, spec)
+    else:
+        jax.eval_shape(actor_critic.build(chosen, spec).init, jax.random.PRNGKey(0))
 
 
 @pytest.mark.parametrize(

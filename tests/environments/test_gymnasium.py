@@ -154,7 +154,7 @@ def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch,
     message = f"^{OWN}:Counting-v3 cannot be built: {error.__name__}: .*no rocket'?$"
     chosen = config.EnvironmentConfig("gymnasium", f"{OWN}:Counting-v3")
     with pytest.raises(config.ConfigError, match=message):
-        make.spec_of(chosen, "mlp")
+        make.spec_of(chosen)
     with pytest.raises(config.ConfigError, match="cannot be built: TypeError"):
         pictures.filmed(config.Config(environment=chosen), 0)
     with pytest.raises(error):  # of an actor: it may start again
@@ -165,25 +165,6 @@ def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch,
 def test_pictures_are_as_many_a_second_as_the_environment_says(name, rate):
     with contextlib.closing(gymnasium.Gymnasium(name, 0, 1)) as environment:
         assert environment.frames_per_second == rate
-
-
-@pytest.mark.parametrize(
-    ("name", "torso", "cure"),
-    [
-        ("Picture", "mlp", "shallow"),
-        ("Tiny", "mlp", "minatar"),
-        ("Counting", "shallow", "mlp"),
-    ],
-)
-def test_a_network_for_the_other_kind_of_observation_is_refused(name, torso, cure):
-    chosen = config.Config(
-        environment=config.EnvironmentConfig(
-            domain="gymnasium", task=f"{OWN}:{name}-v3"
-        ),
-        network=config.NetworkConfig(torso=torso),
-    )
-    with pytest.raises(config.ConfigError, match=f"--config.network.torso={cure}"):
-        make.spec(chosen)
 
 
 def test_there_is_no_snapshot_where_an_attribute_does_not_pickle():
