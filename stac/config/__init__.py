@@ -7,6 +7,8 @@ from stac.config.checks import ConfigError as ConfigError
 from stac.config.checks import RunError as RunError
 from stac.config.checks import check as check
 from stac.config.checks import choose as choose
+from stac.config.checks import describe as describe
+from stac.config.checks import place as place
 from stac.config.config import BEHAVIOURS as BEHAVIOURS
 from stac.config.config import IMAGE_TORSOS as IMAGE_TORSOS
 from stac.config.config import RUNTIMES as RUNTIMES

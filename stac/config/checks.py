@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import numbers
+import os
 import re
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -27,6 +29,21 @@ class ConfigError(ValueError):
 
 class RunError(RuntimeError):
     """The run cannot go on; the message is one line, and needs no traceback."""
+
+
+def describe(error: BaseException) -> str:
+    """`OSError: the game crashed (catch.py:88)`: one line, however long the message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = " ".join(" … ".join(dict.fromkeys(lines[:1] + lines[-1:])).split())
+    stack = traceback.extract_tb(error.__traceback__)
+    raised = bool(stack) and not isinstance(error, ImportError)  # by Python's importer
+    where = f" ({place(stack[-1])})" if raised else ""
+    return f"{type(error).__name__}{': ' if message else ''}{message}{where}"
+
+
+def place(frame: traceback.FrameSummary) -> str:
+    """`catch.py:88`"""
+    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
 
 
 def choose(what: str, value: str, choices: Iterable[str], otherwise: str = "") -> str:

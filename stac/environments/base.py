@@ -113,8 +113,7 @@ def seeds(seed: int, num_envs: int) -> np.ndarray:
 
 def refusal(what: str, error: Exception) -> config.ConfigError:
     """A refusal for a reason that another's code gives, in one line."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return config.ConfigError(f"{what}: {reason}")
+    return config.ConfigError(f"{what}: {config.describe(error)}")
 
 
 def named(kind: str, name: str, known: Iterable[str], hint: str = "") -> str:

@@ -29,6 +29,7 @@ from stac.types import Timestep
 
 # Its warnings, of old versions or of an environment's style, are for its author.
 gymnasium.logger.min_level = gymnasium.logger.ERROR
+_TRIED_STEPS = 50  # of an environment, before a run begins
 
 
 def task(name: str) -> str:
@@ -68,6 +69,49 @@ def mujoco_tasks() -> list[str]:
 def _entries() -> list[tuple[str, str]]:
     known = gymnasium.registry.items()
     return [(name, str(x.entry_point)) for name, x in known if x.entry_point]
+
+
+def try_out(name: str) -> None:
+    """Plays a new environment for a while: its faults show before a run begins.
+
+    Raises:
+      ConfigError: the environment raised, or an observation has not the shape of its
+        space, or a reward is no finite number.
+      Exception: of any kind, raised while it is built.
+    """
+    built = gymnasium.make(task(name), disable_env_checker=True)
+    built.action_space.seed(0)
+    try:
+        _check_shape(name, built, "reset", built.reset(seed=0)[0])
+        for _ in range(_TRIED_STEPS):
+            observation, reward, terminated, truncated, _ = built.step(
+                built.action_space.sample()
+            )
+            _check_shape(name, built, "step", observation)
+            number = np.asarray(reward, np.float64)
+            config.check(
+                number.size == 1 and bool(np.isfinite(number).all()),
+                f"{name}: its step gives the reward {reward}, and must give a number",
+            )
+            if terminated or truncated:
+                break
+    except config.ConfigError:
+        raise
+    except Exception as error:  # it may raise anything
+        raise base.refusal(f"{name} cannot be played", error) from error
+    finally:
+        built.close()
+
+
+def _check_shape(
+    name: str, built: gymnasium.Env[Any, Any], method: str, observation: Any
+) -> None:
+    space, seen = built.observation_space, np.shape(observation)
+    config.check(
+        space.shape in (None, seen),
+        f"{name}: its {method} gives an observation of shape {seen}, and its"
+        f" observation_space has {space.shape}",
+    )
 
 
 class Gymnasium(batched.Shares):

@@ -166,6 +166,10 @@ def spec_of(environment: EnvironmentConfig) -> base.EnvironmentSpec:
         building(environment.task) if of_a_user else contextlib.nullcontext(),
         contextlib.closing(factory(config)(0, 1)) as built,
     ):
+        if of_a_user:
+            from stac.environments import gymnasium
+
+            gymnasium.try_out(environment.task)
         return built.spec
 
 

@@ -107,6 +107,37 @@ class Unpicklable(Steering):
         self._function = lambda: None
 
 
+class Ending(Counting):
+    """Its last step is at fault."""
+
+    fault: Any = None
+
+    def step(self, action: Any) -> Any:
+        row = super().step(action)
+        return self.fault(*row) if row[2] else row
+
+
+def _raise(*row: Any) -> Any:
+    raise KeyError("no\trocket")
+
+
+class Raising(Ending):
+    fault = staticmethod(_raise)
+
+
+class Short(Ending):
+    fault = staticmethod(lambda *row: row[:4])
+
+
+class Flat(Ending):
+    fault = staticmethod(lambda observation, *row: (observation.ravel(), *row))
+
+
+class Endless(Ending):
+    fault = staticmethod(lambda observation, _, *row: (observation, np.nan, *row))
+
+
+FAULTY = (Raising, Short, Flat, Endless)
 KINDS = (Counting, Steering, Picture, Tiny, Stacked, Gray, Worded, Boundless, Paired)
-for kind in (*KINDS, Whole, Adapting, Unpicklable):
+for kind in (*KINDS, *FAULTY, Whole, Adapting, Unpicklable):
     gymnasium.register(f"{kind.__name__}-v3", kind)

@@ -145,13 +145,34 @@ def test_spaces_of_another_form_are_refused_in_one_line(name, message):
         built(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "Raising",
+            r" cannot be played: KeyError: .*rocket' \(own_environments.py:\d+",
+        ),
+        ("Short", " cannot be played: ValueError: not enough values to unpack"),
+        ("Flat", r": its step gives .* shape \(6,\), and .* has \(2, 3\)$"),
+        ("Endless", ": its step gives the reward nan"),
+    ],
+)
+def test_an_environment_that_cannot_be_played_is_refused_before_a_run(name, message):
+    chosen = config.EnvironmentConfig("gymnasium", f"{OWN}:{name}-v3")
+    with pytest.raises(config.ConfigError, match=f"^{OWN}:{name}-v3{message}"):
+        make.spec_of(chosen)
+
+
 @pytest.mark.parametrize("error", [ImportError, ValueError, OSError, KeyError])
 def test_an_environment_that_cannot_be_built_is_refused_in_one_line(monkeypatch, error):
     def needs(self: object) -> None:
         raise error("there is\tno rocket")
 
     monkeypatch.setattr(own_environments.Counting, "__init__", needs)
-    message = f"^{OWN}:Counting-v3 cannot be built: {error.__name__}: .*no rocket'?$"
+    place = "" if error is ImportError else r" \(test_gymnasium\.py:\d+\)"
+    message = (
+        f"^{OWN}:Counting-v3 cannot be built: {error.__name__}: .*rocket'?{place}$"
+    )
     chosen = config.EnvironmentConfig("gymnasium", f"{OWN}:Counting-v3")
     with pytest.raises(config.ConfigError, match=message):
         make.spec_of(chosen)

@@ -12,13 +12,13 @@ its actors when it goes on; and it cannot tell which of a process's actors hangs
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 
+from stac.config import place
 from stac.runtime.queues.base import Closed
 
 TICK_SECONDS = 1.0  # between two looks of a watch
@@ -145,8 +145,3 @@ class Silent(RuntimeError):
         self.line = f"no sign of life for {seconds:.0f} s{where}"
         self.stack = "".join(traceback.format_list(stack)).rstrip()
         super().__init__(f"{self.line}\n{self.stack}")
-
-
-def place(frame: traceback.FrameSummary) -> str:
-    """`catch.py:88`"""
-    return f"{os.path.basename(frame.filename)}:{frame.lineno}"

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import traceback
 from collections.abc import Callable
 from concurrent import futures
 
+from stac import config
 from stac.config import ConfigError, RuntimeConfig
 from stac.runtime.faults import heartbeat
 from stac.runtime.faults.heartbeat import Heartbeat, Silent, Watch
@@ -76,14 +76,8 @@ class Restarts:
 
 
 def describe(error: BaseException) -> str:
-    """`OSError: the game crashed (catch.py:88)`: one line, however long the message."""
-    if isinstance(error, Silent):
-        return error.line
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = " … ".join(dict.fromkeys(lines[:1] + lines[-1:]))
-    stack = traceback.extract_tb(error.__traceback__)
-    where = f" ({heartbeat.place(stack[-1])})" if stack else ""
-    return f"{type(error).__name__}{': ' if message else ''}{message}{where}"
+    """The error in one line; of an actor that hangs, where it does."""
+    return error.line if isinstance(error, Silent) else config.describe(error)
 
 
 def again(

@@ -63,8 +63,9 @@ class Skips:
             raise NotFinite(
                 f"{sum(self._recent)} of the last {len(self._recent)} updates met a"
                 " loss or a gradient that is not finite: the run is stopped with the"
-                " last good parameters; try a smaller optimizer.learning_rate, or look"
-                f" at the last such batch: {batch}"
+                " last good parameters; try a smaller optimizer.learning_rate, and look"
+                " for a reward or an observation that is not finite (the last such"
+                f" batch: {batch})"
             )
 
 
