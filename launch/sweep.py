@@ -93,8 +93,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     words("--suite", required=True, help=", ".join(DOMAINS))
     words("--tasks", default="all", help="as in breakout,asterix; all: of the suite")
     words("--seeds", default="1..3", help="as in 1,2,5 or 1..5 (default 1..3)")
-    cores = make.share_of_cores(1)
-    words("--parallel", type=int, default=max(1, cores // 2), help="runs at a time")
+    cores, each = make.share_of_cores(1), "runs at a time (default: one a core)"
+    words("--parallel", type=int, default=cores, help=each)
     words("--out", help="folder of all workdirs (default runs/STUDY)")
     words("--report", help="folder of the report (default OUT/report)")
     words("--dry_run", action="store_true", help="print the commands and run nothing")
