@@ -20,7 +20,7 @@ from typing import NamedTuple
 from stac import cores
 from stac.children import python_path
 from stac.config import FAILED
-from stac.launch import cli, flags, start
+from stac.launch import cli, flags
 from stac.runtime.faults import lines, shutdown
 from stac.runtime.logs import words
 
@@ -195,16 +195,14 @@ def _devices() -> Iterator[Check]:
         yield Check(FAULT, "devices", f"JAX finds none: {answer.text}")
         return
     backend, kinds, count = answer.text.split("|")
-    slow = start.SLOW["atari", "deep"]
     if backend != "cpu":
         yield Check(OK, "devices", f"{count} of {backend}: {kinds}")
         return
-    days = 200e6 / slow.frames_per_second / 86400
     yield Check(
         WARNING,
         "devices",
-        f"no accelerator: the deep network learns from about"
-        f" {slow.frames_per_second} frames/s on two cores, 200M take {days:.0f} days",
+        "no accelerator: with Atari's deep network 200M frames take some 10 days of two"
+        " cores (docs/performance.md)",
     )
 
 

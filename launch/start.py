@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stac.config import Config, check
 from stac.launch import fork_server
@@ -20,21 +20,10 @@ from stac.runtime.storage import workdir as workdir_
 if TYPE_CHECKING:
     from stac.runtime.logs.loggers import Logger  # imports NumPy
 
-_DAY = 24 * 60 * 60
-
-
-class Slow(NamedTuple):
-    """How STACX fares on two CPU cores."""
-
-    frames_per_second: int
-    cure: str
-    memory: str = ""  # of all processes together, where it is much
-
-
-# By observation and torso; see docs/performance.md.
-SLOW = {
-    ("atari", "deep"): Slow(240, "--network=shallow", " and about 8 GB of memory"),
-    ("pixels", "residual_strided"): Slow(15, "--observations=features"),
+# What learns on a CPU instead, by observation and torso.
+CURES = {
+    ("atari", "deep"): "--network=shallow",
+    ("pixels", "residual_strided"): "--observations=features",
 }
 
 
@@ -67,9 +56,9 @@ def run(
         return None
     played = config.environment
     seen = "atari" if played.domain == "atari" else played.observations
-    slow = SLOW.get((seen, config.network.torso))
-    if slow and not has_accelerator():
-        lines.to_stdout(_warning(slow, config.total_frames))
+    cure = CURES.get((seen, config.network.torso))
+    if cure and not has_accelerator():
+        lines.to_stdout(f"no accelerator found: {cure} is meant for a CPU")
     if config.runtime.name != "launchpad":
         threads = importlib.import_module("stac.launch.threads")
         return threads.run(config, workdir, loggers or {})
@@ -123,14 +112,3 @@ def has_accelerator() -> bool:
     """Whether a build of JAX for GPUs or TPUs is installed."""
     plugins = ("jax_plugins", "libtpu")
     return any(importlib.util.find_spec(name) for name in plugins)
-
-
-def _warning(slow: Slow, frames: int) -> str:
-    days = frames / slow.frames_per_second / _DAY
-    length = f"{days:.0f} days" if days >= 2 else f"{24 * days:.1f} hours"
-    return (
-        "no accelerator found: on 2 CPU cores this network learns from about"
-        f" {slow.frames_per_second} frames/s, so {frames:,} frames take {length}"
-        f"{slow.memory}; {slow.cure} is meant for a CPU, and launch.catch and"
-        " launch.gymnasium learn within minutes"
-    )

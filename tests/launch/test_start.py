@@ -86,17 +86,6 @@ def test_a_large_network_without_an_accelerator_is_warned_of_once(
     assert all(f"{cure} is meant for a CPU" in line for line in said)
 
 
-def test_the_warning_says_how_long_the_run_takes_and_its_memory(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(start, "has_accelerator", lambda: False)
-    start.run(a_config(), "somewhere")
-    text = capsys.readouterr().out
-    assert "200,000,000 frames take 10 days and about 8 GB of memory" in text
-    start.run(dataclasses.replace(a_config(), total_frames=864_000), "somewhere")
-    assert "864,000 frames take 1.0 hours" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("installed", ["jax_plugins", "libtpu", ""])
 def test_an_installed_plugin_counts_as_an_accelerator(
     installed: str, monkeypatch: pytest.MonkeyPatch
