@@ -123,6 +123,7 @@ def _readings() -> tuple[Arm, ...]:
         for agent, rows in (
             ("impala", every),
             ("impala_aux", every),
+            ("stac", {**every, **tuned}),
             ("stacx", {**every, **tuned}),
         )
         for name, fields in rows.items()
@@ -158,6 +159,15 @@ STUDIES: Mapping[str, Study] = {
             Arm(f"{agent}_{policy}", agent, (f"--config.agent.evaluated={policy}",))
             for agent in ("impala_aux", "stacx")
             for policy in ("own", "head_1")
+        ),
+    ),
+    "shaping": Study(
+        "not in the paper",
+        "the heads whose gradients reach torso and core: all, or head 1",
+        tuple(
+            Arm(f"{agent}_{heads}", agent, (f"--config.agent.shaped_by={heads}",))
+            for agent in ("impala_aux", "stacx")
+            for heads in ("all", "head_1")
         ),
     ),
     "embedding": Study("Sec. 9.5", "an embedding of gamma", _embedding()),

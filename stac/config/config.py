@@ -74,6 +74,8 @@ class AgentConfig(Checked, section="agent."):
     bootstrap: Annotated[str, ("target", "mixed")] = "target"
     # The policy whose values a head learns: its own, as in the paper, or head 1's.
     evaluated: Annotated[str, ("own", "head_1")] = "own"
+    # The heads whose gradients reach torso and core: all, as in the paper, or head 1.
+    shaped_by: Annotated[str, ("all", "head_1")] = "all"
     behaviour: Annotated[str, BEHAVIOURS] = "head_1"  # the policy that acts (Sec. 9.3)
     gamma_embedding: GammaEmbedding = "none"  # Sec. 9.5
     outer: Outer = Outer()
@@ -81,11 +83,13 @@ class AgentConfig(Checked, section="agent."):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(
-            self.evaluated == "own" or self.behaviour == "head_1",
-            f"agent.evaluated={self.evaluated}: needs agent.behaviour=head_1, as its"
-            " values are of the policy that acts",
-        )
+        for name, usual in (("evaluated", "own"), ("shaped_by", "all")):
+            value = getattr(self, name)
+            check(
+                value == usual or self.behaviour == "head_1",
+                f"agent.{name}={value}: needs agent.behaviour=head_1, the head that"
+                " acts",
+            )
         names = [row.name for row in metaparameter_table.TABLE]
         for name in self.self_tuned_names:
             choose("metaparameter", name, names)

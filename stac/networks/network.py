@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import haiku as hk
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -82,9 +83,12 @@ class _Modules:
 
     def _inputs(self, features: Array, gamma: Array, heads: int) -> list[Array]:
         """Returns each head's input: the core's features, and its embedded discount."""
+        seen = [features] * heads
+        if self._agent.shaped_by == "head_1":
+            seen[1:] = [jax.lax.stop_gradient(features)] * (heads - 1)
         kind = self._agent.gamma_embedding
         if kind == "none":
-            return [features] * heads
+            return seen
         size = self._config.gamma_embedding_size
         names = ["gamma_embedding"]
         if kind == "per_head":
@@ -94,7 +98,7 @@ class _Modules:
         for p in range(heads):
             embedded = embeddings[p % len(embeddings)](gamma[p : p + 1])
             embedded = jnp.broadcast_to(embedded, (*features.shape[:-1], size))
-            inputs.append(jnp.concatenate([features, embedded], axis=-1))
+            inputs.append(jnp.concatenate([seen[p], embedded], axis=-1))
         return inputs
 
     def _policy(self, features: Array, number: int) -> Array:

@@ -106,8 +106,8 @@ class ShallowTorso(hk.Module):
 class MinAtarTorso(hk.Module):
     """The network of Young and Tian (2019): a convolution and a dense layer of 128.
 
-    Without the dense layer (0) the heads share the convolution alone, as they do in
-    the paper's network for Atari.
+    Without the dense layer (0) the heads share the convolution alone, as on Atari the
+    paper's heads share convolutions alone by our reading of Table 2.
     """
 
     dense: int

@@ -91,11 +91,11 @@ def test_a_name_that_is_not_there_is_refused_with_the_nearest() -> None:
         changed(Config(), {"batch.batch_sise": 8})
 
 
-def test_head_1s_values_are_learned_only_where_head_1_acts() -> None:
-    values = {"agent.evaluated": "head_1"}
-    changed(Config(), values)
-    with pytest.raises(ConfigError, match=r"^agent\.evaluated=head_1: needs agent"):
-        changed(Config(), {**values, "agent.behaviour": "random_head"})
+@pytest.mark.parametrize("name", ["agent.evaluated", "agent.shaped_by"])
+def test_head_1_stands_out_only_where_it_acts(name) -> None:
+    changed(Config(), {name: "head_1"})
+    with pytest.raises(ConfigError, match=rf"^{name}=head_1: needs agent\.behaviour"):
+        changed(Config(), {name: "head_1", "agent.behaviour": "random_head"})
 
 
 @pytest.mark.parametrize(

@@ -83,18 +83,19 @@ def test_the_arms_are_those_of_the_paper():
         "heads": 5,
         "behaviour": 3,
         "values": 4,
+        "shaping": 4,
         "embedding": 5,
         "soft": 3,
         "soft_ablation": 4,
         "kl": 4,
         "alphas": 3,
-        "readings": 17,
+        "readings": 24,
     }
     open_ = {run.arm.label: configured(run) for run in expanded("readings")}
     optimizer = open_["impala_released_optimizer"].optimizer
     assert (optimizer.max_gradient_norm, optimizer.rms_initial) == (0.0, 1.0)
     assert not open_["stacx_constant_clip"].optimizer.clip_derivative
-    assert len(set(open_.values())) == 17
+    assert len(set(open_.values())) == 24
     assert len(expanded("agents", "atari", seeds="1..3")) == 57 * 4 * 3
     tuned = {run.arm.label: configured(run).agent for run in expanded("ablation")}
     assert tuned["stac_gamma_lambda"].self_tuned_names == ("gamma", "lambda")

@@ -26,9 +26,9 @@ SEEN = {
 GAMMA = jnp.array([0.9, 0.95, 0.99])
 
 
-def make(torso, lstm_size=0, behaviour="head_1", embedding="none"):
+def make(torso, lstm_size=0, **agent):
     config = Config(
-        agent=AgentConfig(behaviour=behaviour, gamma_embedding=embedding),
+        agent=AgentConfig(**agent),
         network=NetworkConfig(torso=torso, lstm_size=lstm_size, head_hidden=16),
     )
     spec = EnvironmentSpec(*SEEN[torso], 5, False, 1)
@@ -159,7 +159,7 @@ def test_an_ensemble_acts_with_all_its_policies_and_an_average_has_its_own_value
 
 @pytest.mark.parametrize("kind", ["shared", "per_head"])
 def test_an_embedded_discount_changes_its_own_head_alone(kind):
-    network, params = make("mlp", embedding=kind)
+    network, params = make("mlp", gamma_embedding=kind)
     embeddings = [name for name in params if "gamma_embedding" in name]
     assert len(embeddings) == {"shared": 1, "per_head": 3}[kind]
     observation, first = rows("mlp")
@@ -169,6 +169,34 @@ def test_an_embedded_discount_changes_its_own_head_alone(kind):
         not np.array_equal(a.value, b.value) for a, b in zip(before, after, strict=True)
     ]
     assert changed == [False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["none", "per_head"])
+@pytest.mark.parametrize("shaped_by", ["all", "head_1"])
+def test_auxiliary_heads_shape_torso_and_core_unless_head_1_alone_does(kind, shaped_by):
+    network, params = make(
+        "mlp", lstm_size=8, gamma_embedding=kind, shaped_by=shaped_by
+    )
+    observation, first = rows("mlp")
+    state = network.initial_state(2)
+    for head in range(3):
+        gradients = jax.grad(
+            lambda params, head=head: sum(
+                jnp.sum(x)
+                for x in network.unroll(params, observation, first, state, GAMMA)[head]
+            )
+        )(params)
+        reached = {
+            name.split("/")[0]
+            for name, module in gradients.items()
+            if any(np.any(leaf) for leaf in module.values())
+        }
+        own = f"head_{head + 1}_"
+        shared = {"torso", "core"} if head == 0 or shaped_by == "all" else set()
+        assert {name for name in reached if not name.startswith(own)} == shared
+        parts = {"policy", "policy_output", "value"}
+        parts |= {"gamma_embedding"} if kind == "per_head" else set()
+        assert {name.removeprefix(own) for name in reached - shared} == parts
 
 
 @pytest.mark.parametrize(
