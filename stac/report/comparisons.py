@@ -14,6 +14,7 @@ from stac.report.runs import Run, grouped
 from stac.report.scores import Normalised
 
 AGGREGATES = ("median", "mean", "IQM", "optimality gap")
+_LEAST = 1e-3  # a resampled mean, which may not be positive
 _INTERVALS = "Intervals are of 95 %, by a bootstrap of the seeds within each task."
 
 
@@ -31,11 +32,24 @@ def aggregate(tasks: statistics.Scores) -> np.ndarray:
 
 
 def intervals(part: Normalised) -> dict[str, statistics.Interval]:
-    """`AGGREGATES` of each label's scores, with intervals."""
+    """`AGGREGATES` of each label's scores, with intervals.
+
+    Where scores are over the mean of a baseline, those of other labels have the spread
+    of both.
+    """
+    base = part.scores.get(part.baseline)
     return {
         label: statistics.interval(aggregate, tasks)
+        if base is None or label == part.baseline
+        else statistics.interval(_over, tasks, base)
         for label, tasks in part.scores.items()
     }
+
+
+def _over(tasks: statistics.Scores, base: statistics.Scores) -> np.ndarray:
+    """`aggregate` of scores over a baseline's means: 1, but not in a resample."""
+    means = [np.maximum(task.mean(axis=-1, keepdims=True), _LEAST) for task in base]
+    return aggregate([x / mean for x, mean in zip(tasks, means, strict=True)])
 
 
 def order(part: Normalised, known: Mapping[str, statistics.Interval]) -> str:
@@ -85,8 +99,8 @@ def aggregates(
     note = f"{part.unit}, {page.count(part.tasks, 'task')}: {', '.join(part.tasks)}. "
     enough = any(map(statistics.enough, part.scores.values()))
     note += _INTERVALS if enough else "Too few seeds for intervals."
-    if enough and part.unit.startswith("return / mean"):
-        note += " They leave out how uncertain that mean is."
+    if enough and part.baseline in known:
+        note += f" Those of {part.baseline} are around the mean that it has."
     if part.left_out:
         words = [f"{label} ({count})" for label, count in part.left_out.items()]
         note += f" Left out, because they have fewer tasks: {', '.join(words)}."

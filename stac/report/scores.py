@@ -22,6 +22,7 @@ TRIVIAL = {
 }
 HUMAN = "human-normalised score"
 OUT_OF_1000 = "return / 1000"
+OVER = "return / mean return of "  # and the baseline
 
 
 class Normalised(NamedTuple):
@@ -32,6 +33,11 @@ class Normalised(NamedTuple):
     scores: Mapping[str, list[np.ndarray]]  # {label: a task each: [seeds]}
     scales: Mapping[str, tuple[float, float]]  # {task: (zero, one)} in returns
     left_out: Mapping[str, int]  # {label: tasks}: labels that lack some of the tasks
+
+    @property
+    def baseline(self) -> str:
+        """The label over whose mean returns the scores are; "" on another scale."""
+        return self.unit.partition(OVER)[2]
 
     def normalise(self, task: str, returns: np.ndarray) -> np.ndarray:
         low, high = self.scales[task]
@@ -95,7 +101,7 @@ def unit(task: str, first: str) -> str:
         and (not setting or setting[-1].startswith(suites))
     ):
         return OUT_OF_1000
-    return f"return / mean return of {first}"
+    return OVER + first
 
 
 def _on_scale(
@@ -140,7 +146,7 @@ def _scale(
         return row["random"], row["human"]
     if unit == OUT_OF_1000:
         return 0.0, 1000.0
-    mean = returns.get((task, unit.split(" of ", 1)[1]), np.zeros(1)).mean()
+    mean = returns.get((task, unit.removeprefix(OVER)), np.zeros(1)).mean()
     return 0.0, float(mean)
 
 

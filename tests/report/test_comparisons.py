@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -34,6 +35,29 @@ def rows(table: str) -> list[list[str]]:
         ]
         for row in re.findall("<tr.*?</tr>", table)
     ]
+
+
+def test_intervals_over_a_baseline_have_the_spread_of_both() -> None:
+    """A label that never differs from itself is as uncertain as its baseline."""
+    finals = {"impala": (50.0, 100.0, 150.0), "stacx": (200.0, 200.0, 200.0)}
+    curves = [
+        made(x, seed, label)._replace(task="breakout, minatar")
+        for label, returns in finals.items()
+        for seed, x in enumerate(returns)
+    ]
+    (part,) = scores.normalised(curves)
+    assert part.baseline == "impala"
+    known = comparisons.intervals(part)
+    index = comparisons.AGGREGATES.index("mean")
+    draws = np.array([*itertools.product(finals["impala"], repeat=3)]).mean(axis=1)
+    low, high = np.percentile(draws, (2.5, 97.5), method="inverted_cdf") / 100
+    expected = {"impala": (low, high), "stacx": (2 / high, 2 / low)}
+    for label, ends in expected.items():
+        actual = known[label].low[index], known[label].high[index]
+        np.testing.assert_allclose(actual, ends, rtol=1e-9)
+    assert known["stacx"].estimate[index] == 2
+    alone = part._replace(unit=scores.OUT_OF_1000)
+    assert comparisons.intervals(alone)["stacx"].high[index] == 2
 
 
 def test_a_table_of_an_option_holds_runs_that_differ_in_nothing_else() -> None:
