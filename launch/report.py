@@ -45,9 +45,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--title", default="Report of runs", help="above the page")
     beside = "a table whose curves of the same tasks are drawn, too, dashed"
     parser.add_argument("--beside", type=cli.path, help=beside)
-    again = "these alone; may be given again"
-    parser.add_argument("--task", action="append", default=[], help=again)
-    parser.add_argument("--agent", action="append", default=[], help=again)
+    for flag, few in (("--task", "breakout,asterix"), ("--agent", "impala,stacx")):
+        about = f"these alone, as in {few}"
+        parser.add_argument(flag, action="append", default=[], help=about)
     return parser
 
 
@@ -128,19 +128,26 @@ def _beside(path: pathlib.Path, tasks: Iterable[str]) -> list[Run]:
     return [run._replace(label=f"{run.label} of {path.name}") for run in curves]
 
 
-def _select(curves: Sequence[Run], tasks: list[str], agents: list[str]) -> list[Run]:
+def _select(
+    curves: Sequence[Run], tasks: Sequence[str], agents: Sequence[str]
+) -> list[Run]:
     """The curves of these tasks and agents, of all where none is named; sorted."""
-    for task in tasks:
-        choose("task", task, dict.fromkeys(run.task for run in curves))
-    for agent in agents:
-        choose("agent", agent, dict.fromkeys(run.label for run in curves))
-    chosen = [
-        run
-        for run in curves
-        if run.task in (tasks or [run.task]) and run.label in (agents or [run.label])
-    ]
+    of_tasks = _meant("task", tasks, [run.task for run in curves])
+    of_agents = _meant("agent", agents, [run.label for run in curves])
+    chosen = [x for x in curves if x.task in of_tasks and x.label in of_agents]
     check(chosen, f"there is no run of {', '.join(agents)} there")
     return sorted(chosen, key=_key)
+
+
+def _meant(what: str, given: Sequence[str], known: Sequence[str]) -> set[str]:
+    """Names from `breakout,asterix`: whole ones, or all "breakout, …" there are."""
+    if not given:
+        return set(known)
+    meant = set()
+    for word in re.split(",(?! )", ",".join(given)):
+        parts = [name for name in known if name.partition(", ")[0] == word]
+        meant.update(parts or [choose(what, word, dict.fromkeys(known))])
+    return meant
 
 
 def _named(drawn: charts.Drawn) -> dict[str, Sequence[charts.Chart]]:

@@ -21,6 +21,7 @@ from tests.report.test_runs import ROWS, TASK, run
 
 CHROMIUM = pathlib.Path("/usr/bin/chromium")
 DRIVER = pathlib.Path("/usr/bin/chromedriver")
+FREEWAY = {("freeway, minatar", "stac"), ("freeway, minatar", "stac, heads=2")}
 
 
 def command(*arguments: object) -> None:
@@ -265,6 +266,28 @@ def _zooms(browser: Any) -> None:
     assert browser.execute_script(shown) < 0.8 * whole
     ActionChains(browser).double_click(place).perform()
     assert browser.execute_script(shown) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--task=breakout,x.y"], {("breakout, minatar", "stac"), ("x.y", "impala")}),
+        (["--task=x.y", "--task=freeway, minatar"], {("x.y", "impala"), *FREEWAY}),
+        (["--agent=stac,impala", "--task=freeway"], FREEWAY),
+        (["--agent=stac, heads=2"], {("freeway, minatar", "stac, heads=2")}),
+    ],
+)
+def test_some_tasks_and_agents_are_chosen(
+    flags: list[str], expected: set[tuple[str, str]], tmp_path: pathlib.Path
+) -> None:
+    """By their whole names, or by the word before a comma."""
+    names = [("breakout, minatar", "stac"), ("x.y", "impala"), *FREEWAY]
+    rows = [f'"{task}","{label}",1,{at},1.0' for task, label in names for at in (1, 2)]
+    table = tmp_path / "all.csv"
+    table.write_text("\n".join([",".join(tables.COLUMNS), *rows]))
+    command(table, f"--out={tmp_path}", *flags)
+    written = tables.read(tmp_path / "curves.csv")
+    assert {(run.task, run.label) for run in written} == expected
 
 
 @pytest.mark.parametrize(
