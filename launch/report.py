@@ -140,13 +140,15 @@ def _select(
 
 
 def _meant(what: str, given: Sequence[str], known: Sequence[str]) -> set[str]:
-    """Names from `breakout,asterix`: whole ones, or all "breakout, …" there are."""
+    """Names from `breakout,asterix`: each whole, or else every "breakout, …"."""
     if not given:
         return set(known)
-    meant = set()
+    meant: set[str] = set()
     for word in re.split(",(?! )", ",".join(given)):
-        parts = [name for name in known if name.partition(", ")[0] == word]
-        meant.update(parts or [choose(what, word, dict.fromkeys(known))])
+        parts = {name for name in known if name.partition(", ")[0] == word}
+        if word in known or not parts:
+            parts = {choose(what, word, dict.fromkeys(known))}
+        meant |= parts
     return meant
 
 

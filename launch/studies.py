@@ -139,6 +139,15 @@ def _of(flag: str, *values: object) -> tuple[Arm, ...]:
     )
 
 
+def _with_heads(flag: str, *values: str) -> tuple[Arm, ...]:
+    """Both agents with auxiliary heads, tuned and not, with each value of a flag."""
+    return tuple(
+        Arm(f"{agent}_{value}", agent, (f"--config.agent.{flag}={value}",))
+        for agent in ("impala_aux", "stacx")
+        for value in values
+    )
+
+
 STUDIES: Mapping[str, Study] = {
     "agents": Study(
         "Fig. 2(a), 3", "the four agents", tuple(Arm(n, n) for n in ACTOR_CRITICS)
@@ -155,20 +164,12 @@ STUDIES: Mapping[str, Study] = {
     "values": Study(
         "not in the paper",
         "the policy whose values auxiliary heads learn: their own, or head 1's",
-        tuple(
-            Arm(f"{agent}_{policy}", agent, (f"--config.agent.evaluated={policy}",))
-            for agent in ("impala_aux", "stacx")
-            for policy in ("own", "head_1")
-        ),
+        _with_heads("evaluated", "own", "head_1"),
     ),
     "shaping": Study(
         "not in the paper",
         "the heads whose gradients reach torso and core: all, or head 1",
-        tuple(
-            Arm(f"{agent}_{heads}", agent, (f"--config.agent.shaped_by={heads}",))
-            for agent in ("impala_aux", "stacx")
-            for heads in ("all", "head_1")
-        ),
+        _with_heads("shaped_by", "all", "head_1"),
     ),
     "embedding": Study("Sec. 9.5", "an embedding of gamma", _embedding()),
     "soft": Study(

@@ -273,15 +273,17 @@ def _zooms(browser: Any) -> None:
     [
         (["--task=breakout,x.y"], {("breakout, minatar", "stac"), ("x.y", "impala")}),
         (["--task=x.y", "--task=freeway, minatar"], {("x.y", "impala"), *FREEWAY}),
-        (["--agent=stac,impala", "--task=freeway"], FREEWAY),
+        (["--task=freeway"], FREEWAY),
+        (["--agent=stac,impala", "--task=freeway"], {("freeway, minatar", "stac")}),
         (["--agent=stac, heads=2"], {("freeway, minatar", "stac, heads=2")}),
     ],
 )
 def test_some_tasks_and_agents_are_chosen(
     flags: list[str], expected: set[tuple[str, str]], tmp_path: pathlib.Path
 ) -> None:
-    """By their whole names, or by the word before a comma."""
-    names = [("breakout, minatar", "stac"), ("x.y", "impala"), *FREEWAY]
+    """By their whole names, or where there is none by the word before a comma."""
+    names = [("breakout, minatar", "stac"), ("x.y", "impala"), ("x.y, easy", "impala")]
+    names += FREEWAY
     rows = [f'"{task}","{label}",1,{at},1.0' for task, label in names for at in (1, 2)]
     table = tmp_path / "all.csv"
     table.write_text("\n".join([",".join(tables.COLUMNS), *rows]))
